@@ -1,0 +1,27 @@
+"""What can be built: genotypes, operations, the supernet, the derived network, and what each costs."""
+
+from search_space.cost import CostTable, NetworkCost, NetworkShape, channels_for_parameters, network_cost
+from search_space.genotype import Cell, Edge, Genotype
+from search_space.network import Network
+from search_space.operations import OPERATIONS
+from search_space.published import PUBLISHED, PublishedCell
+from search_space.space import DARTS_OPERATIONS, SearchSpace
+from search_space.supernet import Supernet
+
+__all__ = [
+    "DARTS_OPERATIONS",
+    "OPERATIONS",
+    "PUBLISHED",
+    "Cell",
+    "CostTable",
+    "Edge",
+    "Genotype",
+    "Network",
+    "NetworkCost",
+    "NetworkShape",
+    "PublishedCell",
+    "SearchSpace",
+    "Supernet",
+    "channels_for_parameters",
+    "network_cost",
+]

@@ -1,0 +1,277 @@
+"""What a network costs: parameters and multiply-accumulates (MACs; 1 MAC = 2 FLOPs) of one image.
+
+Sizes are additive over the parts of a network, so each distinct part is measured once, on real modules without data
+(device meta), and networks are sums. Two conventions stand side by side, as papers differ:
+
+- conv_linear_macs: convolutions and the classifier alone (torch.utils.flop_counter / 2);
+- thop_macs: thop's, which adds batch norm and average pooling.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import thop
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from search_space.genotype import Cell, Genotype
+from search_space.network import AuxiliaryHead, Classifier, cell_inputs, stem
+from search_space.operations import OPERATIONS, batch_norm
+from search_space.skeleton import CellPlan, Skeleton, plan_skeleton
+from search_space.space import SearchSpace
+
+QUANTITIES = ("parameters", "conv_linear_macs", "thop_macs")
+"""Order of the last dimension of a cost table."""
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Exact size of one network; the auxiliary head is trained but never runs when the network is used."""
+
+    parameters: int
+    parameters_with_auxiliary_head: int
+    conv_linear_macs: int
+    thop_macs: int
+
+
+@dataclass(frozen=True)
+class _Cost:
+    parameters: int = 0
+    conv_linear_macs: int = 0
+    thop_macs: int = 0
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def __mul__(self, times: int) -> _Cost:
+        return _Cost(*(getattr(self, field.name) * times for field in fields(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkShape:
+    """All that a network's size depends on beside its genotype; images are square, image_size pixels a side."""
+
+    channels: int = 36
+    layers: int = 20
+    num_classes: int = 10
+    image_size: int = 32
+    in_channels: int = 3
+
+    def skeleton(self, widths: tuple[int, int]) -> Skeleton:
+        """Cells of a network whose normal and reduction cells concatenate `widths` states."""
+        return plan_skeleton(channels=self.channels, layers=self.layers, widths=widths, image_size=self.image_size)
+
+
+def network_cost(
+    genotype: Genotype,
+    *,
+    channels: int = 36,
+    layers: int = 20,
+    num_classes: int = 10,
+    image_size: int = 32,
+    in_channels: int = 3,
+) -> NetworkCost:
+    """Exact cost of `Network(genotype, ...)` for one image, added up from its parts without building it."""
+    shape = NetworkShape(
+        channels=channels, layers=layers, num_classes=num_classes, image_size=image_size, in_channels=in_channels
+    )
+    skeleton = shape.skeleton((genotype.normal.width, genotype.reduction.width))
+    total = _fixed_cost(shape, skeleton)
+    for plan, cell in _cells(skeleton, genotype):
+        for edge in cell.edges:
+            total += _edge_cost(edge.operation, edge.source, plan)
+    auxiliary = _module_parameters(AuxiliaryHead, skeleton.auxiliary_features, num_classes)
+    return NetworkCost(total.parameters, total.parameters + auxiliary, total.conv_linear_macs, total.thop_macs)
+
+
+def channels_for_parameters(genotype: Genotype, parameters: int, *, shape: NetworkShape) -> int:
+    """Channels at which the genotype's network has the number of parameters nearest to `parameters`.
+
+    All else is as in `shape`, whose channels are not used. Raises ValueError when one channel is already more.
+    """
+
+    def size(channels: int) -> int:
+        rest = {f.name: getattr(shape, f.name) for f in fields(shape) if f.name != "channels"}
+        return network_cost(genotype, channels=channels, **rest).parameters
+
+    if parameters < size(1):
+        raise ValueError(
+            f"with one channel the network already has {size(1):,} parameters; {parameters:,} were asked for"
+        )
+    upper = 1
+    while size(upper) < parameters:
+        upper *= 2
+    lower = upper // 2
+    while upper - lower > 1:  # size(lower) < parameters <= size(upper)
+        middle = (lower + upper) // 2
+        lower, upper = (middle, upper) if size(middle) < parameters else (lower, middle)
+    return min((max(lower, 1), upper), key=lambda channels: abs(size(channels) - parameters))
+
+
+class CostTable:
+    """Cost of every network of a search space at one shape, as fixed part + sum over kept operations.
+
+    fixed: [quantities].  edges: [2, edges, operations, quantities], summed over the cells of a kind; none costs 0.
+    Both float64, exact below 2**53. QUANTITIES gives the last dimension.
+    """
+
+    def __init__(self, space: SearchSpace, shape: NetworkShape) -> None:
+        self.space = space
+        self.shape = shape
+        skeleton = shape.skeleton((space.nodes, space.nodes))
+        self.fixed = _to_tensor(_fixed_cost(shape, skeleton))
+        self.edges = torch.zeros(*space.alpha_shape, len(QUANTITIES), dtype=torch.float64)
+        for plan in skeleton.cells:
+            for edge, source in enumerate(space.edges):
+                for index in space.candidates:
+                    cost = _edge_cost(space.operations[index], source, plan)
+                    self.edges[int(plan.reduction), edge, index] += _to_tensor(cost)
+
+    def expected(self, probabilities: Tensor) -> Tensor:
+        """Expected cost [quantities] of the network to be derived, differentiable in the probabilities.
+
+        probabilities: [2, edges, operations], rows sum to 1 (the softmax of the alphas).
+        An edge holds operation o with probability p_o / (1 - p_none) and is kept with the probability that it is among
+        two edges drawn one after the other in proportion to their strengths, the best p_o of each edge. At the one-hot
+        probabilities of a genotype (`SearchSpace.one_hot`) this is the exact cost of its network.
+        """
+        candidates = list(self.space.candidates)
+        chosen = probabilities.double()[..., candidates]
+        mass = chosen.sum(dim=-1, keepdim=True)
+        conditional = chosen / mass.clamp_min(torch.finfo(torch.float64).tiny)
+        keep = keep_probabilities(chosen.amax(dim=-1), self.space.sources)
+        costs = self.edges.to(probabilities.device)[:, :, candidates]
+        kept_cost = torch.einsum("ce,ceo,ceoq->q", keep, conditional, costs)
+        return self.fixed.to(probabilities.device) + kept_cost
+
+    def exact(self, genotype: Genotype) -> Tensor:
+        """Cost [quantities] of the network of a genotype of the space."""
+        kept = self.space.one_hot(genotype)[..., None] * self.edges
+        return self.fixed + kept.sum(dim=(0, 1, 2))
+
+    def attainable(self, bounds: Mapping[str, tuple[float | None, float | None]]) -> bool:
+        """Whether any network of the space keeps all bounds (quantity -> lower, upper) at once; by enumeration."""
+        indices = [QUANTITIES.index(quantity) for quantity in bounds]
+        normal, reduction = (self._distinct_cells(cell[..., indices].long().numpy()) for cell in self.edges)
+        lower = np.array([-np.inf if low is None else low for low, _ in bounds.values()])
+        upper = np.array([np.inf if high is None else high for _, high in bounds.values()])
+        fixed = self.fixed[indices].numpy()
+        sums = (fixed + costs + reduction for costs in normal)
+        return any(bool(((lower <= total) & (total <= upper)).all(axis=1).any()) for total in sums)
+
+    def _distinct_cells(self, costs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All distinct costs of a cell. costs: [edges, operations, quantities] -> [cells, quantities]."""
+        per_edge = [np.unique(edge[list(self.space.candidates)], axis=0) for edge in costs]
+        cells, first = np.zeros((1, costs.shape[-1]), dtype=np.int64), 0
+        for sources in self.space.sources:
+            pairs = combinations(per_edge[first : first + len(sources)], 2)
+            node = np.unique(np.concatenate([_all_sums(*pair) for pair in pairs]), axis=0)
+            cells = np.unique(_all_sums(cells, node), axis=0)
+            first += len(sources)
+        return cells
+
+    def reachable(self, quantity: str) -> tuple[int, int]:
+        """Smallest and largest value of one quantity over all networks of the space."""
+        index = QUANTITIES.index(quantity)
+        costs = self.edges[:, :, list(self.space.candidates), index]
+        low, high = self.fixed[index].item(), self.fixed[index].item()
+        first = 0
+        for sources in self.space.sources:
+            node = slice(first, first + len(sources))
+            low += costs.amin(dim=-1)[:, node].sort(dim=-1).values[:, :2].sum().item()
+            high += costs.amax(dim=-1)[:, node].sort(dim=-1, descending=True).values[:, :2].sum().item()
+            first += len(sources)
+        return int(low), int(high)
+
+
+def keep_probabilities(strengths: Tensor, sources: tuple[tuple[int, ...], ...]) -> Tensor:
+    """Probability that each edge is among the two its node keeps. strengths: [cells, edges] -> [cells, edges].
+
+    Two edges are drawn without replacement in proportion to their strengths (Plackett 1975; Luce 1959), so that the
+    values of a node sum to 2: p_i = w_i + sum over j != i of w_j w_i / (1 - w_j), with w the strengths over their sum.
+    """
+    kept, first = [], 0
+    for node_sources in sources:
+        node = strengths[:, first : first + len(node_sources)]
+        weights = node / node.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(node.dtype).tiny)
+        others = weights.unsqueeze(-1).expand(-1, -1, weights.shape[-1]) * (
+            1 - torch.eye(weights.shape[-1]).to(weights)
+        )
+        rest = others.sum(dim=1).clamp_min(torch.finfo(node.dtype).eps)  # 1 - w_j without cancellation
+        second = (weights / rest).unsqueeze(1) * (1 - torch.eye(weights.shape[-1]).to(weights))
+        kept.append(weights + weights * second.sum(dim=-1))
+        first += len(node_sources)
+    return torch.cat(kept, dim=-1)
+
+
+def _all_sums(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (left[:, None] + right[None]).reshape(-1, left.shape[-1])
+
+
+def _fixed_cost(shape: NetworkShape, skeleton: Skeleton) -> _Cost:
+    size, final = shape.image_size, skeleton.final_size
+    total = _measure(stem, (shape.in_channels, skeleton.stem_channels, batch_norm), (shape.in_channels, size, size))
+    total += _measure(Classifier, (skeleton.features, shape.num_classes), (skeleton.features, final, final))
+    for plan, times in Counter(skeleton.cells).items():
+        sides = (_side_before(plan), plan.size)
+        for which, (channels, side) in enumerate(zip(plan.input_channels, sides, strict=True)):
+            total += _measure(_cell_input, (plan, which), (channels, side, side)) * times
+    return total
+
+
+def _cell_input(plan: CellPlan, which: int) -> nn.Module:
+    return cell_inputs(plan, batch_norm)[which]
+
+
+def _side_before(plan: CellPlan) -> int:
+    """Side of the output of the cell before last; even and odd sides that halve to plan.size cost the same."""
+    return 2 * plan.size if plan.reduces_first_input else plan.size
+
+
+def _cells(skeleton: Skeleton, genotype: Genotype) -> Iterator[tuple[CellPlan, Cell]]:
+    for plan in skeleton.cells:
+        yield plan, genotype.reduction if plan.reduction else genotype.normal
+
+
+def _edge_cost(operation: str, source: int, plan: CellPlan) -> _Cost:
+    side = plan.source_size(source)
+    arguments = (plan.channels, plan.stride(source), batch_norm)
+    return _measure(OPERATIONS[operation], arguments, (plan.channels, side, side))
+
+
+@cache
+def _measure(factory: object, arguments: tuple[object, ...], input_shape: tuple[int, int, int]) -> _Cost:
+    """Cost of factory(*arguments) on one input [C, H, W], by PyTorch's and thop's own counters."""
+    if not callable(factory):
+        raise TypeError(f"expected a function that makes a module, found {factory!r}")
+    with torch.device("meta"):
+        module: nn.Module = factory(*arguments)
+        images = torch.empty(1, *input_shape)
+    module.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(images)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    with warnings.catch_warnings():  # thop warns of its own deprecated functions
+        warnings.simplefilter("ignore")
+        # thop puts hooks and buffers on what it counts: this module is thrown away
+        thop_macs, _ = thop.profile(nn.Sequential(module), inputs=(images,), verbose=False)
+    return _Cost(parameters, counter.get_total_flops() // 2, int(thop_macs))
+
+
+@cache
+def _module_parameters(factory: type[nn.Module], *arguments: int) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in factory(*arguments).parameters())
+
+
+def _to_tensor(cost: _Cost) -> Tensor:
+    return torch.tensor([getattr(cost, quantity) for quantity in QUANTITIES], dtype=torch.float64)

@@ -1,0 +1,121 @@
+"""The operations an edge may hold, as modules, and the table that finds them by name (Liu et al. 2019, DARTS)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_space.genotype import OPERATION_NAMES
+
+NormFactory = Callable[[int], nn.Module]
+OperationFactory = Callable[[int, int, NormFactory], nn.Module]
+
+batch_norm: NormFactory = nn.BatchNorm2d
+"""For networks that are trained: learned scale and shift, running statistics for evaluation."""
+
+search_batch_norm: NormFactory = partial(nn.BatchNorm2d, affine=False, track_running_stats=False)
+"""For the supernet: a learned scale would compete with alpha, and running statistics mix architectures that change.
+
+Without them every mode uses the statistics of the batch, so that an attack sees the function that is trained.
+"""
+
+
+class Zero(nn.Module):
+    """The operation `none`: no connection. [N, C, H, W] -> zeros of [N, C, ceil(H / stride), ceil(W / stride)]."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(images[:, :, :: self.stride, :: self.stride])
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the resolution by two 1x1 convolutions of stride 2, the second shifted by one pixel; any size."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: NormFactory) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, stride=2, bias=False)
+        self.norm = norm(out_channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, in_channels, H, W] -> [N, out_channels, ceil(H / 2), ceil(W / 2)]."""
+        rectified = F.relu(images)
+        # an odd side has one odd pixel fewer than even ones: a row of zeros makes both halves the same size
+        padding = (0, images.shape[3] % 2, 0, images.shape[2] % 2)
+        shifted = F.pad(rectified, padding)[:, :, 1:, 1:]
+        normalised: Tensor = self.norm(torch.cat([self.even(rectified), self.odd(shifted)], dim=1))
+        return normalised
+
+
+def relu_conv_norm(in_channels: int, out_channels: int, norm: NormFactory) -> nn.Sequential:
+    """1x1 convolution that gives the input of a cell the cell's number of channels."""
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
+
+
+def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int, norm: NormFactory) -> list[nn.Module]:
+    padding = dilation * (kernel - 1) // 2
+    return [
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        norm(channels),
+    ]
+
+
+def _separable(kernel: int, channels: int, stride: int, norm: NormFactory) -> nn.Module:
+    first = _depthwise_separable(channels, kernel, stride, 1, norm)
+    return nn.Sequential(*first, *_depthwise_separable(channels, kernel, 1, 1, norm))
+
+
+def _dilated(kernel: int, channels: int, stride: int, norm: NormFactory) -> nn.Module:
+    return nn.Sequential(*_depthwise_separable(channels, kernel, stride, 2, norm))
+
+
+def _conv_7x1_1x7(channels: int, stride: int, norm: NormFactory) -> nn.Module:
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
+        nn.Conv2d(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),
+        norm(channels),
+    )
+
+
+def _max_pool(channels: int, stride: int, norm: NormFactory) -> nn.Module:
+    return nn.MaxPool2d(3, stride, padding=1)
+
+
+def _average_pool(channels: int, stride: int, norm: NormFactory) -> nn.Module:
+    return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+
+
+def _skip(channels: int, stride: int, norm: NormFactory) -> nn.Module:
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, norm)
+
+
+OPERATIONS: Mapping[str, OperationFactory] = MappingProxyType(
+    {
+        "none": lambda channels, stride, norm: Zero(stride),
+        "max_pool_3x3": _max_pool,
+        "avg_pool_3x3": _average_pool,
+        "skip_connect": _skip,
+        "sep_conv_3x3": partial(_separable, 3),
+        "sep_conv_5x5": partial(_separable, 5),
+        "sep_conv_7x7": partial(_separable, 7),
+        "dil_conv_3x3": partial(_dilated, 3),
+        "dil_conv_5x5": partial(_dilated, 5),
+        "conv_7x1_1x7": _conv_7x1_1x7,
+    }
+)
+"""Name -> factory(channels, stride, norm). Every module maps [N, C, H, W] to [N, C, ceil(H/stride), ceil(W/stride)]."""
+
+if set(OPERATIONS) != {"none", *OPERATION_NAMES}:
+    raise ImportError("operations.OPERATIONS and genotype.OPERATION_NAMES name different operations")
