@@ -1,0 +1,15 @@
+"""How a model is attacked: torchattacks, made safe to call in training and in evaluation."""
+
+from attacks.checked import CheckedAttack, check_images
+from attacks.suite import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
+from attacks.training import TRAINING_ATTACKS, training_attack
+
+__all__ = [
+    "EVALUATION_ATTACKS",
+    "TRAINING_ATTACKS",
+    "CheckedAttack",
+    "EvaluationAttack",
+    "check_images",
+    "evaluation_attack",
+    "training_attack",
+]

@@ -1,0 +1,80 @@
+"""What an attack is, apart from the model: torchattacks classes, their arguments and the ball they search."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import torchattacks
+from torch import Tensor, nn
+
+Statistics = Literal["running", "batch"]
+ImageAttack = Callable[[Tensor, Tensor], Tensor]  # images [N, C, H, W], labels [N] -> images
+
+
+@dataclass(frozen=True)
+class Part:
+    """One torchattacks class with all its arguments but the model, for example PGD(eps=8/255, alpha=2/255, steps=7)."""
+
+    class_name: str
+    arguments: Mapping[str, float | str]
+
+    def build(self, model: nn.Module) -> ImageAttack:
+        """The torchattacks object that attacks `model`."""
+        return cast("ImageAttack", getattr(torchattacks, self.class_name)(model, **self.arguments))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSpec:
+    """All that repeats an attack, but for the model, the images and (seed None) torch's global generator.
+
+    parts: attacks in turn; each gets the images that the model still classifies right after those before it.
+    norm, eps: the perturbations allowed, |delta| <= eps in that norm (pixels in [0, 1]); 0 < eps, <= 1 for Linf.
+    restarts: random starts; an image is broken if any breaks it. PGD has no restarts of its own: it is listed as often.
+    statistics: what BatchNorm normalises with during the attack, its running statistics or the batch's.
+    num_classes: where it matters, the number of logits the model must have.
+    pixel_margin: CW only, how far pixels are brought into (0, 1) before they are attacked.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    eps: float
+    norm: Literal["Linf", "L2"] = "Linf"
+    restarts: int = 1
+    statistics: Statistics = "running"
+    seed: int | None = None
+    num_classes: int | None = None
+    pixel_margin: float | None = None
+
+    def __post_init__(self) -> None:
+        bound = 1.0 if self.norm == "Linf" else float("inf")
+        if not 0 < self.eps <= bound:
+            raise ValueError(
+                f"expected 0 < eps <= {bound:g} in {self.norm}, found {self.eps}; "
+                "pixels lie in [0, 1], so 8 of 255 levels are eps=8/255"
+            )
+        if self.restarts < 1:
+            raise ValueError(f"expected restarts >= 1, found {self.restarts}; 1 is a single run")
+        if self.statistics not in get_args(Statistics):
+            raise ValueError(f"expected statistics to be 'running' or 'batch', found {self.statistics!r}")
+
+    def build(self, model: nn.Module) -> ImageAttack:
+        """The torchattacks object that attacks `model` with every part."""
+        attacks = [part.build(model) for part in self.parts]
+        return attacks[0] if len(attacks) == 1 else cast("ImageAttack", torchattacks.MultiAttack(attacks))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values, with the library and its version; what does not apply is left out."""
+        plain = {
+            "name": self.name,
+            "library": "torchattacks",
+            "version": torchattacks.__version__,
+            "attacks": [{"class": part.class_name, "arguments": dict(part.arguments)} for part in self.parts],
+            "norm": self.norm,
+            "eps": self.eps,
+            "restarts": self.restarts,
+            "statistics": self.statistics,
+            "seed": self.seed,
+            "num_classes": self.num_classes,
+            "pixel_margin": self.pixel_margin,
+        }
+        return {key: value for key, value in plain.items() if value is not None}

@@ -1,0 +1,128 @@
+"""Named evaluation attacks: each a fixed budget, a function of its seed, with the settings that repeat it.
+
+They presume that each image is classified by itself, as with running BatchNorm statistics: most of them go on with the
+images not yet broken, and a model that normalises with the batch would then see another batch. So an image that no part
+breaks is returned as it was, except by FGSM and by PGD without restarts, whose images can be tried on another model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from torch import nn
+
+from attacks.bounded_cw import bounded_cw
+from attacks.checked import CheckedAttack
+from attacks.spec import AttackSpec, Part
+
+_PUBLISHED_TARGETS = 9  # of APGD-T and FAB-T in the standard AutoAttack, for any number of classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationAttack:
+    """A named attack: torchattacks classes, run in turn on the images still classified right, and their budget.
+
+    steps: gradient steps of a run (Square has none).  queries: forward passes of Square.
+    randomised: whether restarts find something new.
+    least_classes: what its losses need; APGD-T's compares the four largest logits.
+    Another budget: `dataclasses.replace(EVALUATION_ATTACKS["pgd-20"], name="pgd-50", steps=50)`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    steps: int = 1
+    queries: int = 5000
+    randomised: bool = True
+    least_classes: int = 2
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.queries < 1:
+            raise ValueError(f"expected steps >= 1 and queries >= 1, found {self.steps} and {self.queries}")
+
+
+# AutoAttack as published (Croce & Hein 2020): torchattacks.AutoAttack runs APGD and FAB for 10 steps instead of 100.
+EVALUATION_ATTACKS: Mapping[str, EvaluationAttack] = MappingProxyType(
+    {
+        attack.name: attack
+        for attack in (
+            EvaluationAttack(name="fgsm", classes=("FGSM",), randomised=False),
+            EvaluationAttack(name="pgd-20", classes=("PGD",), steps=20),
+            EvaluationAttack(name="pgd-100", classes=("PGD",), steps=100),
+            EvaluationAttack(name="apgd-ce", classes=("APGD",), steps=100),
+            EvaluationAttack(name="apgd-t", classes=("APGDT",), steps=100, least_classes=4),
+            EvaluationAttack(name="cw", classes=("CW",), steps=200, randomised=False),
+            EvaluationAttack(name="square", classes=("Square",)),
+            EvaluationAttack(name="autoattack", classes=("APGD", "APGDT", "FAB", "Square"), steps=100, least_classes=4),
+        )
+    }
+)
+
+
+def evaluation_attack(
+    name: str | EvaluationAttack,
+    model: nn.Module,
+    *,
+    eps: float = 8 / 255,
+    num_classes: int = 10,
+    restarts: int = 1,
+    seed: int = 0,
+    cw_radius: float = 0.5,
+) -> CheckedAttack:
+    """The attack `name` of EVALUATION_ATTACKS, or one described by hand, on `model`.
+
+    eps: Linf radius, 0 < eps <= 1; PGD's step is eps / 4, so 2/255 at 8/255.
+    num_classes: the model's logits; used by "apgd-t" and "autoattack", which aim at the 9 likeliest wrong classes.
+    restarts: random starts, of which any may break an image ("fgsm" and "cw" have none).
+    seed: the attacked images of a batch depend on it alone, and the caller's random state is kept.
+    cw_radius: "cw" looks for the nearest error in L2, however far: an image counts as broken where it was found within
+    this radius, and is returned unchanged where not. Compare it with L2 figures of this radius, not with eps.
+    ValueError if a name or number is not one of these.
+    """
+    attack = _look_up(name)
+    _check(attack, num_classes, restarts)
+    if attack.classes == ("CW",):
+        return bounded_cw(attack.name, model, radius=cw_radius, steps=attack.steps, seed=seed)
+    parts = tuple(
+        part
+        for class_name in attack.classes
+        for part in _parts(class_name, attack, eps=eps, num_classes=num_classes, restarts=restarts, seed=seed)
+    )
+    used_classes = num_classes if "APGDT" in attack.classes else None
+    spec = AttackSpec(name=attack.name, parts=parts, eps=eps, restarts=restarts, seed=seed, num_classes=used_classes)
+    return CheckedAttack(model, spec)
+
+
+def _look_up(name: str | EvaluationAttack) -> EvaluationAttack:
+    if isinstance(name, EvaluationAttack):
+        return name
+    if name not in EVALUATION_ATTACKS:
+        raise ValueError(f"expected an evaluation attack out of {', '.join(EVALUATION_ATTACKS)}, found {name!r}")
+    return EVALUATION_ATTACKS[name]
+
+
+def _check(attack: EvaluationAttack, num_classes: int, restarts: int) -> None:
+    if num_classes < attack.least_classes:
+        others = [other.name for other in EVALUATION_ATTACKS.values() if other.least_classes <= max(num_classes, 2)]
+        raise ValueError(
+            f"expected num_classes >= {attack.least_classes} for {attack.name}, found {num_classes}; "
+            f"fewer classes can be attacked with {', '.join(others)}"
+        )
+    if restarts != 1 and not attack.randomised:
+        raise ValueError(f"expected restarts=1 for {attack.name}, found {restarts}; it starts at the image itself")
+
+
+def _parts(
+    class_name: str, attack: EvaluationAttack, *, eps: float, num_classes: int, restarts: int, seed: int
+) -> tuple[Part, ...]:
+    """The torchattacks objects that run one class; PGD has no restarts of its own and is repeated."""
+    seeded: dict[str, float | str] = {"norm": "Linf", "eps": eps, "n_restarts": restarts, "seed": seed}
+    n_classes = min(num_classes - 1, _PUBLISHED_TARGETS) + 1  # torchattacks aims at n_classes - 1 targets
+    arguments: dict[str, dict[str, float | str]] = {
+        "FGSM": {"eps": eps},
+        "PGD": {"eps": eps, "alpha": eps / 4, "steps": attack.steps, "random_start": True},
+        "APGD": {**seeded, "steps": attack.steps, "loss": "ce"},
+        "APGDT": {**seeded, "steps": attack.steps, "n_classes": n_classes},
+        "FAB": {**seeded, "steps": attack.steps, "n_classes": n_classes, "multi_targeted": True},
+        "Square": {**seeded, "n_queries": attack.queries},
+    }
+    return (Part(class_name, arguments[class_name]),) * (restarts if class_name == "PGD" else 1)

@@ -1,0 +1,64 @@
+"""Attacks run inside search and adversarial training: cheap, at every step, on the model that is being trained."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torch import nn
+
+from attacks.checked import CheckedAttack
+from attacks.spec import AttackSpec, Part, Statistics
+
+
+def _pgd(eps: float, step: float, steps: int) -> Part:
+    """Projected gradient descent from a random start (Madry et al. 2018)."""
+    return Part("PGD", {"eps": eps, "alpha": step, "steps": steps, "random_start": True})
+
+
+def _fgsm(eps: float, step: float, steps: int) -> Part:
+    """One step of eps from the clean image (Goodfellow et al. 2015)."""
+    return Part("FGSM", {"eps": eps})
+
+
+def _fgsm_rs(eps: float, step: float, steps: int) -> Part:
+    """One step of 1.25 eps from a random start, then back into the ball (Wong et al. 2020: 10/255 at 8/255)."""
+    return Part("FFGSM", {"eps": eps, "alpha": 1.25 * eps})
+
+
+TRAINING_ATTACKS: Mapping[str, Callable[[float, float, int], Part]] = MappingProxyType(
+    {"pgd": _pgd, "fgsm": _fgsm, "fgsm_rs": _fgsm_rs}
+)
+
+
+def training_attack(
+    name: str,
+    model: nn.Module,
+    *,
+    eps: float = 8 / 255,
+    step: float = 2 / 255,
+    steps: int = 7,
+    statistics: Statistics = "running",
+) -> CheckedAttack:
+    """The Linf attack `name` of TRAINING_ATTACKS on `model`, to be called on images and labels at each training step.
+
+    eps: radius of the ball, 0 < eps <= 1.
+    step > 0, steps >= 1: of "pgd"; the two others take one step of their own size.
+    statistics: "running" attacks the model as in eval mode; "batch" lets BatchNorm normalise with the batch at hand, as
+    it will in the training step, without moving its running statistics. BatchNorm without running statistics, as in a
+    supernet, uses the batch's either way, SyncBatchNorm those of its own process. Dropout is in eval mode.
+
+    A random start is drawn from torch's global generator, since torchattacks knows no other: seed that.
+    ValueError if a name or number is not one of these.
+    """
+    _check(name, step, steps)
+    part = TRAINING_ATTACKS[name](eps, step, steps)
+    return CheckedAttack(model, AttackSpec(name=name, parts=(part,), eps=eps, statistics=statistics))
+
+
+def _check(name: str, step: float, steps: int) -> None:
+    if name not in TRAINING_ATTACKS:
+        raise ValueError(f"expected a training attack out of {', '.join(TRAINING_ATTACKS)}, found {name!r}")
+    if not 0 < step < math.inf:
+        raise ValueError(f"expected step > 0, found {step}; a quarter of eps is common")
+    if steps < 1:
+        raise ValueError(f"expected steps >= 1, found {steps}; 7 or 10 are common")

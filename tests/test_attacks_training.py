@@ -1,0 +1,387 @@
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+import torchattacks
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks import TRAINING_ATTACKS, CheckedAttack, training_attack
+
+EPS = 24 / 255
+STEP = 6 / 255
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    data = load_digits()
+    return torch.tensor(data.images / 16, dtype=torch.float32)[:, None], torch.tensor(data.target)
+
+
+def small_network() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(256, 10),
+    )
+
+
+@pytest.fixture(scope="session")
+def trained() -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        images, labels = digits()
+        model = small_network()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(60):
+            batch = torch.randint(0, 1400, (128,))
+            optimizer.zero_grad()
+            F.cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimizer.step()
+    model.zero_grad()
+    return model.eval()
+
+
+@pytest.fixture
+def model(trained: nn.Sequential) -> nn.Sequential:
+    return copy.deepcopy(trained)
+
+
+@pytest.fixture(scope="session")
+def batch() -> tuple[Tensor, Tensor]:
+    images, labels = digits()
+    return images[1400:1432], labels[1400:1432]
+
+
+def attack(name: str, model: nn.Module, **chosen: object) -> CheckedAttack:
+    return training_attack(name, model, **{"eps": EPS, "step": STEP, "steps": 3, **chosen})
+
+
+def by_hand(name: str, model: nn.Module) -> torchattacks.attack.Attack:
+    made = {
+        "pgd": lambda: torchattacks.PGD(model, eps=EPS, alpha=STEP, steps=3, random_start=True),
+        "fgsm": lambda: torchattacks.FGSM(model, eps=EPS),
+        "fgsm_rs": lambda: torchattacks.FFGSM(model, eps=EPS, alpha=1.25 * EPS),
+    }
+    return made[name]()
+
+
+def everything_in(model: nn.Module) -> list[object]:
+    tensors = [*model.parameters(), *model.buffers()]
+    return [
+        [module.training for module in model.modules()],
+        [parameter.requires_grad for parameter in model.parameters()],
+        [id(tensor) for tensor in tensors],
+        [tensor.detach().tolist() for tensor in tensors],
+        [None if p.grad is None else (id(p.grad), p.grad.tolist()) for p in model.parameters()],
+        list(model.state_dict()),
+    ]
+
+
+def put_in_mode(model: nn.Sequential, mode: str) -> None:
+    model.train(mode != "eval")
+    if mode == "mixed":  # the kind of model whose parts torchattacks would not give back their modes
+        model[1].eval()
+        model[7].eval()
+        model[0].weight.requires_grad_(False)
+        model[8].weight.grad = torch.ones_like(model[8].weight)
+
+
+class Raises(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError("no forward pass")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+names = pytest.mark.parametrize("name", TRAINING_ATTACKS)
+both_statistics = pytest.mark.parametrize("statistics", ["running", "batch"])
+
+
+@names
+@both_statistics
+@pytest.mark.parametrize("mode", ["train", "eval", "mixed"])
+def test_an_attack_leaves_the_model_unchanged(name, statistics, mode, model, batch):
+    put_in_mode(model, mode)
+    before = everything_in(model)
+    attack(name, model, statistics=statistics)(*batch)
+    assert everything_in(model) == before
+
+
+@names
+@both_statistics
+def test_an_attack_that_raises_leaves_the_model_unchanged(name, statistics, model, batch):
+    broken = nn.Sequential(*model, Raises())
+    put_in_mode(broken, "mixed")
+    before = everything_in(broken)
+    with pytest.raises(RuntimeError, match="no forward pass"):
+        attack(name, broken, statistics=statistics)(*batch)
+    assert everything_in(broken) == before
+
+
+@names
+@both_statistics
+def test_a_model_that_changes_itself_in_train_or_eval_is_not_told_to(name, statistics, model, batch):
+    calls = []
+    model.train = lambda mode=True: calls.append(mode)  # such as a model that fuses its layers in eval()
+    attack(name, model, statistics=statistics)(*batch)
+    assert calls == []
+
+
+@names
+@both_statistics
+def test_attacked_images_are_images_within_eps_and_detached(name, statistics, model, batch):
+    images, labels = batch
+    attacked = attack(name, model, statistics=statistics)(images.clone().requires_grad_(), labels)
+    assert (attacked - images).abs().max() <= EPS + 1e-6
+    assert (attacked - images).abs().max() > 0.9 * EPS
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert not attacked.requires_grad
+    assert (attacked.shape, attacked.dtype) == (images.shape, images.dtype)
+
+
+@names
+def test_an_attack_breaks_images_that_noise_of_the_same_size_does_not(name, model, batch):
+    images, labels = batch
+    with seeded(0):
+        noisy = (images + EPS * torch.randn_like(images).sign()).clamp(0, 1)
+        attacked = attack(name, model)(images, labels)
+    model.eval()
+    errors = [(model(shown).argmax(1) != labels).float().mean() for shown in (noisy, attacked)]
+    assert errors[1] > errors[0] + 0.1
+
+
+@names
+@pytest.mark.parametrize("mode", ["train", "eval", "mixed"])
+def test_images_are_those_of_torchattacks_called_by_hand(name, mode, model, batch):
+    with seeded(3):
+        expected = by_hand(name, copy.deepcopy(model).eval())(*batch)
+    put_in_mode(model, mode)
+    with seeded(3):
+        found = attack(name, model)(*batch)
+    assert torch.equal(found, expected)
+
+
+@names
+@pytest.mark.parametrize("mode", ["train", "eval", "mixed"])
+def test_batch_statistics_are_those_of_a_copy_that_tracks_none(name, mode, model, batch):
+    trackless = copy.deepcopy(model).eval()
+    for norm in (trackless[1], trackless[4]):
+        norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+    with seeded(3):
+        expected = by_hand(name, trackless)(*batch)
+    put_in_mode(model, mode)
+    with seeded(3):
+        found = attack(name, model, statistics="batch")(*batch)
+    assert torch.equal(found, expected)
+
+
+def test_batch_statistics_are_those_of_the_training_step_itself(model, batch):
+    images, labels = batch
+    model[7].p = 0.0  # dropout apart, the training step sees the network that was attacked
+    attacked = attack("fgsm", model, statistics="batch")(images, labels)
+    shown = images.clone().requires_grad_()
+    F.cross_entropy(model.train()(shown), labels).backward()
+    assert torch.equal(attacked, (images + EPS * shown.grad.sign()).clamp(0, 1))
+
+
+@names
+def test_the_two_statistics_give_different_attacks(name, model, batch):
+    found = []
+    for statistics in ("running", "batch"):
+        with seeded(3):
+            found.append(attack(name, model, statistics=statistics)(*batch))
+    assert not torch.equal(*found)
+
+
+@names
+@both_statistics
+def test_a_supernet_without_running_statistics_can_be_attacked(name, statistics, batch):
+    supernet = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(), nn.Linear(144, 10)
+    )
+    with seeded(3):
+        expected = by_hand(name, copy.deepcopy(supernet))(*batch)
+    with seeded(3):
+        found = attack(name, supernet, statistics=statistics)(*batch)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["pgd", "fgsm_rs"])
+def test_random_starts_come_from_the_global_generator(name, model, batch):
+    with seeded(5):
+        first, second = attack(name, model)(*batch), attack(name, model)(*batch)
+    with seeded(5):
+        again = attack(name, model)(*batch)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+@names
+def test_parameters_record_no_gradient_during_the_attack(name, model, batch):
+    seen = []
+    model[8].register_forward_hook(lambda layer, *_: seen.append((layer.weight.requires_grad, torch.is_grad_enabled())))
+    attack(name, model)(*batch)
+    assert seen
+    assert set(seen) == {(False, True)}
+
+
+@names
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_an_attack_finds_gradients_where_the_caller_turned_them_off(name, off, model, batch):
+    with seeded(3):
+        expected = attack(name, model)(*batch)
+    with seeded(3), off():
+        images, labels = (tensor.clone() for tensor in batch)
+        assert torch.equal(attack(name, model)(images, labels), expected)
+
+
+@names
+def test_float64_is_kept(name, model, batch):
+    images, labels = batch
+    assert attack(name, model.double())(images.double(), labels).dtype == torch.float64
+
+
+@names
+def test_an_empty_batch_gives_an_empty_batch(name, model, batch):
+    images, labels = batch
+    assert attack(name, model)(images[:0], labels[:0]).shape == (0, 1, 8, 8)
+
+
+@names
+def test_a_single_image_can_be_attacked(name, model, batch):
+    images, labels = batch
+    assert attack(name, model)(images[:1], labels[:1]).shape == (1, 1, 8, 8)
+
+
+def test_a_model_without_parameters_can_be_attacked(batch, capsys):
+    attacked = attack("fgsm", nn.Flatten())(*batch)
+    assert (attacked != batch[0]).any()
+    assert capsys.readouterr().out == ""
+
+
+@names
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda x: x * 2.64,
+            r"expected images in \[0, 1\], found a maximum of 2.64; put normalisation inside the netw",
+        ),
+        (lambda x: x * (1 + 2e-7), "found a maximum of 1.00000"),
+        (lambda x: x - 0.5, "found a minimum of -0.5;"),
+        (lambda x: x.clone().fill_(-1e-9), "found a minimum of -1e-09"),
+        (lambda x: torch.where(x > 0.9, torch.nan, x), "found a maximum of nan"),
+        (lambda x: torch.where(x > 0.9, torch.inf, x), "found a maximum of inf"),
+        (lambda x: x[0], r"expected images \[N, C, H, W\], found shape \(1, 8, 8\)"),
+        (lambda x: (x * 255).byte(), "expected float32 or float64 images, found torch.uint8; divide bytes by 255"),
+        (lambda x: x.half(), "found torch.float16"),
+    ],
+)
+def test_images_that_mean_something_else_are_refused(name, spoil, message, model, batch):
+    images, labels = batch
+    with pytest.raises(ValueError, match=message):
+        attack(name, model)(spoil(images), labels)
+
+
+@names
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda y: y.int(), "expected int64 labels, found torch.int32"),
+        (lambda y: F.one_hot(y), r"expected labels \[32\], one an image, found shape \(32, 10\)"),
+        (lambda y: y[:5], r"found shape \(5,\)"),
+        (lambda y: y - 1, "expected labels of at least 0, found -1"),
+        (lambda y: y + 1, r"expected labels in \[0, 9\] for 10 logits, found 10"),
+    ],
+)
+def test_labels_that_are_no_class_numbers_are_refused(name, spoil, message, model, batch):
+    images, labels = batch
+    assert labels.min() == 0
+    assert labels.max() == 9
+    with pytest.raises(ValueError, match=message):
+        attack(name, model)(images, spoil(labels))
+
+
+class Tuple(nn.Module):
+    def forward(self, logits: Tensor) -> tuple[Tensor, None]:
+        return logits, None
+
+
+class RootOfZero(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images + 0 * (images - images.detach()).sqrt()
+
+
+@names
+def test_a_model_with_other_outputs_than_logits_is_refused(name, model, batch):
+    with pytest.raises(ValueError, match=r"expected logits \[32, classes\] from the model, found tuple"):
+        attack(name, nn.Sequential(model, Tuple()))(*batch)
+    with pytest.raises(ValueError, match=r"found shape \(32, 16, 4, 4\)"):
+        attack(name, model[:6])(*batch)
+
+
+@names
+def test_a_diverged_model_is_refused_and_does_not_look_robust(name, model, batch):
+    model[8].bias.data[3] = torch.nan
+    with pytest.raises(ValueError, match="expected finite logits, found NaN"):
+        attack(name, model)(*batch)
+
+
+@names
+def test_a_model_whose_gradient_is_nan_does_not_look_robust(name, model, batch):
+    with pytest.raises(FloatingPointError, match="expected finite gradients"):
+        attack(name, nn.Sequential(RootOfZero(), model))(*batch)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"eps": 0}, r"expected 0 < eps <= 1 in Linf, found 0"),
+        ({"eps": 8}, r"expected 0 < eps <= 1 in Linf, found 8"),
+        ({"eps": math.nan}, "found nan"),
+        ({"step": 0}, "expected step > 0, found 0"),
+        ({"step": math.nan}, "expected step > 0, found nan"),
+        ({"step": math.inf}, "expected step > 0, found inf"),
+        ({"steps": 0}, "expected steps >= 1, found 0"),
+        ({"statistics": "train"}, "expected statistics to be 'running' or 'batch', found 'train'"),
+    ],
+)
+def test_hyperparameters_outside_their_domain_are_refused(chosen, message, model):
+    with pytest.raises(ValueError, match=message):
+        training_attack("pgd", model, **chosen)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(model):
+    with pytest.raises(ValueError, match="out of pgd, fgsm, fgsm_rs, found 'pgd-7'"):
+        training_attack("pgd-7", model)
+
+
+def test_the_defaults_are_those_of_the_published_search(model):
+    assert training_attack("pgd", model).settings == {
+        "name": "pgd",
+        "library": "torchattacks",
+        "version": "3.5.1",
+        "attacks": [
+            {"class": "PGD", "arguments": {"eps": 8 / 255, "alpha": 2 / 255, "steps": 7, "random_start": True}}
+        ],
+        "norm": "Linf",
+        "eps": 8 / 255,
+        "restarts": 1,
+        "statistics": "running",
+    }
