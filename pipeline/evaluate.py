@@ -1,0 +1,166 @@
+"""Evaluation: accuracy of a trained network on test images, clean and under named attacks, with intervals."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from attacks import evaluation_attack
+from pipeline.artifacts import TrainedNetwork
+from pipeline.data import ImageData, Images, balanced_indices
+from pipeline.progress import Bar, progress_bar
+from pipeline.run import RunError, exclusive, plain, read_json, write_json
+from pipeline.settings import Experiment
+
+STAGE = "evaluate"
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Images that are classified right, of all that were tried; [low, high] is the 95 % Wilson interval."""
+
+    attack: str
+    settings: dict[str, Any]
+    right: int
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    seconds: float
+
+
+def evaluate(
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, trained: TrainedNetwork
+) -> list[Accuracy]:
+    """Measure the network of a run folder and write robustness.json.
+
+    An attack is tried on the images that the network classifies right; one that it leaves right counts as robust, so
+    that robust accuracy is a part of all images. An attack that robustness.json already holds with the same settings is
+    not run again. Raises RunError before any work when network and data do not fit.
+    """
+    check_fits(trained, data)
+    settings = plain({"seed": experiment.seed, "data": experiment.data, "evaluate": experiment.evaluate})
+    path = folder / "robustness.json"
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
+        images = _test_images(data, experiment.evaluate.images).to(fabric.device)
+        network = fabric.to_device(trained.network).eval()
+        known = _known(path, settings, trained)
+        results: list[Accuracy] = []
+        names = [CLEAN, *experiment.evaluate.attacks]
+        batches = -(-len(images) // experiment.evaluate.batch_size)
+        with progress_bar(STAGE, len(names) * batches, show=fabric.is_global_zero) as bar:
+            for name in names:
+                if name in known:
+                    bar.advance(f"{name} done before", by=batches)
+                    results.append(known[name])
+                    continue
+                results.append(measure(network, images, name, experiment, data.num_classes, fabric, bar))
+                if fabric.is_global_zero:
+                    _write(path, settings, trained, results)
+        return results
+
+
+def measure(
+    network: nn.Module, images: Images, name: str, experiment: Experiment, num_classes: int, fabric: Fabric, bar: Bar
+) -> Accuracy:
+    """Accuracy under one attack (or none, `clean`) on all `images`."""
+    settings = experiment.evaluate
+    attack = None
+    if name != CLEAN:
+        attack = evaluation_attack(
+            name, network, eps=settings.eps, num_classes=num_classes, seed=experiment.seed, cw_radius=settings.cw_radius
+        )
+    started, right, seen = time.monotonic(), 0, 0
+    for inputs, labels in images.batches(settings.batch_size):
+        with fabric.autocast():
+            correct = classified_right(network, inputs, labels)
+            if attack is not None and correct.any():
+                correct[correct.clone()] = classified_right(
+                    network, attack(inputs[correct], labels[correct]), labels[correct]
+                )
+        right, seen = right + int(correct.sum()), seen + len(labels)
+        bar.advance(f"{name} {right / seen:.1%}")
+    low, high = wilson_interval(right, seen)
+    record = {} if attack is None else attack.settings
+    return Accuracy(name, record, right, seen, right / seen, low, high, round(time.monotonic() - started, 2))
+
+
+@torch.no_grad()
+def classified_right(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """[N] booleans."""
+    right: Tensor = network(images).argmax(dim=1) == labels
+    return right
+
+
+def wilson_interval(right: int, images: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927)."""
+    interval = binomtest(right, images).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def read_accuracies(folder: Path) -> list[Accuracy]:
+    """The figures of a run's robustness.json. Raises RunError when there are none."""
+    content = read_json(folder / "robustness.json")
+    try:
+        return [Accuracy(**row) for row in content["attacks"]]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'robustness.json'} is not what evaluate.py writes: {error}") from None
+
+
+def check_fits(trained: TrainedNetwork, data: ImageData) -> None:
+    """Raise RunError unless the data have the classes, channels and size that the network was trained on."""
+    description = trained.description
+    for what, expected, found in (
+        ("classes", list(description.class_names), list(data.class_names)),
+        ("channels", description.in_channels, data.in_channels),
+        ("image size", description.image_size, data.image_size),
+    ):
+        if expected != found:
+            raise RunError(
+                f"the network was trained on {description.data} with {what} {expected}; {data.name} has {found}"
+            )
+
+
+def _test_images(data: ImageData, limit: int | None) -> Images:
+    if limit is None:
+        return data.test
+    if limit > len(data.test):
+        raise RunError(f"evaluate.images={limit} asks for more than the {len(data.test)} test images there are")
+    return data.test.take(torch.from_numpy(balanced_indices(data.test.labels.numpy(), limit)))
+
+
+def _known(path: Path, settings: dict[str, Any], trained: TrainedNetwork) -> dict[str, Accuracy]:
+    if not path.exists():
+        return {}
+    content = read_json(path)
+    same = _without_attacks(content["settings"]) == _without_attacks(settings)
+    if not same or content["network"] != trained.description.model_dump(mode="json"):
+        return {}
+    return {result.attack: result for result in read_accuracies(path.parent)}
+
+
+def _without_attacks(settings: dict[str, Any]) -> dict[str, Any]:
+    evaluate_settings = {
+        key: value for key, value in settings["evaluate"].items() if key not in ("attacks", "batch_size")
+    }
+    return settings | {"evaluate": evaluate_settings}
+
+
+def _write(path: Path, settings: dict[str, Any], trained: TrainedNetwork, results: list[Accuracy]) -> None:
+    write_json(
+        path,
+        {
+            "settings": settings,
+            "network": trained.description.model_dump(mode="json"),
+            "cost": trained.description.cost(),
+            "attacks": [asdict(result) for result in results],
+        },
+    )

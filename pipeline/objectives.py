@@ -1,0 +1,83 @@
+"""The objectives that alphas are trained for: losses on images, and the distance of a size from its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.settings import ObjectiveSettings
+from search_space import CostTable
+from search_space.cost import QUANTITIES
+
+Loss = Callable[[], Tensor]
+"""A scalar, computed at the present values of weights and alphas."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An interval for one quantity of the derived network; a side that is None is open."""
+
+    quantity: str
+    lower: float | None
+    upper: float | None
+
+    def violation(self, value: Tensor) -> Tensor:
+        """How far a value lies outside, as a part of the bound that it breaks; 0 inside."""
+        outside = torch.zeros_like(value)
+        if self.upper is not None:
+            outside = outside + torch.relu(value / self.upper - 1)
+        if self.lower is not None and self.lower > 0:
+            outside = outside + torch.relu(1 - value / self.lower)
+        return outside
+
+
+def bounds_of(settings: ObjectiveSettings) -> dict[str, Bound]:
+    """Objective name -> bound, of the resource objectives among the settings' names."""
+    quantities = {"parameters": "parameters", "macs": settings.macs_convention}
+    return {
+        name: Bound(quantity, *getattr(settings, name))
+        for name, quantity in quantities.items()
+        if name in settings.names
+    }
+
+
+def check_attainable(bounds: Mapping[str, Bound], table: CostTable) -> None:
+    """Raise ValueError with the reachable ranges when no network of the space keeps all bounds."""
+    if table.attainable({bound.quantity: (bound.lower, bound.upper) for bound in bounds.values()}):
+        return
+    asked, reachable = [], []
+    for name, bound in bounds.items():
+        low, high = table.reachable(bound.quantity)
+        asked.append(f"objectives.{name}=[{_number(bound.lower)}, {_number(bound.upper)}]")
+        reachable.append(f"{name} {low:,} to {high:,}")
+    shape = table.shape
+    raise ValueError(
+        f"no cell of this space meets {' and '.join(asked)} in a network of {shape.channels} channels and "
+        f"{shape.layers} layers; reachable, each alone and in steps: {', '.join(reachable)}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else f"{value:,.0f}"
+
+
+def resource_losses(bounds: Mapping[str, Bound], table: CostTable, alphas: Tensor) -> dict[str, Loss]:
+    """Objective name -> violation of its bound by the network to be derived.
+
+    The value is that of the derived network, exactly; the gradient is that of the expected cost (straight through,
+    Bengio et al. 2013). With the expected cost as value, near-uniform alphas would be pushed on after the derived
+    network has met its bound, until no operation with weights is left in it.
+    """
+
+    def cost() -> Tensor:
+        expected = table.expected(torch.softmax(alphas, dim=-1))
+        derived = table.exact(table.space.derive(alphas)).to(expected)
+        return expected + (derived - expected).detach()
+
+    def loss(bound: Bound) -> Loss:
+        return lambda: bound.violation(cost()[QUANTITIES.index(bound.quantity)])
+
+    return {name: loss(bound) for name, bound in bounds.items()}

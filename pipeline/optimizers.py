@@ -1,0 +1,58 @@
+"""What trains weights: optimizers by name, their schedule, and what they add to a gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from pipeline.settings import WeightOptimizerSettings
+
+
+def _sgd(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -> Optimizer:
+    return SGD(
+        weights, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay, foreach=True
+    )
+
+
+def _adamw(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -> Optimizer:
+    return AdamW(
+        weights, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, foreach=True
+    )
+
+
+WEIGHT_OPTIMIZERS: Mapping[str, Callable[[Iterable[nn.Parameter], WeightOptimizerSettings], Optimizer]] = {
+    "sgd": _sgd,
+    "adamw": _adamw,
+}
+
+
+def make_weight_optimizer(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -> Optimizer:
+    """The optimizer that the settings name."""
+    return WEIGHT_OPTIMIZERS[settings.name](weights, settings)
+
+
+def cosine(epoch: int, epochs: int, first: float, last: float) -> float:
+    """Learning rate of an epoch: half a cosine from `first` towards `last` (Loshchilov & Hutter 2017)."""
+    return last + (first - last) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """Give every parameter group the same learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+@torch.no_grad()
+def drift(optimizer: Optimizer, weights: Sequence[Tensor]) -> list[Tensor]:
+    """What a step adds to each gradient beside the gradient itself: weight decay, and momentum where there is any."""
+    (group,) = optimizer.param_groups
+    extra = []
+    for weight in weights:
+        momentum = optimizer.state.get(weight, {}).get("momentum_buffer")
+        decay = group["weight_decay"] * weight
+        extra.append(decay if momentum is None else decay + group["momentum"] * momentum)
+    return extra

@@ -1,0 +1,215 @@
+"""The run folder: atomic files, metrics, checkpoints, and seeds by which a resumed run equals an unbroken one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric, seed_everything
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from pipeline.settings import FabricSettings, Settings
+
+KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
+
+
+class RunError(ValueError):
+    """What is asked for does not fit what the run folder holds."""
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or, if the process dies, not at all (an older one then stays)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, atomically; numbers that are not finite are refused, as JSON has none."""
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises RunError that names the file when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is not a JSON file: {error}") from None
+
+
+def stream_seed(*parts: int | str) -> int:
+    """A 32-bit seed for one purpose, from the run's seed and the names and numbers that tell purposes apart."""
+    words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "big") for part in parts]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+
+def seed_stream(*parts: int | str) -> None:
+    """Seed all global generators for one purpose.
+
+    Called at each epoch with its number, so that what follows does not depend on what ran before: a run that resumes
+    there draws the same numbers as one that was never stopped.
+    """
+    seed_everything(stream_seed(*parts), verbose=False)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
+    """Hold the folder for one stage; a second run that wants it gets a RunError. The lock dies with its process.
+
+    take: false in the processes of a run that are not its first, which holds the lock for all.
+    """
+    if not take:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{stage}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(
+                f"another process is running {stage} in {folder}; wait for it or choose another run="
+            ) from None
+        yield
+
+
+def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Raise RunError that lists the keys in which two resolved settings differ."""
+    old, new = _flat(before), _flat(now)
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    if changed:
+        listed = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed)
+        raise RunError(f"{folder} holds a run with other settings ({listed}); use them, or choose another run=")
+
+
+def plain(settings: Mapping[str, Settings | int | str | None]) -> dict[str, Any]:
+    """Settings as what JSON holds, to be compared and stored."""
+    content = {k: v.model_dump(mode="json") if isinstance(v, Settings) else v for k, v in settings.items()}
+    return dict(json.loads(json.dumps(content)))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+class MetricLog:
+    """metrics.jsonl and TensorBoard: one row a step. Only the first process writes.
+
+    Rows hold `stage`, `step` and numbers, possibly nested. Rows from `first_step` on, which a killed run wrote after
+    its last checkpoint, are dropped on opening.
+    """
+
+    def __init__(self, folder: Path, stage: str, *, first_step: int, write: bool = True) -> None:
+        self._stage = stage
+        self._file = None
+        if write:
+            path = folder / "metrics.jsonl"
+            kept = [row for row in read_metrics(folder) if row["stage"] != stage or row["step"] < first_step]
+            write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+            self._file = path.open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=first_step)
+
+    def write(self, step: int, row: Mapping[str, Any]) -> None:
+        """Append one row."""
+        if self._file is None:
+            return
+        self._file.write(json.dumps({"stage": self._stage, "step": step, **row}, allow_nan=False) + "\n")
+        self._file.flush()
+        for name, value in _flat(row).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._board.add_scalar(name.replace(".", "/"), value, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._board.close()
+
+
+def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return [row for row in rows if stage in (None, row["stage"])]
+
+
+class Checkpoints:
+    """Whole states of one stage, numbered by epoch, in checkpoint/; the last two are kept."""
+
+    def __init__(self, folder: Path, stage: str, fabric: Fabric) -> None:
+        self._folder = folder / "checkpoint"
+        self._stage = stage
+        self._fabric = fabric
+
+    def save(self, epoch: int, state: dict[str, Any]) -> None:
+        """Store the state after `epoch` epochs: tensors, numbers, strings and containers of them."""
+        path = self._folder / f"{self._stage}-{epoch:05d}.ckpt"
+        temporary = path.with_suffix(".tmp")
+        self._fabric.save(temporary, state)
+        if self._fabric.is_global_zero:
+            temporary.replace(path)
+            for old in self._paths()[:-KEPT_CHECKPOINTS]:
+                old.unlink()
+        self._fabric.barrier()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest state that can be read, or None where there is none. Nothing in a file is executed."""
+        for path in reversed(self._paths()):
+            try:
+                return self._fabric.load(path, weights_only=True)
+            except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+                self._fabric.print(f"{path} cannot be read ({type(error).__name__}); going back to the one before")
+        return None
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob(f"{self._stage}-*.ckpt"))
+
+
+def make_fabric(settings: FabricSettings) -> Fabric:
+    """Devices, threads, precision and processes. Raises RunError when the machine has not what is asked for."""
+    available = torch.cuda.device_count()
+    if settings.accelerator == "cuda" and settings.devices > available:
+        raise RunError(f"fabric asks for {settings.devices} CUDA devices; this machine has {available}")
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    accelerator = settings.accelerator
+    if accelerator == "auto":
+        accelerator = "cuda" if available >= settings.devices else "cpu"
+    return Fabric(
+        accelerator=accelerator, devices=settings.devices, strategy=settings.strategy, precision=settings.precision
+    )
+
+
+def mean_over_processes(fabric: Fabric, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Mean of each tensor over the processes; with one process the tensors themselves."""
+    if fabric.world_size == 1:
+        return list(tensors)
+    return [cast("Tensor", fabric.all_reduce(tensor, reduce_op="mean")) for tensor in tensors]

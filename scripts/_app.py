@@ -1,0 +1,160 @@
+"""What the scripts share: composing the configuration, refusing a wrong one in plain words, and --help."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from pipeline.settings import Experiment
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+REFUSED = 2  # exit status: nothing was done
+
+ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
+
+
+class Refused(Exception):  # noqa: N818 - said of a configuration, not of a fault
+    """A configuration that cannot be used; the message says why and what is allowed."""
+
+
+def run_app(stage: Callable[[Experiment], None], description: str, *defaults: str) -> None:
+    """Run a stage with the configuration that the command line asks for.
+
+    defaults: overrides that come before the user's own. A configuration that cannot be used is refused before any work,
+    on standard error and with exit status 2; HYDRA_FULL_ERROR=1 shows where an error was raised.
+    """
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(explain(description, [*defaults, *(a for a in arguments if not a.startswith("-"))]))
+        return
+    if not any(argument.startswith("-") for argument in arguments):
+        _or_exit(lambda: compose_experiment([*defaults, *arguments]))
+    sys.argv[1:1] = defaults
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def app(config: DictConfig) -> None:
+        _or_exit(lambda: stage(validated(config)))
+
+    app()
+
+
+def compose_experiment(overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment that overrides describe. Raises Refused."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            config = compose("config", overrides=list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise Refused(_reason(str(error))) from error
+    return validated(config)
+
+
+def validated(config: DictConfig) -> Experiment:
+    """Settings from a composed configuration. Raises Refused."""
+    try:
+        return Experiment.model_validate(OmegaConf.to_container(config, resolve=True))
+    except OmegaConfBaseException as error:
+        raise Refused(_reason(str(error))) from error
+    except ValidationError as error:
+        raise Refused("\n".join(_describe(item) for item in error.errors())) from error
+
+
+def explain(description: str, overrides: Sequence[str]) -> str:
+    """The text of --help: groups and their options, then every key with its present value and meaning."""
+    experiment = compose_experiment(overrides)
+    lines = [
+        description,
+        "",
+        "usage: python " + " ".join([sys.argv[0], "[group=option]... [key=value]..."]),
+        "",
+        "Groups:",
+    ]
+    groups = sorted(path for path in CONF.iterdir() if path.is_dir())
+    lines += [f"  {group.name}: " + ", ".join(sorted(o.stem for o in group.glob("*.yaml"))) for group in groups]
+    lines += ["", "Keys (value; meaning):"]
+    for key, value, meaning in _keys(experiment):
+        lines.append(f"  {key}={value}")
+        lines.append(f"      {meaning}")
+    lines += ["", "Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2); see hydra.cc."]
+    return "\n".join(lines)
+
+
+def _keys(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _shown(value), f"{field.description} ({_type(field.annotation)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ",".join(_shown(item) for item in value) + "]"
+    return "null" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _type(annotation: Any) -> str:
+    text = re.sub(r"typing\.|<class '(\w+)'>", r"\1", str(annotation))
+    return (
+        re.sub(r"Annotated\[(\w+).*?\](?=[,\]| ]|$)", r"\1", text).replace("NoneType", "null").replace("None", "null")
+    )
+
+
+def _or_exit(work: Callable[[], Any]) -> None:
+    try:
+        work()
+    except (Refused, ValueError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(REFUSED)
+    except FloatingPointError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _reason(message: str) -> str:
+    """Hydra's message as one line; an unknown key gets the keys there are."""
+    unknown = re.search(r"(?:Could not override|Error merging override) '?([\w.@/]+)", message)
+    if unknown:
+        return unknown_key(unknown.group(1).split("=")[0])
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    kept = [
+        line for line in lines if not line.startswith(("Config search path", "provider=", "full_key", "object_type"))
+    ]
+    return " ".join(kept)
+
+
+def unknown_key(key: str) -> str:
+    """What to say of a key that does not exist."""
+    known = [name for name, _, _ in _keys(Experiment())]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    parent = key.rpartition(".")[0]
+    siblings = [name for name in known if name.rpartition(".")[0] == parent] or known
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"unknown key {key}{hint} Known here: {', '.join(siblings)}"
+
+
+def _describe(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return unknown_key(key)
+    message = item["msg"].removeprefix("Value error, ")
+    given = (
+        "" if item["input"] is PydanticUndefined or isinstance(item["input"], dict) else f", found {item['input']!r}"
+    )
+    return f"{key}: {message}{given}" if key and not isinstance(item["input"], dict) else message

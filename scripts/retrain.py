@@ -1,0 +1,33 @@
+"""Train the network of a searched or published cell: python scripts/retrain.py run=runs/mine [genotype=DARTS_V2]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _app import run_app
+
+from pipeline.artifacts import load_genotype
+from pipeline.data import load
+from pipeline.retrain import retrain
+from pipeline.run import make_fabric
+from pipeline.settings import Experiment
+
+
+def main(experiment: Experiment) -> None:
+    """Retrain, and say what the network is."""
+    name, genotype = load_genotype(experiment.genotype or experiment.run)
+    fabric = make_fabric(experiment.fabric)
+    data = load(experiment.data)
+    fabric.launch()
+    folder = Path(experiment.run)
+    description = retrain(folder, experiment, data, fabric, name=name, genotype=genotype)
+    if fabric.is_global_zero:
+        cost, training = description.cost(), description.training
+        print(
+            f"{folder / 'network.safetensors'}: {cost['parameters']:,} parameters, {cost['conv_linear_macs']:,} MACs; "
+            f"{training['held_back_accuracy']:.1%} on the held-back images, epoch {training['best_epoch']}"
+        )
+
+
+if __name__ == "__main__":
+    run_app(main, "Train the network of a searched or published cell from scratch.")

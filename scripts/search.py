@@ -1,0 +1,35 @@
+"""Search a cell: python scripts/search.py experiment=demo run=runs/mine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _app import run_app
+
+from pipeline.bilevel import search
+from pipeline.data import load
+from pipeline.run import make_fabric, read_json
+from pipeline.settings import Experiment
+
+
+def main(experiment: Experiment) -> None:
+    """Search, and say what was found."""
+    fabric = make_fabric(experiment.fabric)
+    data = load(experiment.data)
+    fabric.launch()
+    folder = Path(experiment.run)
+    search(folder, experiment, data, fabric)
+    if not fabric.is_global_zero:
+        return
+    result = read_json(folder / "search.json")
+    cost = result["derived_cost"]
+    print(
+        f"{folder / 'genotype.json'}: {cost['parameters']:,} parameters, {cost['conv_linear_macs']:,} MACs when derived"
+    )
+    for name, bound in result["bounds"].items():
+        kept = "inside" if bound["violation"] == 0 else f"{bound['violation']:.1%} outside"
+        print(f"  {name}: {bound['value']:,} is {kept} [{bound['lower']}, {bound['upper']}]")
+
+
+if __name__ == "__main__":
+    run_app(main, "Search a cell for accuracy, robustness and size (bi-level, MGDA).")

@@ -1,0 +1,393 @@
+"""Reports of small synthetic run folders, written with the project's own writers."""
+
+import base64
+import hashlib
+import importlib
+import json
+import re
+import shlex
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from pipeline import figures, report
+from pipeline.artifacts import NetworkDescription, save_network
+from pipeline.evaluate import Accuracy, wilson_interval
+from pipeline.figures import averaged, magnitude, pareto_front, search_pictures
+from pipeline.retrain import retrain_settings
+from pipeline.run import RunError, plain, write_atomically, write_json
+from pipeline.settings import Experiment
+from search_space import PUBLISHED, SearchSpace
+
+GENOTYPE = PUBLISHED["DARTS_V2"].genotype
+STEPS_PER_EPOCH = 3
+BOUNDS = {"parameters": [100.0, 5000.0], "macs": [None, 400_000.0]}
+DERIVED = {"parameters": 4321, "conv_linear_macs": 234_567, "thop_macs": 250_000}
+
+
+def attack_settings(name, eps=0.1):
+    call = {"class": "PGD", "arguments": {"eps": eps, "alpha": eps / 4, "steps": 20}}
+    return {"name": name, "attacks": [call], "norm": "Linf", "eps": eps, "restarts": 1, "seed": 0}
+
+
+def accuracy(attack, right, images=200, eps=0.1):
+    low, high = wilson_interval(right, images)
+    settings = {} if attack == "clean" else attack_settings(attack, eps)
+    return Accuracy(attack, settings, right, images, right / images, low, high, 1.5)
+
+
+def write_search(folder, experiment=None, finished=True):
+    experiment = experiment or Experiment()
+    rows = [
+        {
+            "stage": "search",
+            "step": step,
+            "epoch": step // STEPS_PER_EPOCH,
+            "objectives": {"accuracy": 2 / (step + 1), "robustness": 3 / (step + 1), "parameters": 0.1, "macs": 0.0},
+            "bounds": BOUNDS,
+            "mgda": {
+                "weights": {"accuracy": 0.5, "robustness": 0.3, "parameters": 0.2, "macs": 0.0},
+                "norm": 0.5,
+                "residual": 0.0,
+            },
+            "derived": DERIVED,
+        }
+        for step in range(2 * STEPS_PER_EPOCH)
+    ]
+    append_rows(folder, rows)
+    generator = torch.Generator().manual_seed(0)
+    alphas = {f"epoch_{epoch:05d}": torch.randn(SearchSpace().alpha_shape, generator=generator) for epoch in (1, 2)}
+    write_atomically(folder / "alphas.safetensors", save(alphas))
+    if finished:
+        settings = plain(
+            {name: getattr(experiment, name) for name in ("seed", "data", "space", "objectives", "search")}
+        )
+        bounds = {
+            "parameters": {"lower": 100.0, "upper": 5000.0, "value": 4321, "violation": 0.0},
+            "macs": {"lower": None, "upper": 200_000.0, "value": 234_567, "violation": 0.17},
+        }
+        write_json(
+            folder / "search.json", {"settings": settings, "derived_cost": DERIVED, "bounds": bounds, "seconds": 12.5}
+        )
+        write_atomically(folder / "genotype.json", GENOTYPE.to_json())
+
+
+def write_network(folder, name="searched", data="digits", channels=4):
+    experiment = Experiment()
+    description = NetworkDescription(
+        name=name,
+        genotype=json.loads(GENOTYPE.to_json()),
+        channels=channels,
+        layers=3,
+        in_channels=1,
+        image_size=8,
+        mean=(0.3,),
+        std=(0.4,),
+        class_names=("zero", "one", "two"),
+        data=data,
+        training={
+            "settings": retrain_settings(experiment, GENOTYPE),
+            "best_epoch": 2,
+            "held_back_accuracy": 0.8,
+            "seconds": 3.0,
+        },
+    )
+    save_network(folder, description.build(), description)
+    rows = [
+        {
+            "stage": "retrain",
+            "step": step,
+            "epoch": step // 2,
+            "training_loss": 1 / (step + 1),
+            "training_accuracy": 0.7,
+        }
+        | ({"held_back_accuracy": 0.8} if step % 2 else {})
+        for step in range(4)
+    ]
+    append_rows(folder, rows)
+    return description
+
+
+def write_robustness(folder, description, accuracies, experiment=None):
+    experiment = experiment or Experiment()
+    settings = plain({"seed": 0, "data": experiment.data, "evaluate": experiment.evaluate})
+    network = description.model_dump(mode="json")
+    attacks = [asdict(result) for result in accuracies]
+    write_json(
+        folder / "robustness.json",
+        {"settings": settings, "network": network, "cost": description.cost(), "attacks": attacks},
+    )
+
+
+def append_rows(folder, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "DPI", 40)  # fewer pixels, less time
+        yield
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    write_search(folder)
+    results = [accuracy("clean", 190), accuracy("pgd-20", 120), accuracy("autoattack", 91)]
+    write_robustness(folder, write_network(folder), results)
+    write_json(folder / "onnx.json", {"images": 256, "largest_logit_difference": 1e-6, "labels_that_differ": 0})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "rival"
+    results = [accuracy("clean", 186), accuracy("pgd-20", 111), accuracy("autoattack", 61)]
+    write_robustness(folder, write_network(folder, name="DARTS_V2", channels=5), results)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(mine, other):
+    return report.write(mine, [other]).read_text(encoding="utf-8")
+
+
+def test_everything_in_the_page_is_inside_the_page(page):
+    references = re.findall(r"""\b(?:src|href|srcset|action|data)\s*=\s*["']?([^"'\s>]+)""", page)
+    references += re.findall(r"url\(([^)]*)\)", page)
+    assert references
+    assert all(reference.startswith(("data:", "#")) for reference in references)
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_every_link_inside_the_page_has_its_target(page):
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
+
+
+def test_every_figure_of_the_page_is_also_a_png_beside_it(page, mine):
+    inline = {hashlib.sha256(base64.b64decode(text)).digest() for text in re.findall(r"png;base64,([^\"]+)", page)}
+    files = {hashlib.sha256(path.read_bytes()).digest() for path in (mine / "figures").glob("*.png")}
+    assert len(inline) == 17
+    assert inline == files
+
+
+def test_every_figure_is_described_in_words(page):
+    descriptions = re.findall(r'<img [^>]*?alt="([^"]*)"', page)
+    assert len(descriptions) == page.count("<img ")
+    assert all(len(text) > 20 for text in descriptions)
+
+
+def test_the_page_is_well_formed_and_names_its_language(page):
+    class Balance(HTMLParser):
+        open_tags: list = []  # noqa: RUF012
+
+        def handle_starttag(self, tag, attributes):
+            if tag not in {"meta", "link", "img", "br"}:
+                self.open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.open_tags.pop() == tag
+
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open_tags == []
+    assert '<html lang="en">' in page
+    assert 'name="viewport"' in page
+
+
+def test_the_same_files_give_the_same_page(page, mine, other):
+    assert report.write(mine, [other]).read_text(encoding="utf-8") == page
+
+
+def test_the_page_shows_the_results_of_all_runs_with_intervals(page):
+    low, high = wilson_interval(91, 200)
+    assert "45.5\N{NO-BREAK SPACE}%" in page
+    assert f"{100 * low:.1f} to {100 * high:.1f}" in page
+    assert "30.5\N{NO-BREAK SPACE}%" in page  # of the other run
+    assert "searched against DARTS_V2, under autoattack: +15.0 points; the intervals do not overlap." in page
+
+
+def test_the_page_says_which_bounds_are_kept(page):
+    assert re.search(r"✓ kept</span>parameters: 4,321 when derived; bound from 100 to 5,000", page)
+    assert re.search(r"✗ broken</span>MACs: 234,567 when derived; bound at most 200,000", page)
+
+
+def test_the_page_warns_when_the_trained_network_is_not_the_bounded_one(page):
+    assert "the trained one has another shape" in page
+
+
+def test_the_stored_settings_stand_in_the_page_as_json(page, mine):
+    text = page.split("All settings as JSON</summary>")[1].split("</pre>")[0].split(">", 1)[1]
+    stored = json.loads(text.replace("&#34;", '"').replace("&#39;", "'").replace("&amp;", "&"))
+    assert stored["search"] == json.loads((mine / "search.json").read_text())["settings"]
+    assert set(stored) == {"search", "retrain", "evaluate"}
+
+
+def test_names_from_files_cannot_write_html(tmp_path):
+    attack = '<img src=x onerror="alert(1)">'
+    name = "</title><script>alert(2)</script>$\\frac{"
+    experiment = Experiment.model_validate({"data": {"source": "huggingface", "path": '"><iframe src=//evil>'}})
+    folder = tmp_path / "<b>bold<" / "'quoted' & more"
+    write_search(folder, experiment)
+    description = write_network(folder, name=name, data="<svg onload=alert(3)>")
+    write_robustness(folder, description, [accuracy("clean", 190), accuracy(attack, 100)], experiment)
+    write_json(folder / "onnx.json", {"<i>key</i>": "<script>"})
+    page = report.write(folder).read_text(encoding="utf-8")
+    for text in ("<script", "<iframe", "<svg", "<img src=x", "<b>bold", "<i>key", 'onerror="'):
+        assert text not in page
+    assert "&lt;script&gt;alert(2)" in page
+
+
+@pytest.mark.parametrize(
+    ("write", "sections"),
+    [
+        (write_search, {"cells", "search", "alphas"}),
+        (lambda folder: write_search(folder, finished=False), {"search"}),
+        (write_network, {"cells", "training"}),
+        (lambda folder: write_atomically(folder / "genotype.json", GENOTYPE.to_json()), {"cells"}),
+    ],
+    ids=["searched", "searching", "retrained", "genotype alone"],
+)
+def test_sections_without_files_are_left_out(tmp_path, write, sections):
+    write(tmp_path)
+    page = report.write(tmp_path).read_text(encoding="utf-8")
+    assert set(re.findall(r'<h2 id="(\w+)"', page)) == {*sections, "repeat"}
+
+
+def test_an_unfinished_search_is_called_unfinished(tmp_path):
+    write_search(tmp_path, finished=False)
+    assert "The search is not finished" in report.write(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_folder_with_nothing_to_report_is_refused_with_what_was_looked_for(tmp_path):
+    with pytest.raises(RunError, match=r"nothing to report; looked for genotype\.json, network\.json"):
+        report.write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["genotype.json", "network.json", "search.json", "alphas.safetensors"])
+def test_a_damaged_file_is_named(tmp_path, name):
+    write_search(tmp_path)
+    (tmp_path / name).write_text('{"half": ')
+    with pytest.raises(RunError, match=re.escape(str(tmp_path / name))):
+        report.write(tmp_path)
+
+
+def test_runs_that_were_not_evaluated_alike_are_not_compared_silently(tmp_path, mine):
+    description = write_network(tmp_path / "weaker", name="weaker")
+    write_robustness(tmp_path / "weaker", description, [accuracy("clean", 190), accuracy("pgd-20", 180, eps=0.01)])
+    page = report.write(tmp_path / "weaker", [mine]).read_text(encoding="utf-8")
+    assert "which may be why accuracies differ: see the settings of pgd-20." in page
+
+
+def test_accuracies_of_another_network_than_the_folder_holds_are_pointed_out(tmp_path):
+    old = write_network(tmp_path, channels=5)
+    write_robustness(tmp_path, old, [accuracy("clean", 190)])
+    write_network(tmp_path, channels=6)
+    assert "was measured on another network" in report.write(tmp_path).read_text(encoding="utf-8")
+
+
+def test_the_table_has_a_row_a_run_with_accuracies_sizes_and_intervals(mine, other):
+    text = report.table([mine, other])
+    low, high = wilson_interval(91, 200)
+    rows = {line.split()[0]: line.split() for line in text.splitlines()}
+    assert rows["run"] == ["run", "parameters", "MACs", "clean", "pgd-20", "autoattack"]
+    assert rows["searched"][-3:] == ["95.0", "60.0", "45.5"]
+    assert rows["DARTS_V2"][-3:] == ["93.0", "55.5", "30.5"]
+    assert f"{100 * low:.1f}-{100 * high:.1f}" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_table_leaves_a_gap_where_an_attack_was_not_run(tmp_path, mine):
+    write_robustness(tmp_path, write_network(tmp_path, name="quick"), [accuracy("clean", 199)])
+    row = next(line for line in report.table([mine, tmp_path]).splitlines() if line.startswith(" quick"))
+    assert row.split()[-3:] == ["99.5", "-", "-"]
+
+
+def test_a_name_cannot_send_commands_to_the_terminal(tmp_path):
+    description = write_network(tmp_path, name="[bold]\x1b[2Jgone")
+    write_robustness(tmp_path, description, [accuracy("clean", 199)])
+    assert "[bold]?[2Jgone" in report.table([tmp_path])
+
+
+def test_the_table_of_a_run_without_figures_is_refused(tmp_path):
+    write_network(tmp_path)
+    with pytest.raises(RunError, match=r"no robustness\.json.*run evaluate\.py"):
+        report.table([tmp_path])
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for folder in ("first", "second"):
+        write_network(tmp_path / folder)
+    assert list(report.read_runs([tmp_path / "first", tmp_path / "second"])) == ["first", "second"]
+    assert list(report.read_runs([tmp_path / "first", tmp_path / "first"])) == ["searched"]
+
+
+def test_a_run_keeps_its_colour_where_another_has_no_data(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_points", lambda axes, x, results, index, **kwargs: drawn.append(index))
+    results = {"unmeasured": [], "measured": [accuracy("clean", 190)]}
+    figures.accuracy_picture(results)
+    figures.size_picture(results, {"measured": 1000}, report.strongest(results))
+    assert drawn == [1, 1]
+
+
+def test_the_strongest_attack_is_one_that_every_run_met():
+    results = {
+        "a": [accuracy("clean", 190), accuracy("pgd-20", 100), accuracy("autoattack", 90)],
+        "b": [accuracy("clean", 190), accuracy("pgd-20", 95)],
+    }
+    assert report.strongest(results) == "pgd-20"
+    assert report.strongest({"b": [accuracy("clean", 190)]}) == "clean"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999, "999"), (1000, "1.00 k"), (36_120, "36.1 k"), (999_960, "1.00 M"), (1_370_134, "1.37 M")],
+)
+def test_counts_are_shown_with_three_digits(value, text):
+    assert magnitude(value).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+def test_averaging_keeps_the_mean_and_every_step_of_a_short_curve():
+    values = np.random.default_rng(0).random(960)
+    steps, means = averaged(range(960), values)
+    assert len(steps) == 160
+    assert means.mean() == pytest.approx(values.mean())
+    assert averaged(range(7), range(7))[1].tolist() == list(range(7))
+
+
+def test_a_long_search_is_drawn_from_few_points_that_hold_its_extremes(tmp_path):
+    write_search(tmp_path, finished=False)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    sizes = [1000 + 37 * (step % 50) for step in range(2000)]
+    rows = [row | {"step": step, "derived": DERIVED | {"parameters": size}} for step, size in enumerate(sizes)]
+    picture = next(p for p in search_pictures(rows, "conv_linear_macs") if p.name == "search-parameters")
+    assert "mean of 13 steps" in picture.caption
+    assert f"between {min(sizes):,} and {max(sizes):,}" in picture.alt
+
+
+def test_the_pareto_front_holds_what_no_other_run_beats_in_both():
+    points = [(1, 0.2), (2, 0.5), (2, 0.4), (3, 0.5), (4, 0.7), (5, 0.1)]
+    assert pareto_front(points) == [(1, 0.2), (2, 0.5), (4, 0.7)]
+
+
+def test_the_full_commands_give_the_stored_settings_again(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    compose_experiment = importlib.import_module("_app").compose_experiment
+    data = {"source": "huggingface", "path": """it's, "quoted" [é] = #1""", "limit": 50}
+    experiment = Experiment.model_validate({"seed": 7, "data": data})
+    write_search(tmp_path, experiment)
+    full = {stage["name"]: stage["full"] for stage in report._stages(report.read_run(tmp_path), [])}
+    again = compose_experiment(shlex.split(full["search"].replace("\\\n", " "))[2:])
+    names = ("seed", "data", "space", "objectives", "search")
+    assert [getattr(again, name) for name in names] == [getattr(experiment, name) for name in names]
