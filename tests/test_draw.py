@@ -12,7 +12,8 @@ from matplotlib.patches import Ellipse, FancyBboxPatch
 from matplotlib.text import Text
 
 from search_space import draw
-from search_space.draw import draw_cell, operation_label, plan_cell, save_cell
+from search_space.cell_layout import operation_label, plan_cell
+from search_space.draw import draw_cell, save_cell
 from search_space.genotype import OPERATION_NAMES, Cell, Edge
 
 plan_of = cache(plan_cell)

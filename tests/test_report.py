@@ -18,10 +18,16 @@ from safetensors.torch import save
 from pipeline import figures, report
 from pipeline.artifacts import NetworkDescription, save_network
 from pipeline.evaluate import Accuracy, wilson_interval
-from pipeline.figures import averaged, magnitude, pareto_front, search_pictures
+from pipeline.figures import results as result_figures
+from pipeline.figures import search_pictures, style
+from pipeline.figures.curves import averaged
+from pipeline.figures.results import pareto_front
+from pipeline.page import content
+from pipeline.results import read_run, read_runs, strongest
 from pipeline.retrain import retrain_settings
 from pipeline.run import RunError, plain, write_atomically, write_json
 from pipeline.settings import Experiment
+from pipeline.wording import magnitude
 from search_space import PUBLISHED, SearchSpace
 
 GENOTYPE = PUBLISHED["DARTS_V2"].genotype
@@ -133,7 +139,7 @@ def append_rows(folder, rows):
 @pytest.fixture(scope="module", autouse=True)
 def coarse():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "DPI", 40)  # fewer pixels, less time
+        patch.setattr(style, "DPI", 40)  # fewer pixels, less time
         yield
 
 
@@ -319,25 +325,61 @@ def test_a_name_cannot_send_commands_to_the_terminal(tmp_path):
     assert "[bold]?[2Jgone" in report.table([tmp_path])
 
 
-def test_the_table_of_a_run_without_figures_is_refused(tmp_path):
-    write_network(tmp_path)
-    with pytest.raises(RunError, match=r"no robustness\.json.*run evaluate\.py"):
-        report.table([tmp_path])
+@pytest.mark.parametrize("write", [write_search, lambda folder: write_search(folder, finished=False)])
+def test_the_table_leaves_gaps_for_a_run_that_was_not_evaluated(tmp_path, mine, write):
+    write(tmp_path / "searched_only")
+    row = next(
+        line for line in report.table([mine, tmp_path / "searched_only"]).splitlines() if "searched_only" in line
+    )
+    assert row.split()[-3:] == ["-", "-", "-"]
+
+
+def test_the_table_of_runs_that_were_not_evaluated_is_one_line_that_says_so(tmp_path):
+    write_search(tmp_path / "first")
+    write_network(tmp_path / "second", name="second\n")
+    text = report.table([tmp_path / "first", tmp_path / "second"])
+    assert re.fullmatch(r".*no robustness\.json of first, second\?; run evaluate\.py.*", text)
+
+
+@pytest.mark.parametrize(
+    ("write", "stage", "keys"),
+    [
+        (write_search, "search", ["step"]),
+        (write_search, "search", ["objectives", "macs"]),
+        (write_search, "search", ["mgda", "norm"]),
+        (write_search, "search", ["derived", "parameters"]),
+        (write_network, "retrain", ["epoch"]),
+        (write_network, "retrain", ["training_accuracy"]),
+        (write_search, "search", ["stage"]),
+    ],
+)
+def test_a_row_of_metrics_without_what_is_drawn_of_it_is_named(tmp_path, write, stage, keys):
+    write(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    *outer, last = keys
+    holder = rows[2]
+    for key in outer:
+        holder = holder[key]
+    del holder[last]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(RunError, match=f"{re.escape(str(path))} is not what .*{re.escape('.'.join(keys))}"):
+        report.write(tmp_path)
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     for folder in ("first", "second"):
         write_network(tmp_path / folder)
-    assert list(report.read_runs([tmp_path / "first", tmp_path / "second"])) == ["first", "second"]
-    assert list(report.read_runs([tmp_path / "first", tmp_path / "first"])) == ["searched"]
+    assert list(read_runs([tmp_path / "first", tmp_path / "second"])) == ["first", "second"]
+    assert list(read_runs([tmp_path / "first", tmp_path / "first"])) == ["searched"]
 
 
 def test_a_run_keeps_its_colour_where_another_has_no_data(monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures, "_points", lambda axes, x, results, index, **kwargs: drawn.append(index))
+    monkeypatch.setattr(result_figures, "_points", lambda axes, x, results, index, **kwargs: drawn.append(index))
     results = {"unmeasured": [], "measured": [accuracy("clean", 190)]}
     figures.accuracy_picture(results)
-    figures.size_picture(results, {"measured": 1000}, report.strongest(results))
+    figures.size_picture(results, {"measured": 1000}, strongest(results))
     assert drawn == [1, 1]
 
 
@@ -346,8 +388,8 @@ def test_the_strongest_attack_is_one_that_every_run_met():
         "a": [accuracy("clean", 190), accuracy("pgd-20", 100), accuracy("autoattack", 90)],
         "b": [accuracy("clean", 190), accuracy("pgd-20", 95)],
     }
-    assert report.strongest(results) == "pgd-20"
-    assert report.strongest({"b": [accuracy("clean", 190)]}) == "clean"
+    assert strongest(results) == "pgd-20"
+    assert strongest({"b": [accuracy("clean", 190)]}) == "clean"
 
 
 @pytest.mark.parametrize(
@@ -387,7 +429,7 @@ def test_the_full_commands_give_the_stored_settings_again(tmp_path, monkeypatch)
     data = {"source": "huggingface", "path": """it's, "quoted" [é] = #1""", "limit": 50}
     experiment = Experiment.model_validate({"seed": 7, "data": data})
     write_search(tmp_path, experiment)
-    full = {stage["name"]: stage["full"] for stage in report._stages(report.read_run(tmp_path), [])}
+    full = {stage["name"]: stage["full"] for stage in content({"mine": read_run(tmp_path)})["stages"]}
     again = compose_experiment(shlex.split(full["search"].replace("\\\n", " "))[2:])
     names = ("seed", "data", "space", "objectives", "search")
     assert [getattr(again, name) for name in names] == [getattr(experiment, name) for name in names]

@@ -1,0 +1,17 @@
+"""The report's figures: values in, a finished PNG out, with its caption and what is to be seen in words."""
+
+from pipeline.figures.cells import alpha_pictures, cell_picture
+from pipeline.figures.results import accuracy_picture, size_picture
+from pipeline.figures.search import search_pictures
+from pipeline.figures.style import Picture
+from pipeline.figures.training import retrain_pictures
+
+__all__ = [
+    "Picture",
+    "accuracy_picture",
+    "alpha_pictures",
+    "cell_picture",
+    "retrain_pictures",
+    "search_pictures",
+    "size_picture",
+]

@@ -1,0 +1,236 @@
+"""What the report's page says, before it is laid out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import NetworkDescription
+from pipeline.evaluate import CLEAN
+from pipeline.results import Plain, Run, Runs, attacks_of, strongest
+from pipeline.wording import bound_in_words, counted, interval, magnitude, named, percent, shown
+from search_space import PUBLISHED
+
+NOT_COMPARED = ("genotype", "evaluate.attacks", "evaluate.batch_size")
+
+
+def content(runs: Runs) -> Plain:
+    """The template's values by name; pictures are not among them."""
+    label, run = next(iter(runs.items()))
+    return {
+        "label": label,
+        "run": run,
+        "runs": runs,
+        "lead": list(_lead(run)),
+        "tiles": list(_tiles(run)),
+        "bounds": list(_bounds(run)),
+        "notes": list(_notes(runs)),
+        "attacks": attacks_of(runs),
+        "results": list(_results(runs)),
+        "comparisons": list(_comparisons(runs)),
+        "differences": _differences(runs),
+        "attack_rows": list(_attack_rows(run)),
+        "stages": list(_stages(run, list(runs.values())[1:])),
+        "settings_json": json.dumps(run.settings, indent=1, ensure_ascii=False),
+        "genotype_json": run.genotype.to_json() if run.genotype else "",
+    }
+
+
+def _lead(run: Run) -> Iterator[str]:
+    """What was done, a sentence a stage."""
+    if run.search:
+        yield _search_sentence(run.search["settings"])
+    if run.network and "retrain" in run.settings:
+        yield _training_sentence(run.network, run.settings["retrain"]["retrain"])
+    if run.robustness and run.accuracies:
+        eps = shown("eps", run.robustness["settings"]["evaluate"]["eps"])
+        images = counted(run.accuracies[0].images, "test image")
+        yield f"Measured on {images}; attacks may change a pixel by ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{eps}."
+
+
+def _search_sentence(settings: Plain) -> str:
+    data = Path(settings["data"]["path"] or settings["data"]["source"]).name  # as data.load names it
+    objectives = ", ".join(named(name) for name in settings["objectives"]["names"])
+    return f"Searched on {data} for {counted(settings['search']['epochs'], 'epoch')}, balancing {objectives}."
+
+
+def _training_sentence(network: NetworkDescription, recipe: Plain) -> str:
+    attack = recipe["attack"]
+    steps = f"-{attack['steps']}" if attack["name"] == "pgd" else ""
+    under = f"under {attack['name'].upper()}{steps}" if recipe["adversarial"] else "without attacks"
+    return (
+        f"Trained from scratch on {network.data} {under} for {counted(recipe['epochs'], 'epoch')}, "
+        f"with {network.channels} channels and {network.layers} cells."
+    )
+
+
+def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
+    """The figures that matter: what, how much, and what to hold beside it."""
+    if run.accuracies:
+        attack = strongest({run.name: run.accuracies})
+        for name in dict.fromkeys((CLEAN, attack)):
+            result = next(result for result in run.accuracies if result.attack == name)
+            title = "clean accuracy" if name == CLEAN else f"accuracy under {name}"
+            yield title, percent(result.accuracy), f"{interval(result)}, 95 % interval"
+    elif run.network:
+        held_back = run.network.training.get("held_back_accuracy", 0.0)
+        yield "held-back accuracy", percent(held_back), "of the training set; not evaluated yet"
+    if run.cost:
+        where = "in the network" if run.network else "in the derived network"
+        yield "parameters", magnitude(run.cost["parameters"]), f"exactly {run.cost['parameters']:,} {where}"
+        yield "MACs an image", magnitude(run.cost["conv_linear_macs"]), "convolutions and classifier"
+
+
+def _bounds(run: Run) -> Iterator[Plain]:
+    for name, bound in (run.search or {"bounds": {}})["bounds"].items():
+        sides = (bound["lower"], bound["upper"])
+        yield {
+            "name": named(name),
+            "value": f"{bound['value']:,}",
+            "asked": bound_in_words(sides),
+            "kept": bound["violation"] == 0,
+        }
+
+
+def _notes(runs: Runs) -> Iterator[str]:
+    """What a reader must know before believing a figure."""
+    run = next(iter(runs.values()))
+    if run.search_rows and not run.search:
+        yield "The search is not finished: its curves are what there is so far."
+    if run.retrain_rows and not run.network:
+        yield "Training is not finished: its curves are what there is so far."
+    if run.search and run.network and run.search["derived_cost"]["parameters"] != run.network.cost()["parameters"]:
+        yield (
+            f"The bounds were set for the derived network of {run.search['derived_cost']['parameters']:,} parameters; "
+            f"the trained one has another shape and {run.network.cost()['parameters']:,}."
+        )
+    for label, other in runs.items():
+        if other.robustness and other.network and other.robustness["network"] != other.network.model_dump(mode="json"):
+            yield f"{label}: robustness.json was measured on another network than network.json; run evaluate.py again."
+        if not other.accuracies and len(runs) > 1:
+            yield f"{label} has no robustness.json and is missing from the results; run evaluate.py on it."
+    unlike = [row["key"] for row in _differences(runs) if row["stage"] == "evaluate"] + list(_attacks_that_differ(runs))
+    if unlike:
+        yield f"The runs were not evaluated alike, which may be why accuracies differ: see {', '.join(unlike)}."
+
+
+def _results(runs: Runs) -> Iterator[Plain]:
+    """A row a measured run; accuracies in the order of _attacks, None where one was not met."""
+    for label, run in runs.items():
+        if run.accuracies:
+            found = {result.attack: result for result in run.accuracies}
+            yield {
+                "label": label,
+                "run": run,
+                "cost": run.cost,
+                "accuracies": [found.get(attack) for attack in attacks_of(runs)],
+                "images": run.accuracies[0].images,
+            }
+
+
+def _comparisons(runs: Runs) -> Iterator[str]:
+    """The first run against each other one, under the strongest attack that they share."""
+    (label, run), *others = runs.items()
+    for other_label, other in others if run.accuracies else ():
+        if not other.accuracies:
+            continue
+        attack = strongest({label: run.accuracies, other_label: other.accuracies})
+        mine, theirs = (next(r for r in each.accuracies if r.attack == attack) for each in (run, other))
+        overlap = mine.low <= theirs.high and theirs.low <= mine.high
+        how = "clean" if attack == CLEAN else f"under {attack}"
+        yield (
+            f"{label} against {other_label}, {how}: {100 * (mine.accuracy - theirs.accuracy):+.1f} points; "
+            "the intervals "
+            + ("overlap, so these images alone do not settle which is better." if overlap else "do not overlap.")
+        )
+
+
+def _attacks_that_differ(runs: Runs) -> Iterator[str]:
+    """Attacks of the same name that were run with other settings."""
+    for attack in attacks_of(runs):
+        found = [result.settings for run in runs.values() for result in run.accuracies if result.attack == attack]
+        if any(settings != found[0] for settings in found):
+            yield f"the settings of {attack}"
+
+
+def _differences(runs: Runs) -> list[Plain]:
+    """Settings of training and evaluation that are not the same in all runs that have them."""
+    rows = []
+    for stage in ("retrain", "evaluate"):
+        flat = {label: dict(_flat(run.settings[stage])) for label, run in runs.items() if stage in run.settings}
+        for key in dict.fromkeys(key for settings in flat.values() for key in settings):
+            values = [settings.get(key) for settings in flat.values()]
+            if any(value != values[0] for value in values) and not key.startswith(NOT_COMPARED):
+                shown = [shown(key, flat[label].get(key)) if label in flat else "-" for label in runs]
+                rows.append({"stage": stage, "key": key, "values": shown})
+    return rows
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values, as the command line names them."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _attack_rows(run: Run) -> Iterator[Plain]:
+    """Settings and effort of each attack."""
+    for result in run.accuracies:
+        parts = [_call(part) for part in result.settings.get("attacks", ())]
+        ball = {
+            key: result.settings[key]
+            for key in ("norm", "eps", "restarts", "seed", "version")
+            if key in result.settings
+        }
+        yield {
+            "result": result,
+            "ball": ", ".join(f"{key} {shown(key, value)}" for key, value in ball.items()),
+            "parts": list(dict.fromkeys(parts)),
+        }
+
+
+def _call(part: Plain) -> str:
+    arguments = ", ".join(f"{key}={shown(key, value)}" for key, value in part["arguments"].items())
+    return f"{part['class']}({arguments})"
+
+
+def _stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
+    """How each stage is repeated: its command, all its settings, and the command with all of them."""
+    for stage, settings in run.settings.items():
+        flat = [(key, value) for key, value in _flat(settings) if not key.startswith("genotype.")]
+        command = [
+            "python",
+            f"scripts/{stage}.py",
+            f"run={run.folder}",
+            *(_cell_argument(run) if stage == "retrain" else ()),
+        ]
+        yield {
+            "name": stage,
+            "command": shlex.join(command),
+            "full": " \\\n  ".join([shlex.join(command), *(shlex.quote(_override(*item)) for item in flat)]),
+            "settings": [(key, shown(key, value)) for key, value in flat],
+        }
+    compared = (
+        [f"compare=[{','.join(json.dumps(str(o.folder), ensure_ascii=False) for o in others)}]"] if others else []
+    )
+    command = ["python", "scripts/report.py", f"run={run.folder}", *compared]
+    yield {"name": "report", "command": shlex.join(command), "full": "", "settings": []}
+
+
+def _cell_argument(run: Run) -> list[str]:
+    """`genotype=`, where the cell is not the folder's own."""
+    if (run.folder / "genotype.json").exists() or run.network is None:
+        return []
+    published = run.network.name in PUBLISHED and PUBLISHED[run.network.name].genotype == run.genotype
+    return [f"genotype={run.network.name if published else 'genotype.json'}"]
+
+
+def _override(key: str, value: Any) -> str:
+    """A stored setting in the grammar of the command line, in which JSON's scalars and lists mean themselves."""
+    name = "fabric.precision" if key == "precision" else key
+    return f"{name}={json.dumps(value, ensure_ascii=False)}"

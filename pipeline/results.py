@@ -1,0 +1,186 @@
+"""What run folders hold, read and checked for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from pipeline.artifacts import NetworkDescription, genotype_from_plain
+from pipeline.evaluate import CLEAN, Accuracy, read_accuracies
+from pipeline.run import RunError, read_json, read_metrics
+from search_space import Genotype
+
+LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "metrics.jsonl")
+SEARCH_KEYS = (  # of each row of metrics.jsonl, dots for what is inside
+    "step",
+    "objectives",
+    "bounds",
+    "mgda.weights",
+    "mgda.norm",
+    "derived.parameters",
+    "derived.conv_linear_macs",
+    "derived.thop_macs",
+)
+RETRAIN_KEYS = ("epoch", "training_loss", "training_accuracy")
+
+Plain = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds; None or empty where the stage that writes it has not been run."""
+
+    folder: Path
+    search: Plain | None
+    genotype: Genotype | None
+    network: NetworkDescription | None
+    robustness: Plain | None
+    accuracies: Sequence[Accuracy]
+    onnx: Plain | None
+    alphas: Tensor | None
+    search_rows: Sequence[Plain]
+    retrain_rows: Sequence[Plain]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to report."""
+        return not (self.genotype or self.network or self.accuracies or self.search_rows or self.retrain_rows)
+
+    @property
+    def name(self) -> str:
+        """Of the network as it was trained; of the folder before that."""
+        return self.network.name if self.network else self.folder.resolve().name
+
+    @property
+    def cost(self) -> Mapping[str, int] | None:
+        """Size of the network that was measured, else trained, else derived."""
+        if self.robustness:
+            return dict(self.robustness["cost"])
+        if self.network:
+            return self.network.cost()
+        return dict(self.search["derived_cost"]) if self.search else None
+
+    @property
+    def settings(self) -> dict[str, Plain]:
+        """Stored settings by stage."""
+        found = {
+            "search": self.search and self.search["settings"],
+            "retrain": self.network and self.network.training.get("settings"),
+            "evaluate": self.robustness and self.robustness["settings"],
+        }
+        return {stage: settings for stage, settings in found.items() if settings}
+
+
+Runs = Mapping[str, Run]
+"""By label: the run that is reported first, then those beside it."""
+
+
+def read_runs(folders: Sequence[Path]) -> Runs:
+    """Runs by label, each folder once: by name where names differ, else by folder name, else by path."""
+    runs = [read_run(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
+    for naming in (lambda run: run.name, lambda run: run.folder.resolve().name, lambda run: str(run.folder)):
+        labels = [naming(run) for run in runs]
+        if len(set(labels)) == len(labels):
+            break
+    return dict(zip(labels, runs, strict=True))
+
+
+def read_run(folder: Path) -> Run:
+    """All files of a run folder that a report can use. Raises RunError when there are none or one is damaged."""
+    network = _optional(folder / "network.json", _read_network)
+    robustness = _optional(folder / "robustness.json", lambda path: _with_keys(path, "settings", "network", "cost"))
+    genotype = _optional(folder / "genotype.json", lambda path: Genotype.from_json(path.read_text("utf-8")))
+    run = Run(
+        folder=folder,
+        search=_optional(folder / "search.json", lambda path: _with_keys(path, "settings", "derived_cost", "bounds")),
+        genotype=genotype or (genotype_from_plain(network.genotype) if network else None),
+        network=network,
+        robustness=robustness,
+        accuracies=read_accuracies(folder) if robustness else (),
+        onnx=_optional(folder / "onnx.json", read_json),
+        alphas=_optional(folder / "alphas.safetensors", _read_alphas),
+        search_rows=_rows(folder, "search", SEARCH_KEYS),
+        retrain_rows=_rows(folder, "retrain", RETRAIN_KEYS),
+    )
+    if run.is_empty:
+        raise RunError(f"{folder} holds nothing to report; looked for {', '.join(LOOKED_FOR)}. Run search.py first")
+    return run
+
+
+def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
+    """What a file holds, None where there is none. Raises RunError that names a damaged one."""
+    if not path.exists():
+        return None
+    try:
+        return read(path)
+    except RunError:
+        raise
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        raise RunError(f"{path} is not what the stages write: {error}") from None
+
+
+def _with_keys(path: Path, *keys: str) -> Plain:
+    content = read_json(path)
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise ValueError(f"expected a JSON object with {', '.join(missing)}")
+    return dict(content)
+
+
+def _read_network(path: Path) -> NetworkDescription:
+    description = NetworkDescription.model_validate(read_json(path))
+    genotype_from_plain(description.genotype)
+    return description
+
+
+def _read_alphas(path: Path) -> Tensor:
+    """[epochs, cells, edges, operations], in the order of the epochs."""
+    entries = load(path.read_bytes())
+    return torch.stack([entries[name] for name in sorted(entries)])
+
+
+def _rows(folder: Path, stage: str, keys: Sequence[str]) -> list[Plain]:
+    """A stage's rows of metrics.jsonl. Raises RunError when one lacks a key, or an objective that the first one has."""
+    path = folder / "metrics.jsonl"
+    try:
+        rows = read_metrics(folder, stage)
+    except (KeyError, TypeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not what the stages write: a row without stage, or not text ({error})") from None
+    if rows and isinstance(rows[0].get("objectives"), Mapping):
+        keys = (*keys, *(f"objectives.{name}" for name in rows[0]["objectives"]))
+    for number, row in enumerate(rows, start=1):
+        missing = [key for key in keys if not _has(row, key)]
+        if missing:
+            raise RunError(f"{path} is not what {stage}.py writes: its row {number} has no {', '.join(missing)}")
+    return rows
+
+
+def _has(tree: Any, key: str) -> bool:
+    """Whether there is a value at a dotted key."""
+    first, _, rest = key.partition(".")
+    return isinstance(tree, Mapping) and first in tree and (not rest or _has(tree[first], rest))
+
+
+def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:
+    """The Linf attack that all measured runs met and that leaves the least accuracy; `clean` where there is none."""
+    accuracies: dict[str, list[float]] = {}
+    for result in (result for run in results.values() for result in run):
+        if result.settings.get("norm", "Linf") == "Linf":
+            accuracies.setdefault(result.attack, []).append(result.accuracy)
+    measured = sum(bool(run) for run in results.values())
+    shared = {attack: sum(values) for attack, values in accuracies.items() if len(values) == measured}
+    attacked = {attack: total for attack, total in shared.items() if attack != CLEAN}
+    return min(attacked, key=lambda attack: attacked[attack], default=CLEAN)
+
+
+def attacks_of(runs: Runs) -> list[str]:
+    """Every attack that a run met, in the order of the first that met it."""
+    return list(dict.fromkeys(result.attack for run in runs.values() for result in run.accuracies))
