@@ -34,17 +34,17 @@ def min_norm(gramian: Tensor, *, tolerance: float = 1e-13, max_iterations: int =
     """Minimise w^T G w over the simplex (Désidéri 2012; Sener & Koltun 2018).
 
     gramian: [m, m], inner products of the objectives' gradients. It is converted to float64 and taken as exact, so
-    compute it in float64. The weights come back on its device.
+    compute it in float64. A gradient whose square underflows counts as zero. The weights come back on its device.
 
     Up to EXACT_LIMIT objectives every face of the simplex is solved. Above it Wolfe's algorithm (1976) runs until the
     residual is at most `tolerance`, or returns its best point after `max_iterations`: read the residual.
 
     With t = sum_j w_j |g_j|, the residual is max_i (w^T G w - (G w)_i)_+ / (t (t + |g_i|)). It is zero at a minimiser
     alone, does not change with a common factor or the order of the gradients, and bounds what is lost:
-    w^T G w <= minimum + residual * t (t + t*), where t* is t at the minimiser.
+    w^T G w <= minimum + 2 residual * t (t + t*), where t* is t at the minimiser.
 
     Raises ValueError where the matrix is no Gramian: not square, not finite, or not symmetric and positive semidefinite
-    to half of its digits.
+    to half of the digits of its dtype, or of float32 if that has fewer.
     """
     lengths, cosines = _lengths_and_cosines(gramian)
     if not lengths.all():  # a zero gradient is the shortest vector there can be
@@ -174,16 +174,16 @@ def _wolfe(lengths: Tensor, cosines: Tensor, *, tolerance: float, max_iterations
     """Let in the gradient that violates optimality most, descend to the minimiser of a face, repeat (Wolfe 1976)."""
     ridged = _ridged(cosines, max(tolerance / 10, CERTIFIED))
     weights = best = _vertex(lengths)
-    violations = least = _violations(weights, lengths, cosines)
+    violations = least_violations = _violations(weights, lengths, cosines)
     for _ in range(max_iterations):
-        if least.max() <= tolerance:
+        if least_violations.max() <= tolerance:
             break
         face = weights > 0
         face[violations.argmax()] = True
         weights = _descend(weights, face, lengths, ridged)
         violations = _violations(weights, lengths, cosines)
-        if violations.max() < least.max():
-            best, least = weights, violations
+        if violations.max() < least_violations.max():
+            best, least_violations = weights, violations
     return best
 
 
@@ -196,6 +196,6 @@ def _descend(weights: Tensor, face: Tensor, lengths: Tensor, cosines: Tensor) ->
         if (target >= 0).all():
             return target / target.sum()
         steps = (weights / (weights - target)).where(target < 0, torch.inf)
-        face = face.index_fill(0, steps.argmin(), False)  # by name: its weight may end above 0 by rounding
+        face = face.index_fill(0, steps.argmin(), False)  # its weight, rounded, may not end at 0
         weights = (weights + steps.min() * (target - weights)).clamp(min=0).where(face, 0)
         weights = weights / weights.sum()
