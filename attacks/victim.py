@@ -127,4 +127,6 @@ class Victim(nn.Module):
                 "build the model with as many classes as the data has"
             )
         if logits.isnan().any():
-            raise ValueError("expected finite logits, found NaN; the weights have diverged or the images overflow")
+            raise FloatingPointError(
+                "expected finite logits, found NaN; the weights have diverged or the images overflow"
+            )

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from pipeline.run import RunError, read_json, write_atomically, write_json
-from pipeline.settings import Settings
+from pipeline.settings import Channels, Layers, Settings
 from search_space import PUBLISHED, Genotype, Network, network_cost
 
 NETWORK_FORMAT_VERSION = 1
@@ -27,8 +27,8 @@ class NetworkDescription(Settings):
     version: int = Field(NETWORK_FORMAT_VERSION, ge=NETWORK_FORMAT_VERSION, le=NETWORK_FORMAT_VERSION)
     name: str
     genotype: dict[str, Any]
-    channels: int = Field(ge=1, le=4096)
-    layers: int = Field(ge=3, le=1000)
+    channels: Channels
+    layers: Layers
     in_channels: int = Field(ge=1, le=64)
     image_size: int = Field(ge=8, le=8192)
     mean: tuple[float, ...]
@@ -81,8 +81,11 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
     if reference in PUBLISHED:
         return reference, PUBLISHED[reference].genotype
     path = Path(reference)
-    if path.is_dir():
+    if path.is_dir() and (path / "genotype.json").is_file():
         path = path / "genotype.json"
+    elif path.is_dir() and (path / "network.json").is_file():  # a published cell that was retrained
+        description = load_network(path).description
+        return description.name, genotype_from_plain(description.genotype)
     if not path.is_file():
         raise RunError(
             f"genotype={reference} is not a published name ({', '.join(PUBLISHED)}), a genotype.json or a finished run"

@@ -14,7 +14,6 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import training_attack
 from mgda import MGDA, Balance, balance
 from pipeline.data import ImageData, Images, augmentation, split
 from pipeline.hypergradient import Evaluated, exact_product, finite_difference_product, first_order, unrolled
@@ -27,14 +26,15 @@ from pipeline.run import (
     check_same_settings,
     exclusive,
     mean_over_processes,
-    plain,
     read_json,
     seed_stream,
     stream_seed,
+    what_training_depends_on,
     write_atomically,
     write_json,
 )
 from pipeline.settings import Experiment
+from pipeline.training import attack_on, clipped_step
 from search_space import CostTable, Genotype, NetworkShape, Supernet
 from search_space.cost import QUANTITIES
 from search_space.draw import save_cell
@@ -69,8 +69,7 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
 
 def search_settings(experiment: Experiment) -> dict[str, Any]:
     """All that a search's result depends on."""
-    names = ("seed", "data", "space", "objectives", "attack", "weight_optimizer", "search")
-    return plain({name: getattr(experiment, name) for name in names} | {"precision": experiment.fabric.precision})
+    return what_training_depends_on(experiment, "space", "objectives", "attack", "search")
 
 
 class BilevelSearch:
@@ -116,15 +115,7 @@ class BilevelSearch:
             betas=settings.alpha_betas,
             weight_decay=settings.alpha_weight_decay,
         )
-        attack = experiment.attack
-        self.attack = training_attack(
-            attack.name,
-            self.supernet,
-            eps=attack.eps,
-            step=attack.step,
-            steps=attack.steps,
-            statistics=attack.statistics,
-        )
+        self.attack = attack_on(self.supernet, experiment.attack)
         self.aggregator = MGDA(normalisation=experiment.objectives.normalisation)
         self.epoch = 0
         self.history: list[Tensor] = []
@@ -174,17 +165,8 @@ class BilevelSearch:
         """One step of the weights on clean and attacked images, in the parts that the settings give."""
         loss = self.training_loss(train)()
         slopes = self._reduce(torch.autograd.grad(loss, self.weights))
-        for weight, slope in zip(self.weights, slopes, strict=True):
-            weight.grad = slope
-        clip = self.experiment.weight_optimizer.clip
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, float("inf") if clip is None else clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the weights' gradient is not finite in epoch {self.epoch}; lower weight_optimizer.learning_rate"
-            )
-        self.weight_optimizer.step()
-        self.weight_optimizer.zero_grad()
-        return {"training_loss": loss.item(), "weight_gradient_norm": norm.item()}
+        norm = clipped_step(self.weight_optimizer, self.weights, slopes, self.experiment.weight_optimizer.clip)
+        return {"training_loss": self._reduce([loss.detach()])[0].item(), "weight_gradient_norm": norm}
 
     def training_loss(self, train: Batch) -> Loss:
         """Cross entropy of the weights; the attacked images are made now, for the present weights, and stay."""
@@ -283,12 +265,12 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
         while bilevel.epoch < search.epochs:
             started = time.monotonic()
             first = bilevel.experiment.weight_optimizer.learning_rate
-            rate = cosine(bilevel.epoch, search.epochs, first, search.final_learning_rate)
+            rate = cosine(bilevel.epoch, search.epochs, first, first * search.final_rate)
             set_learning_rate(bilevel.weight_optimizer, rate)
             seed_stream(bilevel.experiment.seed, STAGE, bilevel.epoch, fabric.global_rank)
             for index, (train, valid) in enumerate(bilevel.batches()):
-                row = bilevel.step(train, valid)
                 step = bilevel.epoch * bilevel.steps_per_epoch + index
+                row = _checked_step(bilevel, step, train, valid)
                 log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
                 bar.advance(_figures(row))
             bilevel.epoch += 1
@@ -297,6 +279,13 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
             checkpoints.save(bilevel.epoch, bilevel.state(settings))
             if fabric.is_global_zero:
                 _write_alphas(folder, bilevel.history)
+
+
+def _checked_step(bilevel: BilevelSearch, step: int, train: Batch, valid: Batch) -> dict[str, Any]:
+    try:
+        return bilevel.step(train, valid)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"search step {step}, epoch {bilevel.epoch}: {error}") from error
 
 
 def _figures(row: dict[str, Any]) -> str:

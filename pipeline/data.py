@@ -179,14 +179,18 @@ def _huggingface(settings: DataSettings) -> ImageData:
     if settings.path is None:
         raise ValueError("data.path names a local folder or a set on the hub")
     datasets.disable_progress_bars()
-    parts, names = [], ()
+    parts: list[Images] = []
+    names: tuple[str, ...] = ()
     for split_name, limit, key in (
         (settings.train_split, settings.limit, "data.limit"),
         (settings.test_split, settings.test_limit, "data.test_limit"),
     ):
         table = _load_split(datasets, settings, split_name)
         image_column, label_column = _columns(datasets, table.features, settings)
-        names = tuple(table.features[label_column].names)
+        found = tuple(table.features[label_column].names)
+        if names and found != names:
+            raise ValueError(f"the classes of {settings.test_split} are not those of {settings.train_split}, in order")
+        names = found
         if limit is not None:  # before decoding, which is what takes the time
             _check_limit(limit, len(table), key)
             table = table.select(balanced_indices(np.asarray(table[label_column]), limit))
@@ -194,7 +198,7 @@ def _huggingface(settings: DataSettings) -> ImageData:
     train, test = parts
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(f"train images are {list(train.images.shape[1:])}, test images {list(test.images.shape[1:])}")
-    return ImageData(Path(settings.path).name, train, test, names)
+    return ImageData(settings.name or Path(settings.path).name, train, test, names)
 
 
 def _load_split(datasets: Any, settings: DataSettings, split_name: str) -> Any:
@@ -237,6 +241,8 @@ def _decode(table: Any, image_column: str, label_column: str, num_classes: int) 
         )
     pixels = np.empty((len(table), *first.shape), dtype=np.uint8)
     for index, row in enumerate(table):
+        if row[image_column].mode not in ("L", "RGB"):
+            raise ValueError(f"image {index} has mode {row[image_column].mode}; expected L (grey) or RGB")
         image = np.asarray(row[image_column])
         if image.shape != first.shape or image.dtype != np.uint8:
             raise ValueError(f"image {index} is {image.shape} {image.dtype}; the first is {first.shape} uint8")

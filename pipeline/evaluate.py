@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from attacks import evaluation_attack
+from attacks import CheckedAttack, evaluation_attack
 from pipeline.artifacts import TrainedNetwork
 from pipeline.data import ImageData, Images, balanced_indices
 from pipeline.progress import Bar, progress_bar
@@ -44,28 +44,36 @@ def evaluate(
 
     An attack is tried on the images that the network classifies right; one that it leaves right counts as robust, so
     that robust accuracy is a part of all images. An attack that robustness.json already holds with the same settings is
-    not run again. Raises RunError before any work when network and data do not fit.
+    not run again, and stays there when others are asked for. It runs in one process. Raises RunError or ValueError
+    before any work when network, data and attacks do not fit.
     """
     check_fits(trained, data)
     settings = plain({"seed": experiment.seed, "data": experiment.data, "evaluate": experiment.evaluate})
+    settings["precision"] = experiment.fabric.precision
+    for attack in experiment.evaluate.attacks:
+        _attack(attack, trained.network, experiment, data.num_classes)  # refuses what it cannot attack
     path = folder / "robustness.json"
-    with exclusive(folder, STAGE, take=fabric.is_global_zero):
+    with exclusive(folder, STAGE):
         images = _test_images(data, experiment.evaluate.images).to(fabric.device)
         network = fabric.to_device(trained.network).eval()
         known = _known(path, settings, trained)
-        results: list[Accuracy] = []
         names = [CLEAN, *experiment.evaluate.attacks]
         batches = -(-len(images) // experiment.evaluate.batch_size)
-        with progress_bar(STAGE, len(names) * batches, show=fabric.is_global_zero) as bar:
+        with progress_bar(STAGE, len(names) * batches) as bar:
             for name in names:
                 if name in known:
                     bar.advance(f"{name} done before", by=batches)
-                    results.append(known[name])
                     continue
-                results.append(measure(network, images, name, experiment, data.num_classes, fabric, bar))
-                if fabric.is_global_zero:
-                    _write(path, settings, trained, results)
-        return results
+                known[name] = measure(network, images, name, experiment, data.num_classes, fabric, bar)
+                _write(path, settings, trained, list(known.values()))
+        return [known[name] for name in names]
+
+
+def _attack(name: str, network: nn.Module, experiment: Experiment, num_classes: int) -> CheckedAttack:
+    settings = experiment.evaluate
+    return evaluation_attack(
+        name, network, eps=settings.eps, num_classes=num_classes, seed=experiment.seed, cw_radius=settings.cw_radius
+    )
 
 
 def measure(
@@ -73,11 +81,7 @@ def measure(
 ) -> Accuracy:
     """Accuracy under one attack (or none, `clean`) on all `images`."""
     settings = experiment.evaluate
-    attack = None
-    if name != CLEAN:
-        attack = evaluation_attack(
-            name, network, eps=settings.eps, num_classes=num_classes, seed=experiment.seed, cw_radius=settings.cw_radius
-        )
+    attack = None if name == CLEAN else _attack(name, network, experiment, num_classes)
     started, right, seen = time.monotonic(), 0, 0
     for inputs, labels in images.batches(settings.batch_size):
         with fabric.autocast():
@@ -141,16 +145,16 @@ def _known(path: Path, settings: dict[str, Any], trained: TrainedNetwork) -> dic
     if not path.exists():
         return {}
     content = read_json(path)
-    same = _without_attacks(content["settings"]) == _without_attacks(settings)
-    if not same or content["network"] != trained.description.model_dump(mode="json"):
+    network = trained.description.model_dump(mode="json")
+    if not isinstance(content, dict) or not {"settings", "network", "attacks"} <= set(content):
+        raise RunError(f"{path} is not what evaluate.py writes; remove it or choose another run=")
+    if _without_attacks(content["settings"]) != _without_attacks(settings) or content["network"] != network:
         return {}
     return {result.attack: result for result in read_accuracies(path.parent)}
 
 
 def _without_attacks(settings: dict[str, Any]) -> dict[str, Any]:
-    evaluate_settings = {
-        key: value for key, value in settings["evaluate"].items() if key not in ("attacks", "batch_size")
-    }
+    evaluate_settings = {key: value for key, value in settings["evaluate"].items() if key != "attacks"}
     return settings | {"evaluate": evaluate_settings}
 
 

@@ -34,8 +34,8 @@ def first_order(losses: Mapping[str, Loss], alphas: Tensor, reduce: Reduce) -> d
     """Gradients with the weights held fixed."""
     found = {}
     for name, loss in losses.items():
-        value = loss()
-        found[name] = Evaluated(value.item(), reduce(grad(value, [alphas]))[0])
+        value = _evaluated(name, loss)
+        found[name] = Evaluated(reduce([value.detach()])[0].item(), reduce(grad(value, [alphas]))[0])
     return found
 
 
@@ -60,14 +60,21 @@ def unrolled(
     values, direct, vectors = {}, {}, {}
     with moved(weights, step):
         for name, loss in losses.items():
-            value = loss()
+            value = _evaluated(name, loss)
             direct[name], *vectors[name] = reduce(grad(value, [alphas, *weights]))
-            values[name] = value.item()
+            values[name] = reduce([value.detach()])[0].item()
     answers = product(training_loss, weights, alphas, list(vectors.values()))
     return {
         name: Evaluated(values[name], direct[name] - step_size * reduce([answer])[0])
         for name, answer in zip(losses, answers, strict=True)
     }
+
+
+def _evaluated(name: str, loss: Loss) -> Tensor:
+    try:
+        return loss()
+    except FloatingPointError as error:
+        raise FloatingPointError(f"objective {name}: {error}") from error
 
 
 def exact_product(

@@ -48,7 +48,10 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
 
 @torch.no_grad()
 def drift(optimizer: Optimizer, weights: Sequence[Tensor]) -> list[Tensor]:
-    """What a step adds to each gradient beside the gradient itself: weight decay, and momentum where there is any."""
+    """What a step of SGD adds to each gradient beside the gradient itself: weight decay and momentum, before clipping.
+
+    weights - rate * (gradient + drift) are the weights after the step, where the gradient is not clipped.
+    """
     (group,) = optimizer.param_groups
     extra = []
     for weight in weights:

@@ -164,8 +164,8 @@ def _differences(runs: Runs) -> list[Plain]:
         for key in dict.fromkeys(key for settings in flat.values() for key in settings):
             values = [settings.get(key) for settings in flat.values()]
             if any(value != values[0] for value in values) and not key.startswith(NOT_COMPARED):
-                shown = [shown(key, flat[label].get(key)) if label in flat else "-" for label in runs]
-                rows.append({"stage": stage, "key": key, "values": shown})
+                values = [shown(key, flat[label].get(key)) if label in flat else "-" for label in runs]
+                rows.append({"stage": stage, "key": key, "values": values})
     return rows
 
 

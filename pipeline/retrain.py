@@ -12,7 +12,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import training_attack
 from pipeline.artifacts import NetworkDescription, load_network, save_network
 from pipeline.data import ImageData, augmentation, split
 from pipeline.optimizers import cosine, make_weight_optimizer, set_learning_rate
@@ -23,11 +22,12 @@ from pipeline.run import (
     check_same_settings,
     exclusive,
     mean_over_processes,
-    plain,
     seed_stream,
     stream_seed,
+    what_training_depends_on,
 )
 from pipeline.settings import Experiment
+from pipeline.training import attack_on, clipped_step
 from search_space import Genotype, Network, NetworkShape, channels_for_parameters
 
 STAGE = "retrain"
@@ -64,8 +64,7 @@ def retrain(
 
 def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, Any]:
     """All that a retrained network depends on."""
-    names = ("seed", "data", "weight_optimizer", "retrain")
-    settings = plain({name: getattr(experiment, name) for name in names} | {"precision": experiment.fabric.precision})
+    settings = what_training_depends_on(experiment, "retrain")
     return settings | {"genotype": json.loads(genotype.to_json())}
 
 
@@ -102,15 +101,7 @@ class Retraining:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = list(self.network.parameters())
         self.optimizer = make_weight_optimizer(self.weights, experiment.weight_optimizer)
-        attack = settings.attack
-        self.attack = training_attack(
-            attack.name,
-            self.network,
-            eps=attack.eps,
-            step=attack.step,
-            steps=attack.steps,
-            statistics=attack.statistics,
-        )
+        self.attack = attack_on(self.network, settings.attack)
         self.epoch = 0
         self.seconds = 0.0
         self.best_accuracy = -1.0
@@ -122,17 +113,17 @@ class Retraining:
         inputs = self.attacked(images, labels) if self.experiment.retrain.adversarial else images
         loss, accuracy = self._loss(inputs, labels)
         slopes = mean_over_processes(self.fabric, torch.autograd.grad(loss, self.weights))
-        for weight, slope in zip(self.weights, slopes, strict=True):
-            weight.grad = slope
-        clip = self.experiment.weight_optimizer.clip
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, float("inf") if clip is None else clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient is not finite in epoch {self.epoch}; lower weight_optimizer.learning_rate"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return {"training_loss": loss.item(), "training_accuracy": accuracy, "gradient_norm": norm.item()}
+        norm = clipped_step(self.optimizer, self.weights, slopes, self.experiment.weight_optimizer.clip)
+        figures = torch.stack([loss.detach(), accuracy])
+        loss_value, accuracy_value = mean_over_processes(self.fabric, [figures])[0].tolist()
+        return {"training_loss": loss_value, "training_accuracy": accuracy_value, "gradient_norm": norm}
+
+    @torch.no_grad()
+    def share_statistics(self) -> None:
+        """Give every process the mean of all processes' BatchNorm statistics: one network is judged and stored."""
+        statistics = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        for buffer, mean in zip(statistics, mean_over_processes(self.fabric, statistics), strict=True):
+            buffer.copy_(mean)
 
     def judge(self) -> float:
         """Accuracy on the held-back images, under the training attack when training is adversarial."""
@@ -178,7 +169,7 @@ class Retraining:
         self.best_accuracy, self.best_epoch = state["best_accuracy"], state["best_epoch"]
         self.best_weights = state["best_weights"]
 
-    def _loss(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, float]:
+    def _loss(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         weight = self.experiment.retrain.auxiliary_weight
         with self.fabric.autocast():
             if weight == 0:
@@ -187,7 +178,7 @@ class Retraining:
             else:
                 logits, auxiliary = (output.float() for output in self.network.forward_with_auxiliary(inputs))
                 loss = F.cross_entropy(logits, labels) + weight * F.cross_entropy(auxiliary, labels)
-        return loss, (logits.argmax(dim=1) == labels).float().mean().item()
+        return loss, (logits.argmax(dim=1) == labels).float().mean()
 
 
 def _channels(experiment: Experiment, data: ImageData, genotype: Genotype) -> int:
@@ -213,12 +204,8 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], checkpo
     ):
         while training.epoch < recipe.epochs:
             started = time.monotonic()
-            rate = cosine(
-                training.epoch,
-                recipe.epochs,
-                training.experiment.weight_optimizer.learning_rate,
-                recipe.final_learning_rate,
-            )
+            first = training.experiment.weight_optimizer.learning_rate
+            rate = cosine(training.epoch, recipe.epochs, first, first * recipe.final_rate)
             set_learning_rate(training.optimizer, rate)
             training.network.drop_path_probability = recipe.drop_path * training.epoch / recipe.epochs
             seed_stream(seed, STAGE, training.epoch, fabric.global_rank)
@@ -226,17 +213,26 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], checkpo
                 recipe.batch_size, stream_seed(seed, STAGE, "order", training.epoch), share
             )
             for index, (images, labels) in enumerate(batches):
-                row: dict[str, Any] = training.step(training.augment(images), labels)
-                row |= {"epoch": training.epoch, "learning_rate": rate}
+                step = training.epoch * training.steps_per_epoch + index
+                row = _checked_step(training, step, images, labels) | {"epoch": training.epoch, "learning_rate": rate}
                 last = index == training.steps_per_epoch - 1
+                if last:
+                    training.share_statistics()
                 if last and ((training.epoch + 1) % recipe.select_every == 0 or training.epoch + 1 == recipe.epochs):
                     row["held_back_accuracy"] = training.judge()
                     training.keep_if_best(row["held_back_accuracy"])
-                log.write(training.epoch * training.steps_per_epoch + index, row)
+                log.write(step, row)
                 bar.advance(f"loss {row['training_loss']:.3f} | held back: best {max(training.best_accuracy, 0):.1%}")
             training.epoch += 1
             training.seconds += time.monotonic() - started
             checkpoints.save(training.epoch, training.state(settings))
+
+
+def _checked_step(training: Retraining, step: int, images: Tensor, labels: Tensor) -> dict[str, Any]:
+    try:
+        return dict(training.step(training.augment(images), labels))
+    except FloatingPointError as error:
+        raise FloatingPointError(f"retraining step {step}, epoch {training.epoch}: {error}") from error
 
 
 def _describe(training: Retraining, data: ImageData, name: str, settings: dict[str, Any]) -> NetworkDescription:

@@ -18,7 +18,7 @@ from lightning_fabric import Fabric, seed_everything
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.settings import FabricSettings, Settings
+from pipeline.settings import Experiment, FabricSettings, Settings
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
 
@@ -75,19 +75,25 @@ def seed_stream(*parts: int | str) -> None:
 def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
     """Hold the folder for one stage; a second run that wants it gets a RunError. The lock dies with its process.
 
+    One lock serves all stages, as they share metrics.jsonl.
     take: false in the processes of a run that are not its first, which holds the lock for all.
     """
     if not take:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{stage}.lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"run={folder} cannot be made a folder: {error.strerror}") from None
+    with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunError(
-                f"another process is running {stage} in {folder}; wait for it or choose another run="
+                f"cannot {stage}: another process is at work in {folder}; wait for it or choose another run="
             ) from None
+        for left_behind in (*folder.glob(".*.tmp"), *folder.glob("checkpoint/*.tmp")):  # by a process that was killed
+            left_behind.unlink()
         yield
 
 
@@ -104,6 +110,14 @@ def plain(settings: Mapping[str, Settings | int | str | None]) -> dict[str, Any]
     """Settings as what JSON holds, to be compared and stored."""
     content = {k: v.model_dump(mode="json") if isinstance(v, Settings) else v for k, v in settings.items()}
     return dict(json.loads(json.dumps(content)))
+
+
+def what_training_depends_on(experiment: Experiment, *names: str) -> dict[str, Any]:
+    """All that the result of a stage that trains depends on: its own settings by name, and what every stage shares."""
+    settings = plain({name: getattr(experiment, name) for name in ("seed", "data", "weight_optimizer", *names)})
+    for key in ("test_split", "test_limit"):  # read by evaluation alone
+        del settings["data"][key]
+    return settings | {"precision": experiment.fabric.precision, "processes": experiment.fabric.devices}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -196,13 +210,14 @@ class Checkpoints:
 def make_fabric(settings: FabricSettings) -> Fabric:
     """Devices, threads, precision and processes. Raises RunError when the machine has not what is asked for."""
     available = torch.cuda.device_count()
-    if settings.accelerator == "cuda" and settings.devices > available:
+    wants_cuda = settings.accelerator == "cuda" or (settings.accelerator == "auto" and available > 0)
+    if wants_cuda and settings.devices > available:
         raise RunError(f"fabric asks for {settings.devices} CUDA devices; this machine has {available}")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     accelerator = settings.accelerator
     if accelerator == "auto":
-        accelerator = "cuda" if available >= settings.devices else "cpu"
+        accelerator = "cuda" if available else "cpu"
     return Fabric(
         accelerator=accelerator, devices=settings.devices, strategy=settings.strategy, precision=settings.precision
     )

@@ -13,16 +13,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
 from search_space.genotype import OPERATION_NAMES
 from search_space.skeleton import MINIMUM_LAYERS
 from search_space.space import DARTS_OPERATIONS, SearchSpace
+
+LARGEST = 4096  # channels or layers that a network.json may ask for
 
 
 def _from_fraction(value: Any) -> Any:
@@ -34,13 +35,18 @@ def _from_fraction(value: Any) -> Any:
     return value
 
 
-Epsilon = Annotated[float, BeforeValidator(_from_fraction), Field(gt=0, le=1)]
+Number = Annotated[float, BeforeValidator(_from_fraction)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Epsilon = Annotated[Number, Field(gt=0, le=1)]
 """A radius or step in units of the images' range [0, 1]."""
 
-Fraction01 = Annotated[float, BeforeValidator(_from_fraction), Field(ge=0, le=1)]
-Split = Annotated[float, BeforeValidator(_from_fraction), Field(gt=0, lt=1)]
-Layers = Annotated[int, Field(ge=MINIMUM_LAYERS)]
-Range = tuple[float | None, float | None]
+UpToOne = Annotated[Number, Field(ge=0, le=1)]
+BelowOne = Annotated[Number, Field(ge=0, lt=1)]
+Split = Annotated[Number, Field(gt=0, lt=1)]
+Layers = Annotated[int, Field(ge=MINIMUM_LAYERS, le=LARGEST)]
+Channels = Annotated[int, Field(ge=1, le=LARGEST)]
+Range = tuple[Positive | None, Positive | None]
 
 
 class Settings(BaseModel):
@@ -52,6 +58,7 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     """Which images, and how they are augmented in training."""
 
+    name: str | None = Field(None, description="of the set, in results; null is the last part of the path")
     source: Literal["digits", "huggingface"] = Field(
         "digits", description="digits of scikit-learn, or a Hugging Face set"
     )
@@ -71,6 +78,10 @@ class DataSettings(Settings):
     def _path_belongs_to_huggingface(self) -> Self:
         if (self.source == "huggingface") != (self.path is not None):
             raise ValueError("data.path names a folder or hub set and goes with data=huggingface, and only with it")
+        if self.train_split == self.test_split:
+            raise ValueError(
+                f"data.train_split and data.test_split are both {self.test_split}: nothing would be held out"
+            )
         return self
 
 
@@ -99,7 +110,7 @@ class ObjectiveSettings(Settings):
     """What the alphas are trained for, and how the objectives are balanced."""
 
     names: tuple[ObjectiveName, ...] = Field(
-        ("accuracy", "robustness", "parameters", "macs"), description="objectives; a bound beside each resource"
+        ("accuracy", "robustness"), description="accuracy, robustness, and parameters and macs where they are bounded"
     )
     parameters: Range = Field(
         (None, None), description="[lower, upper] of the derived network; null leaves a side open"
@@ -132,56 +143,60 @@ class AttackSettings(Settings):
 
     name: Literal["pgd", "fgsm", "fgsm_rs"] = Field("pgd", description="pgd, fgsm, or fgsm with a random start")
     eps: Epsilon = Field(8 / 255, description="largest change of a pixel; images are in [0, 1]")
-    step: Epsilon = Field(2 / 255, description="change of a pixel in one step of pgd")
+    step: Epsilon | None = Field(None, description="change of a pixel in one step of pgd; null is eps / 4")
     steps: PositiveInt = Field(7, description="number of steps of pgd")
     statistics: Literal["running", "batch"] = Field("running", description="what BatchNorm uses while attacked")
+
+    @model_validator(mode="after")
+    def _a_step_stays_in_the_ball(self) -> Self:
+        if self.step is not None and self.step > self.eps:
+            raise ValueError(f"a step of {self.step:.4g} leaves the ball of eps={self.eps:.4g}; null is eps / 4")
+        return self
 
 
 class WeightOptimizerSettings(Settings):
     """What trains weights, of the supernet and of derived networks."""
 
     name: Literal["sgd", "adamw"] = Field("sgd", description="sgd or adamw")
-    learning_rate: PositiveFloat = Field(0.025, description="at the start; a cosine lowers it over the epochs")
-    momentum: Fraction01 = Field(0.9, description="of sgd")
-    betas: tuple[Fraction01, Fraction01] = Field((0.9, 0.999), description="of adamw")
-    weight_decay: NonNegativeFloat = Field(3e-4, description="of all weights")
-    clip: PositiveFloat | None = Field(5.0, description="largest norm of the gradient; null for no clipping")
+    learning_rate: Positive = Field(0.025, description="at the start; a cosine lowers it over the epochs")
+    momentum: UpToOne = Field(0.9, description="of sgd")
+    betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="of adamw")
+    weight_decay: NotNegative = Field(3e-4, description="of all weights")
+    clip: Positive | None = Field(5.0, description="largest norm of the gradient; null for no clipping")
 
 
 class SearchSettings(Settings):
     """The bi-level search."""
 
-    channels: PositiveInt = Field(16, description="of the supernet's first cell")
+    channels: Channels = Field(16, description="of the supernet's first cell")
     layers: Layers = Field(8, description="cells of the supernet")
-    derived_channels: PositiveInt = Field(36, description="of the network to be derived, whose size is bounded")
+    derived_channels: Channels = Field(36, description="of the network to be derived, whose size is bounded")
     derived_layers: Layers = Field(20, description="cells of the network to be derived")
     epochs: PositiveInt = Field(50, description="passes over the images that train weights")
     batch_size: PositiveInt = Field(64, description="images of a step, over all processes")
     order: Literal["first", "unrolled"] = Field("first", description="of the gradient of alpha (DARTS)")
     hessian: Literal["exact", "finite_difference"] = Field("exact", description="unrolled: Hessian-vector product")
-    adversarial_fraction: Fraction01 = Field(
-        1.0, description="weight of attacked images in the training loss of weights"
-    )
+    adversarial_fraction: UpToOne = Field(1.0, description="weight of attacked images in the training loss of weights")
     alpha_split: Split = Field(
         0.5, description="part of the training set that trains alphas; weights train on the rest"
     )
-    final_learning_rate: NonNegativeFloat = Field(0.001, description="of the weights, at the end of the cosine")
-    alpha_learning_rate: PositiveFloat = Field(3e-4, description="of Adam on the alphas")
-    alpha_betas: tuple[Fraction01, Fraction01] = Field((0.5, 0.999), description="of Adam on the alphas")
-    alpha_weight_decay: NonNegativeFloat = Field(1e-3, description="of Adam on the alphas")
+    final_rate: UpToOne = Field(0.04, description="learning rate at the end of the cosine, as a part of the first")
+    alpha_learning_rate: Positive = Field(3e-4, description="of Adam on the alphas")
+    alpha_betas: tuple[BelowOne, BelowOne] = Field((0.5, 0.999), description="of Adam on the alphas")
+    alpha_weight_decay: NotNegative = Field(1e-3, description="of Adam on the alphas")
 
 
 class RetrainSettings(Settings):
     """Training of a derived or published network from scratch."""
 
-    channels: PositiveInt = Field(36, description="of the network's first cell; not used when parameters is given")
+    channels: Channels = Field(36, description="of the network's first cell; not used when parameters is given")
     parameters: PositiveInt | None = Field(None, description="choose the channels for about this many parameters")
     layers: Layers = Field(20, description="cells of the network")
     epochs: PositiveInt = Field(600, description="passes over the training images")
     batch_size: PositiveInt = Field(96, description="images of a step, over all processes")
-    final_learning_rate: NonNegativeFloat = Field(0.0, description="at the end of the cosine")
-    auxiliary_weight: NonNegativeFloat = Field(0.4, description="weight of the auxiliary head's loss; 0 for no head")
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="its probability in the last epoch")
+    final_rate: UpToOne = Field(0.0, description="learning rate at the end of the cosine, as a part of the first")
+    auxiliary_weight: NotNegative = Field(0.4, description="weight of the auxiliary head's loss; 0 for no head")
+    drop_path: BelowOne = Field(0.2, description="its probability in the last epoch")
     adversarial: bool = Field(True, description="train on attacked images (Madry et al. 2018)")
     attack: AttackSettings = Field(
         AttackSettings(steps=10), description="that of training, and of choosing the checkpoint"
@@ -198,7 +213,15 @@ class EvaluateSettings(Settings):
 
     attacks: tuple[AttackName, ...] = Field(("fgsm", "pgd-20", "autoattack"), description="run one by one")
     eps: Epsilon = Field(8 / 255, description="Linf radius; images are in [0, 1]")
-    cw_radius: PositiveFloat = Field(0.5, description="L2 radius within which cw counts as a success")
+    cw_radius: Positive = Field(0.5, description="L2 radius within which cw counts as a success")
+
+    @field_validator("attacks")
+    @classmethod
+    def _each_once(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(attacks)) != len(attacks):
+            raise ValueError(f"each attack is named once, found {list(attacks)}")
+        return attacks
+
     images: PositiveInt | None = Field(None, description="number of test images, balanced over classes; null for all")
     batch_size: PositiveInt = Field(250, description="images attacked at once")
 
@@ -224,7 +247,7 @@ class FabricSettings(Settings):
 class Experiment(Settings):
     """All that a script is told."""
 
-    run: str = Field("runs/search", description="run folder: every stage reads and writes here")
+    run: str = Field("runs/search", min_length=1, description="run folder: every stage reads and writes here")
     genotype: str | None = Field(
         None, description="retrain, export: published name, file or run folder; null: of the run"
     )
@@ -232,7 +255,7 @@ class Experiment(Settings):
     seed: NonNegativeInt = Field(0, description="of all randomness")
     data: DataSettings = DataSettings()
     space: SpaceSettings = SpaceSettings()
-    objectives: ObjectiveSettings = ObjectiveSettings(names=("accuracy", "robustness"))
+    objectives: ObjectiveSettings = ObjectiveSettings()
     attack: AttackSettings = AttackSettings()
     weight_optimizer: WeightOptimizerSettings = WeightOptimizerSettings()
     search: SearchSettings = SearchSettings()
@@ -244,6 +267,14 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _processes_share_batches(self) -> Self:
         for name, size in (("search", self.search.batch_size), ("retrain", self.retrain.batch_size)):
-            if size % self.fabric.devices:
+            if size % self.fabric.devices:  # gradients are means over processes: their shares must be equal
                 raise ValueError(f"{name}.batch_size={size} cannot be shared evenly by {self.fabric.devices} processes")
+        return self
+
+    @model_validator(mode="after")
+    def _a_step_can_be_unrolled(self) -> Self:
+        if self.search.order == "unrolled" and self.weight_optimizer.name != "sgd":
+            raise ValueError(
+                "search.order=unrolled looks through a step of sgd; use weight_optimizer=sgd or order=first"
+            )
         return self

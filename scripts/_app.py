@@ -6,9 +6,10 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -23,6 +24,7 @@ from pipeline.settings import Experiment
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 REFUSED = 2  # exit status: nothing was done
+STOPPED = 1  # exit status: a figure stopped being finite on the way
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -31,15 +33,17 @@ class Refused(Exception):  # noqa: N818 - said of a configuration, not of a faul
     """A configuration that cannot be used; the message says why and what is allowed."""
 
 
-def run_app(stage: Callable[[Experiment], None], description: str, *defaults: str) -> None:
+def run_app(stage: Callable[[Experiment], None], description: str, *defaults: str, one_process: bool = False) -> None:
     """Run a stage with the configuration that the command line asks for.
 
-    defaults: overrides that come before the user's own. A configuration that cannot be used is refused before any work,
-    on standard error and with exit status 2; HYDRA_FULL_ERROR=1 shows where an error was raised.
+    defaults: overrides that come before the user's own.  one_process: refuse fabric.devices above 1.
+    A configuration that cannot be used is refused before any work, on standard error and with exit status 2;
+    HYDRA_FULL_ERROR=1 shows where an error was raised.
     """
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
-        print(explain(description, [*defaults, *(a for a in arguments if not a.startswith("-"))]))
+        overrides = [*defaults, *(argument for argument in arguments if not argument.startswith("-"))]
+        _or_exit(lambda: print(explain(description, overrides)))
         return
     if not any(argument.startswith("-") for argument in arguments):
         _or_exit(lambda: compose_experiment([*defaults, *arguments]))
@@ -47,9 +51,17 @@ def run_app(stage: Callable[[Experiment], None], description: str, *defaults: st
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def app(config: DictConfig) -> None:
-        _or_exit(lambda: stage(validated(config)))
+        _or_exit(lambda: stage(_fitting(validated(config), one_process)))
 
     app()
+
+
+def _fitting(experiment: Experiment, one_process: bool) -> Experiment:
+    if one_process and experiment.fabric.devices > 1:
+        raise Refused(
+            f"this script runs in one process; fabric.devices={experiment.fabric.devices} is for search and retrain"
+        )
+    return experiment
 
 
 def compose_experiment(overrides: Sequence[str] = ()) -> Experiment:
@@ -57,7 +69,7 @@ def compose_experiment(overrides: Sequence[str] = ()) -> Experiment:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = compose("config", overrides=list(overrides))
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise Refused(_reason(str(error))) from error
     return validated(config)
 
@@ -108,23 +120,36 @@ def _shown(value: Any) -> str:
 
 
 def _type(annotation: Any) -> str:
-    text = re.sub(r"typing\.|<class '(\w+)'>", r"\1", str(annotation))
-    return (
-        re.sub(r"Annotated\[(\w+).*?\](?=[,\]| ]|$)", r"\1", text).replace("NoneType", "null").replace("None", "null")
-    )
+    """A type in words: "number or null", "one of sgd, adamw", "list of ..."."""
+    kind, parts = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        return _type(parts[0])
+    if kind is Literal:
+        return "one of " + ", ".join(map(str, parts))
+    if kind is tuple:
+        return "list: " + ", ".join(_type(part) for part in parts if part is not Ellipsis)
+    if parts:
+        return " or ".join(_type(part) for part in parts)
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(annotation, str(annotation))
 
 
 def _or_exit(work: Callable[[], Any]) -> None:
     try:
         work()
-    except (Refused, ValueError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    except (Refused, ValueError, FloatingPointError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not _is_ours(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(REFUSED)
-    except FloatingPointError as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        sys.exit(1)
+        stopped = isinstance(error, FloatingPointError)
+        print(f"{'stopped' if stopped else 'error'}: {error}", file=sys.stderr)
+        sys.exit(STOPPED if stopped else REFUSED)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this project raised it, and so meant it to be read; a library's own ValueError is a bug of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = Path(frames[-1].filename).resolve()
+    return raised_in.is_relative_to(CONF.parent) and "site-packages" not in raised_in.parts
 
 
 def _reason(message: str) -> str:
@@ -153,7 +178,13 @@ def _describe(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return unknown_key(key)
-    message = item["msg"].removeprefix("Value error, ")
+    plain = {
+        "tuple_type": "expected a list, such as [a,b]",
+        "missing": "a value is missing here",
+        "model_type": f"this is a group of keys: {key}.<key>=..., or an option of a group (see --help)",
+        "too_long": "too many values",
+    }
+    message = plain.get(item["type"], item["msg"].removeprefix("Value error, "))
     given = (
         "" if item["input"] is PydanticUndefined or isinstance(item["input"], dict) else f", found {item['input']!r}"
     )

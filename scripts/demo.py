@@ -73,4 +73,9 @@ def run_scripts(*overrides: str) -> None:
 
 
 if __name__ == "__main__":
-    run_app(main, "Search, retrain, evaluate, export and report on scikit-learn's digits.", "experiment=demo")
+    run_app(
+        main,
+        "Search, retrain, evaluate, export and report on scikit-learn's digits.",
+        "experiment=demo",
+        one_process=True,
+    )

@@ -19,7 +19,6 @@ def main(experiment: Experiment) -> None:
     trained = load_network(folder)
     fabric = make_fabric(experiment.fabric)
     data = load(experiment.data)
-    fabric.launch()
     for result in evaluate(folder, experiment, data, fabric, trained):
         interval = f"[{result.low:.1%}, {result.high:.1%}]"
         print(
@@ -28,4 +27,4 @@ def main(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run_app(main, "Accuracy of a trained network, clean and under attack, with 95 % intervals.")
+    run_app(main, "Accuracy of a trained network, clean and under attack, with 95 % intervals.", one_process=True)

@@ -21,7 +21,10 @@ def main(experiment: Experiment) -> None:
         trained, data = load_network(folder), load(experiment.data)
         check_fits(trained, data)
     if "darts" in formats:
-        _, genotype = load_genotype(experiment.genotype or experiment.run)
+        reference = experiment.genotype or experiment.run
+        # of the trained network, where there is one: both files then hold the same cell
+        trained_here = (folder / "network.json").exists() and experiment.genotype is None
+        genotype = load_network(folder).network.genotype if trained_here else load_genotype(reference)[1]
         print(export_darts(folder, genotype))
     if "onnx" in formats:
         images, _ = next(data.test.batches(256))
@@ -31,4 +34,4 @@ def main(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run_app(main, "Export the cell as DARTS's Python text and the trained network as ONNX.")
+    run_app(main, "Export the cell as DARTS's Python text and the trained network as ONNX.", one_process=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pipeline.report as report
 from _app import run_app
 
+import pipeline.report as report
 from pipeline.settings import Experiment
 
 
@@ -19,4 +19,4 @@ def main(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run_app(main, "Write report.html, self-contained, and its figures as PNG.")
+    run_app(main, "Write report.html, self-contained, and its figures as PNG.", one_process=True)

@@ -160,6 +160,8 @@ class CostTable:
 
     def attainable(self, bounds: Mapping[str, tuple[float | None, float | None]]) -> bool:
         """Whether any network of the space keeps all bounds (quantity -> lower, upper) at once; by enumeration."""
+        if not bounds:
+            return True
         indices = [QUANTITIES.index(quantity) for quantity in bounds]
         normal, reduction = (self._distinct_cells(cell[..., indices].long().numpy()) for cell in self.edges)
         lower = np.array([-np.inf if low is None else low for low, _ in bounds.values()])

@@ -16,7 +16,6 @@ TINY = (
     "data.limit=80",
     "data.test_limit=40",
     "attack.eps=0.1",
-    "attack.step=0.05",
     "attack.steps=1",
     "search.channels=2",
     "search.layers=3",

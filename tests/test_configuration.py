@@ -46,8 +46,8 @@ def test_paper_is_the_published_setting():
         5,
     )
     assert (search.alpha_learning_rate, search.alpha_betas, search.alpha_weight_decay) == (3e-4, (0.5, 0.999), 1e-3)
-    assert (paper.attack.eps, paper.attack.step, paper.attack.steps) == (8 / 255, 2 / 255, 7)
-    assert (retrain.attack.eps, retrain.attack.step, retrain.attack.steps) == (8 / 255, 2 / 255, 10)
+    assert (paper.attack.eps, paper.attack.step, paper.attack.steps) == (8 / 255, None, 7)  # eps / 4 is 2/255
+    assert (retrain.attack.eps, retrain.attack.step, retrain.attack.steps) == (8 / 255, None, 10)
     assert paper.evaluate.eps == 8 / 255
 
 
@@ -69,6 +69,28 @@ def test_an_experiment_builds_its_supernet_and_has_bounds_that_can_be_met(name, 
         in_channels=in_channels,
     )
     assert len(supernet.cells) == experiment.search.layers
+
+
+@pytest.mark.parametrize("experiment", ["demo", "paper"])
+@pytest.mark.parametrize("group", ["objectives", "attack", "weight_optimizer", "recipe"])
+def test_every_option_of_a_group_goes_with_every_experiment(experiment, group):
+    for name, option in OPTIONS:
+        if name == group:
+            order = ["search.order=first"] if option == "adamw" else []
+            compose_experiment([f"experiment={experiment}", f"{group}={option}", *order])
+
+
+@pytest.mark.parametrize("option", ["fgsm", "fgsm_rs", "pgd7"])
+def test_the_attack_of_retraining_does_not_change_with_that_of_the_search(option):
+    attack = compose_experiment([f"attack={option}"]).retrain.attack
+    assert (attack.name, attack.eps, attack.step, attack.steps) == ("pgd", 8 / 255, None, 10)
+
+
+@pytest.mark.parametrize("overrides", [[], ["data=huggingface"], ["foo=1"]])
+def test_help_never_ends_in_a_traceback(call_script, overrides):
+    status, out, err = call_script("search", "--help", *overrides)
+    assert (status, bool(out)) == (0, True) if not overrides else (2, False)
+    assert "Traceback" not in err
 
 
 def test_one_attack_radius_is_used_by_all_stages_unless_one_is_told_otherwise():
@@ -110,8 +132,21 @@ REFUSALS = [
     (["attack.eps=.nan"], "attack.eps: Input should be a valid number"),
     (["attack.name=cw"], "attack.name: Input should be 'pgd', 'fgsm' or 'fgsm_rs', found 'cw'"),
     (["data=huggingface"], "data.path names a folder or hub set"),
+    (["data.test_split=train"], "are both train: nothing would be held out"),
+    (["attack.step=0.1"], "leaves the ball of eps=0.03137; null is eps / 4"),
+    (["attack=null"], "Config group override must be a string"),
+    (["retrain=standard"], "retrain: this is a group of keys"),
+    (["evaluate.attacks=fgsm"], "evaluate.attacks: expected a list, such as [a,b], found 'fgsm'"),
+    (["evaluate.attacks=[fgsm,fgsm]"], "each attack is named once"),
+    (["objectives.parameters=[30e3]"], "objectives.parameters.1: a value is missing here"),
+    (["objectives.parameters=[null,-5]"], "objectives.parameters.1"),
+    (["retrain.channels=5000"], "retrain.channels: Input should be less than or equal to 4096"),
+    (["search.alpha_betas=[1,0.999]"], "search.alpha_betas.0: Input should be less than 1"),
+    (["search.order=unrolled", "weight_optimizer=adamw"], "looks through a step of sgd"),
+    (["run="], "run: String should have at least 1 character"),
     (["data.path=x"], "goes with data=huggingface, and only with it"),
     (["weight_optimizer.name=lamb"], "weight_optimizer.name: Input should be 'sgd' or 'adamw'"),
+    (["weight_optimizer.learning_rate=1/0"], "expected a number or a fraction such as 8/255"),
     (["objectives.names=[]"], "at least one objective"),
     (["objectives.names=[parameters]", "objectives.macs=[null,null]"], "needs accuracy or robustness"),
     (["objectives.parameters=[5,3]"], "objectives.parameters: lower bound 5 is above upper bound 3"),
@@ -144,7 +179,9 @@ WORK_REFUSALS = [
     ("retrain", ["genotype=DARTS_V2", "retrain.parameters=3"], "with one channel the network already has"),
     ("evaluate", [], "network.json does not exist"),
     ("export", [], "network.json does not exist"),
-    ("report", [], "report"),
+    ("report", [], "holds nothing to report"),
+    ("evaluate", ["fabric.devices=2"], "this script runs in one process"),
+    ("demo", ["fabric.devices=2"], "this script runs in one process"),
 ]
 
 

@@ -20,7 +20,8 @@ def test_digits_are_the_1797_images_of_scikit_learn(digits):
     assert (digits.in_channels, digits.image_size, digits.num_classes) == (1, 8, 10)
     assert digits.train.images.dtype == torch.uint8
     assert int(digits.train.images.max()) == 255
-    assert not set(map(bytes, digits.train.images.numpy())) >= set(map(bytes, digits.test.images.numpy()))
+    train, test = ({image.tobytes() for image in part.images.numpy()} for part in (digits.train, digits.test))
+    assert train.isdisjoint(test)
 
 
 def test_batches_are_floats_in_the_unit_range_and_every_image_once(digits):
@@ -118,6 +119,7 @@ def test_a_local_set_can_be_limited(folder):
         ({"label_column": "image"}, "data.label_column=image: expected one column of type ClassLabel"),
         ({"image_column": "picture"}, "data.image_column=picture: expected one column of type Image"),
         ({"limit": 7}, "data.limit=7 asks for more than the 6 images"),
+        ({"test_split": "validation"}, "cannot load split 'validation'"),
     ],
 )
 def test_a_set_that_cannot_be_had_is_refused(folder, change, message):
@@ -129,6 +131,20 @@ def test_images_of_different_sizes_are_refused(folder):
     Image.fromarray(np.zeros((8, 9, 3), dtype=np.uint8)).save(folder / "train" / "cat" / "1.png")
     with pytest.raises(ValueError, match=r"image 1 is \(8, 9, 3\)"):
         load(DataSettings(source="huggingface", path=str(folder)))
+
+
+def test_palette_images_are_refused(folder):
+    image = Image.open(folder / "train" / "cat" / "1.png").convert("P")
+    image.save(folder / "train" / "cat" / "1.png")
+    with pytest.raises(ValueError, match="image 1 has mode P; expected L"):
+        load(DataSettings(source="huggingface", path=str(folder)))
+
+
+def test_a_set_is_named_by_its_path_unless_told_otherwise(folder):
+    assert load(DataSettings(source="huggingface", path=str(folder))).name == folder.name
+    assert load(DataSettings(source="huggingface", path=str(folder), name="CIFAR-10 (JPEG copy)")).name.endswith(
+        "copy)"
+    )
 
 
 def test_labels_outside_their_classes_are_refused(tmp_path):

@@ -5,6 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.hypergradient import exact_product, finite_difference_product, first_order, moved, unrolled
+from pipeline.optimizers import drift, make_weight_optimizer
+from pipeline.settings import WeightOptimizerSettings
+from pipeline.training import clipped_step
 from search_space import SearchSpace, Supernet
 
 STEP = 0.05
@@ -117,3 +120,17 @@ def test_moved_weights_come_back_bit_for_bit_even_after_an_error(problem):
         stop()
     assert not torch.equal(during[0], before[0])
     assert all(torch.equal(weight, old) for weight, old in zip(weights, before, strict=True))
+
+
+def test_drift_is_what_sgd_adds_to_the_gradient():
+    settings = WeightOptimizerSettings(learning_rate=0.1, momentum=0.9, weight_decay=0.01)
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(3, 2, dtype=torch.float64)) for _ in range(2)]
+    optimizer = make_weight_optimizer(weights, settings)
+    for _ in range(3):  # from the second step on there is momentum
+        slopes = [torch.randn_like(weight) for weight in weights]
+        added = drift(optimizer, weights)
+        expected = [w.detach() - 0.1 * (g + d) for w, g, d in zip(weights, slopes, added, strict=True)]
+        clipped_step(optimizer, weights, slopes, clip=None)
+        for weight, value in zip(weights, expected, strict=True):
+            torch.testing.assert_close(weight.detach(), value, rtol=1e-14, atol=1e-14)

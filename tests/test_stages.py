@@ -1,14 +1,18 @@
 """The stages through the real scripts, on real images, as a user runs them."""
 
 import json
-import random
+import os
+import runpy
+import shutil
 import signal
+import sys
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, run_script, script_process
+from conftest import ROOT, TINY, run_script, script_process
 from safetensors.torch import load_file
 
 from pipeline.artifacts import load_network
@@ -149,40 +153,133 @@ def test_weights_that_are_missing_or_truncated_are_refused(run, tmp_path, call_s
         (tmp_path / "weights").replace(run / "network.safetensors")
 
 
-def wait_for(condition, process):
-    while not condition():
-        assert process.poll() is None, "the process ended before it could be killed"
-        time.sleep(0.02)
+def killed_at(count, script, overrides):
+    """Run a script in a forked process that kills itself with SIGKILL as it makes its count-th file final.
+
+    A file is final when a temporary one is renamed: only then does a run folder change its meaning.
+    Returns whether it was killed.
+    """
+    pid = os.fork()
+    if pid == 0:
+        rename, seen = Path.replace, [0]
+
+        def rename_or_die(self, target):
+            seen[0] += 1
+            if seen[0] == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rename(self, target)
+
+        Path.replace = rename_or_die
+        sys.argv = [f"{script}.py", *TINY, *overrides]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        try:
+            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
 
 
-def test_a_search_killed_anywhere_ends_in_the_same_bits(run, tmp_path, succeed):
+def killed_until_done(script, *overrides):
+    """Kill a script at its first renaming, start it again and kill it at its second, and so on; returns the kills."""
+    kills = 0
+    while killed_at(kills + 1, script, overrides):
+        kills += 1
+    return kills
+
+
+def test_a_search_killed_at_every_renaming_ends_in_the_same_bits(run, tmp_path):
     folder = tmp_path / "killed"
-    rng = random.Random(0)  # noqa: S311 - not for secrets
-    for steps in (1, 3):  # in the first epoch, and after the first checkpoint
-        process = script_process("search", *TINY, f"run={folder}")
-        wait_for(lambda steps=steps: len(read_metrics(folder, "search")) >= steps, process)
-        time.sleep(rng.random() / 2)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert not (folder / "search.json").exists()
+    assert killed_until_done("search", f"run={folder}") >= 5
+    for name in ("genotype.json", "alphas.safetensors", "normal.svg"):
+        assert (folder / name).read_bytes() == (run / name).read_bytes(), name
+    assert read_metrics(folder, "search") == read_metrics(run, "search")
+    assert not list(folder.glob("**/*.tmp"))
+
+
+def test_a_retraining_killed_at_every_renaming_ends_in_the_same_bits(run, tmp_path):
+    folder = tmp_path / "killed"
+    assert killed_until_done("retrain", f"run={folder}", f"genotype={run}") >= 4
+    assert (folder / "network.safetensors").read_bytes() == (run / "network.safetensors").read_bytes()
+    assert read_metrics(folder, "retrain") == read_metrics(run, "retrain")
+
+
+def test_a_real_process_killed_in_its_second_epoch_ends_in_the_same_bits(run, tmp_path, succeed):
+    folder = tmp_path / "killed"
+    process = script_process("search", *TINY, f"run={folder}")
+    while len(read_metrics(folder, "search")) < 3:
+        assert process.poll() is None, "the process ended before it could be killed"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     succeed("search", f"run={folder}")
     for name in ("genotype.json", "alphas.safetensors"):
         assert (folder / name).read_bytes() == (run / name).read_bytes(), name
 
-    def rows(of):
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(of, "search")]
 
-    assert rows(folder) == rows(run)
+@pytest.mark.parametrize("objectives", ["robust", "accuracy"])
+def test_a_search_without_bounds_runs_to_its_end(tmp_path, succeed, objectives):
+    none = ["objectives.parameters=[null,null]", "objectives.macs=[null,null]"]
+    succeed("search", f"run={tmp_path / 'run'}", "search.epochs=1", f"objectives={objectives}", *none)
+    assert (tmp_path / "run" / "genotype.json").exists()
 
 
-def test_a_retraining_killed_ends_in_the_same_bits(run, tmp_path, succeed):
-    folder = tmp_path / "killed"
-    process = script_process("retrain", *TINY, f"run={folder}", f"genotype={run}")
-    wait_for(lambda: len(read_metrics(folder, "retrain")) >= 4, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    succeed("retrain", f"run={folder}", f"genotype={run}")
-    assert (folder / "network.safetensors").read_bytes() == (run / "network.safetensors").read_bytes()
+@pytest.mark.parametrize(
+    "overrides", [["fabric.precision=bf16-mixed"], ["search.adversarial_fraction=0.5"], ["weight_optimizer=adamw"]]
+)
+def test_search_and_retraining_run_with_other_settings(tmp_path, succeed, overrides):
+    folder = tmp_path / "run"
+    succeed("search", f"run={folder}", "search.epochs=1", *overrides)
+    succeed("retrain", f"run={folder}", "retrain.epochs=1", *overrides)
+    assert (folder / "network.json").exists()
+
+
+def test_two_processes_search_and_retrain_and_agree(tmp_path):
+    folder = tmp_path / "run"
+    for script in ("search", "retrain"):
+        status, _, err = run_script(script, *TINY, f"run={folder}", "fabric.devices=2")
+        assert status == 0, err
+    assert len(read_metrics(folder, "search")) == 4
+    status, _, err = run_script("search", *TINY, f"run={folder}")
+    assert status == 2
+    assert "processes was 2, is 1" in err
+
+
+def test_results_of_other_attacks_stay_when_more_are_asked_for(run, tmp_path, succeed):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    out = succeed("evaluate", f"run={folder}", "evaluate.attacks=[apgd-ce,pgd-20]")
+    assert [line.split()[0] for line in out.splitlines() if "%  [" in line] == ["clean", "apgd-ce", "pgd-20"]
+    assert [result.attack for result in read_accuracies(folder)] == ["clean", "fgsm", "pgd-20", "apgd-ce"]
+
+
+def test_a_published_cell_goes_through_all_stages_without_a_search(tmp_path, succeed):
+    folder = tmp_path / "pdarts"
+    succeed("retrain", f"run={folder}", "genotype=PDARTS", "retrain.parameters=3000", "retrain.epochs=1")
+    succeed("evaluate", f"run={folder}", "evaluate.attacks=[fgsm]")
+    succeed("export", f"run={folder}")
+    succeed("report", f"run={folder}")
+    assert "sep_conv_3x3" in (folder / "genotype_darts.py").read_text()
+    assert (folder / "report.html").exists()
+
+
+def test_the_demo_sets_the_searched_cell_beside_a_published_one(tmp_path, succeed):
+    out = succeed("demo", f"run={tmp_path / 'demo'}", "evaluate.images=null")
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "searched" in rows
+    assert "DARTS_V2" in rows
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "retrain.parameters" in page  # the one setting in which the two runs differ
+    for name in ("network.onnx", "genotype_darts.py", "normal.svg", "figures/accuracy.png"):
+        assert (tmp_path / "demo" / name).stat().st_size > 0
+
+
+def test_a_loss_that_overflows_stops_with_its_step_and_keeps_the_last_checkpoint(tmp_path, call_script):
+    status, _, err = call_script(
+        "retrain", *TINY, f"run={tmp_path / 'run'}", "genotype=PDARTS", "weight_optimizer.learning_rate=1e30"
+    )
+    assert status == 1
+    assert err.startswith("stopped: retraining step")
 
 
 @pytest.mark.parametrize(

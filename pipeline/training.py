@@ -1,0 +1,43 @@
+"""What search and retraining share: the attack of a training step, and the step of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from attacks import CheckedAttack, training_attack
+from pipeline.settings import AttackSettings
+
+
+def attack_on(model: nn.Module, settings: AttackSettings) -> CheckedAttack:
+    """The attack that the settings describe."""
+    return training_attack(
+        settings.name,
+        model,
+        eps=settings.eps,
+        step=settings.eps / 4 if settings.step is None else settings.step,
+        steps=settings.steps,
+        statistics=settings.statistics,
+    )
+
+
+def clipped_step(
+    optimizer: Optimizer, weights: Sequence[nn.Parameter], slopes: Sequence[Tensor], clip: float | None
+) -> float:
+    """One step of the optimizer on gradients of at most the norm `clip`; returns the norm before clipping.
+
+    Raises FloatingPointError, before the weights change, when the norm is not finite.
+    """
+    for weight, slope in zip(weights, slopes, strict=True):
+        weight.grad = slope
+    norm = torch.nn.utils.clip_grad_norm_(weights, float("inf") if clip is None else clip).item()
+    if not torch.isfinite(torch.tensor(norm)):
+        raise FloatingPointError(
+            "the gradient of the training loss is not finite; lower weight_optimizer.learning_rate"
+        )
+    optimizer.step()
+    optimizer.zero_grad()
+    return norm
