@@ -147,7 +147,7 @@ class BilevelSearch:
         }
         losses = {str(name): image_losses[name] for name in self.experiment.objectives.names if name in image_losses}
         if self.experiment.search.order == "first":
-            evaluated = first_order(losses, self.alphas, self._reduce)
+            evaluated = first_order(losses, self.alphas, self._reduce, weights=self.weights)
         else:
             evaluated = unrolled(
                 losses,

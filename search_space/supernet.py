@@ -6,40 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from search_space.genotype import Genotype
+from search_space.fused import as_images, as_rows
+from search_space.genotype import CELL_INPUTS, Genotype
+from search_space.mixed_node import WEIGHT_FREE, MixedNode, weight_free
 from search_space.network import Classifier, Normalize, cell_inputs, stem
-from search_space.operations import OPERATIONS, search_batch_norm
+from search_space.operations import search_batch_norm
 from search_space.skeleton import CellPlan, plan_skeleton
 from search_space.space import NORMAL, REDUCTION, SearchSpace
-
-_POOLS = ("max_pool_3x3", "avg_pool_3x3")
-
-
-class MixedEdge(nn.Module):
-    """sum_o p_o o(x) over the operations of one edge; `none` adds nothing and is not computed."""
-
-    def __init__(self, space: SearchSpace, channels: int, stride: int) -> None:
-        super().__init__()
-        self.candidates = space.candidates
-        self.operations = nn.ModuleList(
-            _search_operation(space.operations[index], channels, stride) for index in space.candidates
-        )
-
-    def forward(self, state: Tensor, probabilities: Tensor) -> Tensor:
-        """state: [N, C, H, W].  probabilities: [operations], none included."""
-        terms = [
-            probabilities[index] * operation(state)
-            for index, operation in zip(self.candidates, self.operations, strict=True)
-        ]
-        mixed: Tensor = sum(terms[1:], start=terms[0])
-        return mixed
-
-
-def _search_operation(name: str, channels: int, stride: int) -> nn.Module:
-    operation = OPERATIONS[name](channels, stride, search_batch_norm)
-    # without a norm of its own a pool would outweigh the normalised operations beside it
-    return nn.Sequential(operation, search_batch_norm(channels)) if name in _POOLS else operation
 
 
 class SearchCell(nn.Module):
@@ -47,19 +22,47 @@ class SearchCell(nn.Module):
 
     def __init__(self, space: SearchSpace, plan: CellPlan) -> None:
         super().__init__()
-        self.sources = space.sources
+        self.space = space
+        self.plan = plan
         self.row = REDUCTION if plan.reduction else NORMAL
         self.inputs = cell_inputs(plan, search_batch_norm)
-        self.edges = nn.ModuleList(MixedEdge(space, plan.channels, plan.stride(source)) for source in space.edges)
+        self.nodes = nn.ModuleList(
+            MixedNode(space.operations, plan.channels, [plan.stride(source) for source in sources])
+            for sources in space.sources
+        )
 
     def forward(self, before: Tensor, last: Tensor, probabilities: Tensor) -> Tensor:
         """probabilities: [2, edges, operations]."""
+        of_node = torch.split(probabilities[self.row], [len(sources) for sources in self.space.sources])
         states = [inputs(state) for inputs, state in zip(self.inputs, (before, last), strict=True)]
-        edges = iter(zip(self.edges, probabilities[self.row], strict=True))
-        for sources in self.sources:
-            terms = [edge(states[source], row) for source, (edge, row) in zip(sources, edges, strict=False)]
-            states.append(sum(terms[1:], start=terms[0]))
-        return torch.cat(states[2:], dim=1)
+        rectified = [F.relu(state) for state in states]
+        weight_free_terms: list[list[Tensor]] = [[] for _ in self.nodes]
+        for source in range(CELL_INPUTS):
+            self._spread(source, states[source], of_node, weight_free_terms)
+        for node, mixed in enumerate(self.nodes):
+            terms = weight_free_terms[node]
+            learned = mixed(states, rectified, of_node[node])
+            states.append(sum(terms, start=learned) if learned is not None else sum(terms[1:], start=terms[0]))
+            rectified.append(F.relu(states[-1]))
+            self._spread(CELL_INPUTS + node, states[-1], of_node, weight_free_terms)
+        return torch.cat(states[CELL_INPUTS:], dim=1)
+
+    def _spread(self, source: int, state: Tensor, of_node: Sequence[Tensor], terms: list[list[Tensor]]) -> None:
+        """Add what the weight-free operations on one state give to every node that reads it, by one product."""
+        stride = self.plan.stride(source)
+        names = [name for name in WEIGHT_FREE if name in self.space.operations]
+        names = [name for name in names if stride == 1 or name != "skip_connect"]
+        readers = range(max(0, source - CELL_INPUTS + 1), len(self.nodes))
+        if not names or not readers:
+            return
+        outputs = [weight_free(name, state, stride) for name in names]
+        columns = [self.space.operations.index(name) for name in names]
+        scales = torch.stack([of_node[node][source, columns] for node in readers])
+        batch, _, height, width = outputs[0].shape
+        stacked = torch.stack([as_rows(output) for output in outputs])
+        mixed = (scales @ stacked.flatten(1)).view(len(readers), *stacked.shape[1:])
+        for node, rows in zip(readers, mixed, strict=True):
+            terms[node].append(as_images(rows, (batch, height, width)))
 
 
 class Supernet(nn.Module):

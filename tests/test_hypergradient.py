@@ -20,7 +20,7 @@ def no_reduction(tensors):
 @pytest.fixture
 def problem():
     """A supernet in float64 with two batches; its weights, alphas, drift and losses."""
-    torch.manual_seed(0)
+    torch.manual_seed(4)  # with others a difference of 1e-5 crosses a kink of ReLU or pooling
     space = SearchSpace(nodes=1, operations=("none", "skip_connect", "sep_conv_3x3", "avg_pool_3x3"))
     supernet = Supernet(space, channels=2, layers=3, num_classes=3, in_channels=1).double()
     images = [torch.rand(8, 1, 8, 8, dtype=torch.float64) for _ in range(3)]

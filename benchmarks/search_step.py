@@ -1,0 +1,216 @@
+"""Time of a whole search step, plain against fused, on the same weights and batches.
+
+    python benchmarks/search_step.py                       # both settings, first order and unrolled, PGD-7
+    python benchmarks/search_step.py --settings small --repeats 5
+
+Plain: benchmarks/plain_supernet.py, torchattacks and autograd by hand, as most DARTS code is. Project: what a search
+runs. Both run in turn in one process; medians are printed, their ratio, and the largest relative difference of any
+gradient on the same attacked images (float32) and of the whole step, attack included, in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torchattacks
+from plain_supernet import PlainSupernet, copy_weights, fused_order
+from torch import Tensor, nn
+from torch.autograd import grad
+from torch.nn import functional as F
+
+from pipeline.hypergradient import exact_product, first_order, unrolled
+from pipeline.settings import AttackSettings
+from pipeline.training import attack_on
+from search_space import SearchSpace, Supernet
+
+EPS, STEP, STEPS, RATE = 8 / 255, 2 / 255, 7, 0.025
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Supernet and batch of a measurement."""
+
+    channels: int
+    layers: int
+    size: int
+    batch: int
+
+
+SETTINGS = {"small": Setting(8, 5, 16, 32), "cifar": Setting(16, 8, 32, 16)}
+
+Batch = tuple[Tensor, Tensor]
+Gradients = tuple[dict[str, Tensor], list[Tensor]]
+Attack = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[Batch, Batch], Gradients]
+
+
+def plain_step(model: PlainSupernet, order: str, attack: Attack) -> Step:
+    """Gradients of both objectives in alpha, and of the weights on attacked images, written from the papers."""
+    weights = model.weights()
+
+    def objectives(valid: Batch, inputs: list[Tensor]) -> dict[str, Tensor]:
+        images, labels = valid
+        losses = {}
+        for name in ("accuracy", "robustness"):
+            tried = images if name == "accuracy" else attack(images, labels)
+            losses[name] = grad(F.cross_entropy(model(tried), labels), inputs)
+        return losses
+
+    def step(train: Batch, valid: Batch) -> Gradients:
+        images, labels = train
+        if order == "first":
+            alphas = {name: found[0] for name, found in objectives(valid, [model.alphas]).items()}
+        else:
+            alphas = unrolled_by_hand(train, valid)
+        loss = F.cross_entropy(model(attack(images, labels)), labels)
+        return alphas, list(grad(loss, weights))
+
+    def unrolled_by_hand(train: Batch, valid: Batch) -> dict[str, Tensor]:
+        attacked, labels = attack(*train), train[1]
+        slopes = grad(F.cross_entropy(model(attacked), labels), weights)
+        before = [weight.detach().clone() for weight in weights]
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                weight -= RATE * slope
+        at_step = objectives(valid, [model.alphas, *weights])
+        with torch.no_grad():
+            for weight, old in zip(weights, before, strict=True):
+                weight.copy_(old)
+        slopes = grad(F.cross_entropy(model(attacked), labels), weights, create_graph=True)
+        return {
+            name: direct - RATE * grad(slopes, [model.alphas], vector, retain_graph=True)[0]
+            for name, (direct, *vector) in at_step.items()
+        }
+
+    return step
+
+
+def project_step(model: Supernet, order: str, attack: Attack) -> Step:
+    """The same gradients by the functions that a search runs."""
+    weights = model.weights()
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(model(images), labels)
+
+    def step(train: Batch, valid: Batch) -> Gradients:
+        losses = {
+            "accuracy": lambda: loss(*valid),
+            "robustness": lambda: loss(attack(*valid), valid[1]),
+        }
+        if order == "first":
+            found = first_order(losses, model.alphas, list, weights=weights)
+        else:
+            attacked = attack(*train)
+            found = unrolled(
+                losses,
+                lambda: loss(attacked, train[1]),
+                weights,
+                model.alphas,
+                step_size=RATE,
+                drift=[torch.zeros_like(weight) for weight in weights],
+                product=exact_product,
+                reduce=list,
+            )
+        alphas = {name: result.gradient for name, result in found.items()}
+        return alphas, list(grad(loss(attack(*train), train[1]), weights))
+
+    return step
+
+
+def build(setting: Setting, dtype: torch.dtype, device: str) -> tuple[PlainSupernet, Supernet, Batch, Batch]:
+    """Both supernets with the same weights, and two batches."""
+    torch.manual_seed(0)
+    sizes = {"channels": setting.channels, "layers": setting.layers, "num_classes": 10, "in_channels": 3}
+    plain = PlainSupernet(SearchSpace(), **sizes).to(device, dtype)
+    fused = Supernet(SearchSpace(), **sizes).to(device, dtype).to(memory_format=torch.channels_last)
+    copy_weights(plain, fused)
+
+    def batch() -> Batch:
+        images = torch.rand(setting.batch, 3, setting.size, setting.size, dtype=dtype, device=device)
+        return images, torch.randint(10, (setting.batch,), device=device)
+
+    return plain, fused, batch(), batch()
+
+
+def attacks(plain: nn.Module, fused: nn.Module) -> tuple[Attack, Attack]:
+    """PGD-7 by hand and as a search runs it."""
+    by_hand = torchattacks.PGD(plain, eps=EPS, alpha=STEP, steps=STEPS)
+    return by_hand, attack_on(fused, AttackSettings(eps=EPS, step=STEP, steps=STEPS))
+
+
+def largest_difference(plain: PlainSupernet, fused: Supernet, found: tuple[Gradients, Gradients]) -> float:
+    """Largest relative difference of an alpha gradient or a weight gradient, each as one vector."""
+    (plain_alphas, plain_weights), (alphas, weights) = found
+    slopes = dict(zip(plain.weights(), plain_weights, strict=True)) | {plain.alphas: torch.zeros_like(plain.alphas)}
+    joined = fused_order(plain, fused, slopes)
+    pairs = [(alphas[name], plain_alphas[name]) for name in alphas]
+    pairs.append((torch.cat([w.flatten() for w in weights]), torch.cat([joined[w].flatten() for w in fused.weights()])))
+    return max(((ours - theirs).norm() / theirs.norm()).item() for ours, theirs in pairs)
+
+
+def difference(setting: Setting, order: str, dtype: torch.dtype, device: str) -> float:
+    """Of the whole step in float64; in float32 on images attacked once, as PGD's signs amplify rounding."""
+    plain, fused, train, valid = build(setting, dtype, device)
+    attack, checked = attacks(plain, fused)
+    if dtype == torch.float32:
+        kept = {id(images): attack(images, labels) for images, labels in (train, valid)}
+        attack = checked = lambda images, labels: kept[id(images)]
+    found = []
+    for step in (plain_step(plain, order, attack), project_step(fused, order, checked)):
+        torch.manual_seed(1)
+        found.append(step(train, valid))
+    return largest_difference(plain, fused, (found[0], found[1]))
+
+
+def medians(setting: Setting, order: str, repeats: int, device: str) -> tuple[float, float]:
+    """Seconds of a plain and of a project step, in turn."""
+    plain, fused, train, valid = build(setting, torch.float32, device)
+    attack, checked = attacks(plain, fused)
+    steps = (plain_step(plain, order, attack), project_step(fused, order, checked))
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats + 1):
+        for step, kept in zip(steps, seconds, strict=True):
+            started = time.perf_counter()
+            step(train, valid)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            kept.append(time.perf_counter() - started)
+    return statistics.median(seconds[0][1:]), statistics.median(seconds[1][1:])
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--orders", nargs="+", choices=("first", "unrolled"), default=["first", "unrolled"])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--no-float64", action="store_true", help="skip the check in float64, which takes longest")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    print(f"{device}: {name}, {arguments.threads} threads, torch {torch.__version__}")
+    print(f"PGD-{STEPS}, medians of {arguments.repeats} after one that does not count")
+    print("setting  order     plain s  project s  ratio  difference float32, float64")
+    for setting in arguments.settings:
+        for order in arguments.orders:
+            plain, project = medians(SETTINGS[setting], order, arguments.repeats, device)
+            single = difference(SETTINGS[setting], order, torch.float32, device)
+            double = (
+                float("nan") if arguments.no_float64 else difference(SETTINGS[setting], order, torch.float64, device)
+            )
+            figures = f"{plain:7.2f}  {project:9.2f}  {plain / project:5.2f}  {single:.1e}, {double:.1e}"
+            print(f"{setting:7}  {order:8}  {figures}", flush=True)
+    print(f"peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
