@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mgda import MGDA
 from pipeline.settings import ObjectiveSettings
 from search_space import CostTable
 from search_space.cost import QUANTITIES
@@ -58,6 +59,35 @@ def check_attainable(bounds: Mapping[str, Bound], table: CostTable) -> None:
         f"no cell of this space meets {' and '.join(asked)} in a network of {shape.channels} channels and "
         f"{shape.layers} layers; reachable, each alone and in steps: {', '.join(reachable)}"
     )
+
+
+def settle(
+    bounds: Mapping[str, Bound], table: CostTable, alphas: Tensor, *, step: float = 0.01, steps: int = 2000
+) -> bool:
+    """Move alphas, in place, against the bounds' gradients alone until the derived network keeps them all.
+
+    A search's last step may leave the derived network just outside. step: length of a move, relative to the norm of the
+    alphas where that is above 1. Returns whether all bounds are kept; when they are not after `steps` moves, the alphas
+    stay as they were given.
+    """
+    before = alphas.detach().clone()
+    losses = resource_losses(bounds, table, alphas)
+    aggregator = MGDA(normalisation="l2")
+    for _ in range(steps):
+        broken = {name: loss() for name, loss in losses.items()}
+        broken = {name: value for name, value in broken.items() if value.item() > 0}
+        if not broken:
+            return True
+        jacobian = torch.stack([torch.autograd.grad(value, alphas)[0].flatten() for value in broken.values()])
+        direction = aggregator(jacobian)
+        if not direction.any():
+            break
+        length = step * max(1.0, before.norm().item())
+        with torch.no_grad():
+            alphas -= (length * direction / direction.norm()).view_as(alphas)
+    with torch.no_grad():
+        alphas.copy_(before)
+    return False
 
 
 def _number(value: float | None) -> str:

@@ -11,12 +11,12 @@ from _app import run_app
 
 from pipeline import report
 from pipeline.artifacts import load_network
-from pipeline.bilevel import search
 from pipeline.data import load
 from pipeline.evaluate import evaluate
 from pipeline.export import check_onnx_installed, export_darts, export_onnx
 from pipeline.retrain import retrain
 from pipeline.run import make_fabric
+from pipeline.search import search
 from pipeline.settings import Experiment
 from search_space import network_cost
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from _app import run_app
 
-from pipeline.bilevel import search
 from pipeline.data import load
 from pipeline.run import make_fabric, read_json
+from pipeline.search import search
 from pipeline.settings import Experiment
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.objectives import Bound, check_attainable, resource_losses
+from pipeline.objectives import Bound, check_attainable, resource_losses, settle
 from search_space import CostTable, NetworkShape, SearchSpace, network_cost
 
 SHAPE = {"channels": 4, "layers": 5, "num_classes": 10, "image_size": 8, "in_channels": 1}
@@ -52,6 +52,32 @@ def test_following_the_gradient_brings_the_derived_network_inside_its_bounds(tab
             value.backward()
             optimizer.step()
         assert middle * 0.97 <= table.exact(table.space.derive(alphas))[0].item() <= middle * 1.03
+
+
+def test_alphas_settle_inside_bounds_over_the_whole_reachable_range(table):
+    generator = torch.Generator().manual_seed(2)
+    low, high = table.reachable("parameters")
+    least, most = table.reachable("conv_linear_macs")
+    for part in torch.rand(20, generator=generator).tolist():
+        parameters, macs = low + part * (high - low), least + part * (most - least)
+        bounds = {
+            "parameters": Bound("parameters", 0.9 * parameters, 1.1 * parameters),
+            "macs": Bound("conv_linear_macs", None, 1.2 * macs),
+        }
+        if not table.attainable({bound.quantity: (bound.lower, bound.upper) for bound in bounds.values()}):
+            continue
+        alphas = (0.1 * torch.randn(table.space.alpha_shape, generator=generator)).requires_grad_()
+        assert settle(bounds, table, alphas), part
+        exact = table.exact(table.space.derive(alphas))
+        assert 0.9 * parameters <= exact[0].item() <= 1.1 * parameters
+        assert exact[1].item() <= 1.2 * macs
+
+
+def test_alphas_that_cannot_settle_stay_as_they_were(table):
+    low, _ = table.reachable("parameters")
+    alphas = torch.zeros(table.space.alpha_shape, requires_grad=True)
+    assert not settle({"parameters": Bound("parameters", None, low - 1)}, table, alphas, steps=5)
+    assert not alphas.any()
 
 
 def test_bounds_that_no_cell_meets_are_refused_with_the_reachable_range(table):

@@ -47,6 +47,8 @@ def test_search_leaves_a_genotype_inside_its_bounds_with_its_alphas_and_pictures
     cost = network_cost(genotype, channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
     assert result["derived_cost"]["parameters"] == cost.parameters
     assert result["derived_cost"]["conv_linear_macs"] == cost.conv_linear_macs
+    assert 2500 <= cost.parameters <= 4000
+    assert cost.conv_linear_macs <= 1e5
     alphas = load_file(run / "alphas.safetensors")
     assert sorted(alphas) == ["epoch_00001", "epoch_00002"]
     assert alphas["epoch_00002"].shape == (2, 14, 8)

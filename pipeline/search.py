@@ -1,0 +1,129 @@
+"""The search as a stage: from images to a genotype in a run folder, resumed where it was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save
+from torch import Tensor
+
+from pipeline.bilevel import STAGE, Batch, BilevelSearch
+from pipeline.data import ImageData
+from pipeline.objectives import settle
+from pipeline.optimizers import cosine, set_learning_rate
+from pipeline.progress import progress_bar
+from pipeline.run import (
+    Checkpoints,
+    MetricLog,
+    check_same_settings,
+    exclusive,
+    read_json,
+    seed_stream,
+    what_training_depends_on,
+    write_atomically,
+    write_json,
+)
+from pipeline.settings import Experiment
+from search_space import Genotype
+from search_space.draw import save_cell
+
+
+def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric) -> Genotype:
+    """Search a cell and write genotype.json, search.json, alphas.safetensors, metrics.jsonl and the cells' pictures.
+
+    A folder with a finished search returns its genotype; one with an unfinished search resumes after the last whole
+    epoch and ends, on the CPU, in the same bits as a search that was never stopped. Raises ValueError before any work
+    when bounds cannot be met, batches do not fit, or the folder holds a search with other settings.
+    """
+    settings = search_settings(experiment)
+    bilevel = BilevelSearch(experiment, data, fabric)
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
+        if (folder / "search.json").exists():
+            check_same_settings(read_json(folder / "search.json")["settings"], settings, folder)
+            return Genotype.from_json((folder / "genotype.json").read_text(encoding="utf-8"))
+        checkpoints = Checkpoints(folder, STAGE, fabric)
+        state = checkpoints.load()
+        if state is not None:
+            check_same_settings(state["settings"], settings, folder)
+            bilevel.restore(state)
+        _train(bilevel, folder, settings, checkpoints)
+        return _finish(bilevel, folder, settings)
+
+
+def search_settings(experiment: Experiment) -> dict[str, Any]:
+    """All that a search's result depends on."""
+    return what_training_depends_on(experiment, "space", "objectives", "attack", "search")
+
+
+def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
+    search, fabric = bilevel.experiment.search, bilevel.fabric
+    first_step, total = bilevel.epoch * bilevel.steps_per_epoch, search.epochs * bilevel.steps_per_epoch
+    with (
+        MetricLog(folder, STAGE, first_step=first_step, write=fabric.is_global_zero) as log,
+        progress_bar("search", total, done=first_step, show=fabric.is_global_zero) as bar,
+    ):
+        while bilevel.epoch < search.epochs:
+            started = time.monotonic()
+            first = bilevel.experiment.weight_optimizer.learning_rate
+            rate = cosine(bilevel.epoch, search.epochs, first, first * search.final_rate)
+            set_learning_rate(bilevel.weight_optimizer, rate)
+            seed_stream(bilevel.experiment.seed, STAGE, bilevel.epoch, fabric.global_rank)
+            for index, (train, valid) in enumerate(bilevel.batches()):
+                step = bilevel.epoch * bilevel.steps_per_epoch + index
+                row = _checked_step(bilevel, step, train, valid)
+                log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
+                bar.advance(_figures(row))
+            bilevel.epoch += 1
+            bilevel.history.append(bilevel.alphas.detach().cpu().clone())
+            bilevel.seconds += time.monotonic() - started
+            checkpoints.save(bilevel.epoch, bilevel.state(settings))
+            if fabric.is_global_zero:
+                _write_alphas(folder, bilevel.history)
+
+
+def _checked_step(bilevel: BilevelSearch, step: int, train: Batch, valid: Batch) -> dict[str, Any]:
+    try:
+        return bilevel.step(train, valid)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"search step {step}, epoch {bilevel.epoch}: {error}") from error
+
+
+def _figures(row: dict[str, Any]) -> str:
+    shown = {name: value for name, value in row["objectives"].items() if value > 0}  # a bound that is met is 0
+    objectives = " ".join(f"{name[:3]} {value:.2f}" for name, value in shown.items())
+    derived = row["derived"]
+    return f"{objectives} | {derived['parameters'] / 1e6:.3f}M {derived['conv_linear_macs'] / 1e6:.1f}M MACs"
+
+
+def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:
+    write_atomically(
+        folder / "alphas.safetensors", save({f"epoch_{epoch:05d}": alphas for epoch, alphas in enumerate(history, 1)})
+    )
+
+
+def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any]) -> Genotype:
+    settle(bilevel.bounds, bilevel.table, bilevel.alphas)
+    bilevel.history[-1] = bilevel.alphas.detach().cpu().clone()
+    genotype, cost = bilevel.supernet.derive(), bilevel.derived_cost()
+    if not bilevel.fabric.is_global_zero:
+        return genotype
+    _write_alphas(folder, bilevel.history)
+    for name, cell in (("normal", genotype.normal), ("reduction", genotype.reduction)):
+        save_cell(cell, folder / f"{name}.svg")
+    write_atomically(folder / "genotype.json", genotype.to_json())
+    bounds = {
+        name: {"lower": bound.lower, "upper": bound.upper, "value": cost[bound.quantity]}
+        | {"violation": bound.violation(torch.tensor(float(cost[bound.quantity]), dtype=torch.float64)).item()}
+        for name, bound in bilevel.bounds.items()
+    }
+    # last: this file says that the search is finished
+    write_json(
+        folder / "search.json",
+        {"settings": settings, "derived_cost": cost, "bounds": bounds, "seconds": round(bilevel.seconds, 1)},
+    )
+    return genotype
