@@ -16,11 +16,7 @@ from pipeline.data import ImageData, Images, augmentation, split
 from pipeline.hypergradient import Evaluated, exact_product, finite_difference_product, first_order, unrolled
 from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
 from pipeline.optimizers import drift, make_weight_optimizer
-from pipeline.run import (
-    mean_over_processes,
-    seed_stream,
-    stream_seed,
-)
+from pipeline.run import mean_over_processes, seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import attack_on, clipped_step
 from search_space import CostTable, NetworkShape, Supernet

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import grad
 
 from pipeline.objectives import Loss
+from pipeline.training import naming
 
 Reduce = Callable[[Sequence[Tensor]], list[Tensor]]
 """Mean of each tensor over processes."""
@@ -74,10 +75,8 @@ def unrolled(
 
 
 def _evaluated(name: str, loss: Loss) -> Tensor:
-    try:
+    with naming(f"objective {name}"):
         return loss()
-    except FloatingPointError as error:
-        raise FloatingPointError(f"objective {name}: {error}") from error
 
 
 def exact_product(

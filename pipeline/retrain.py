@@ -27,7 +27,7 @@ from pipeline.run import (
     what_training_depends_on,
 )
 from pipeline.settings import Experiment
-from pipeline.training import attack_on, clipped_step
+from pipeline.training import attack_on, clipped_step, naming
 from search_space import Genotype, Network, NetworkShape, channels_for_parameters
 
 STAGE = "retrain"
@@ -214,7 +214,10 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], checkpo
             )
             for index, (images, labels) in enumerate(batches):
                 step = training.epoch * training.steps_per_epoch + index
-                row = _checked_step(training, step, images, labels) | {"epoch": training.epoch, "learning_rate": rate}
+                row: dict[str, Any] = {}
+                with naming(f"retraining step {step}, epoch {training.epoch}"):
+                    row |= training.step(training.augment(images), labels)
+                row |= {"epoch": training.epoch, "learning_rate": rate}
                 last = index == training.steps_per_epoch - 1
                 if last:
                     training.share_statistics()
@@ -226,13 +229,6 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], checkpo
             training.epoch += 1
             training.seconds += time.monotonic() - started
             checkpoints.save(training.epoch, training.state(settings))
-
-
-def _checked_step(training: Retraining, step: int, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    try:
-        return dict(training.step(training.augment(images), labels))
-    except FloatingPointError as error:
-        raise FloatingPointError(f"retraining step {step}, epoch {training.epoch}: {error}") from error
 
 
 def _describe(training: Retraining, data: ImageData, name: str, settings: dict[str, Any]) -> NetworkDescription:

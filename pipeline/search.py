@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline.bilevel import STAGE, Batch, BilevelSearch
+from pipeline.bilevel import STAGE, BilevelSearch
 from pipeline.data import ImageData
 from pipeline.objectives import settle
 from pipeline.optimizers import cosine, set_learning_rate
@@ -29,6 +29,7 @@ from pipeline.run import (
     write_json,
 )
 from pipeline.settings import Experiment
+from pipeline.training import naming
 from search_space import Genotype
 from search_space.draw import save_cell
 
@@ -75,7 +76,8 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
             seed_stream(bilevel.experiment.seed, STAGE, bilevel.epoch, fabric.global_rank)
             for index, (train, valid) in enumerate(bilevel.batches()):
                 step = bilevel.epoch * bilevel.steps_per_epoch + index
-                row = _checked_step(bilevel, step, train, valid)
+                with naming(f"search step {step}, epoch {bilevel.epoch}"):
+                    row = bilevel.step(train, valid)
                 log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
                 bar.advance(_figures(row))
             bilevel.epoch += 1
@@ -84,13 +86,6 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
             checkpoints.save(bilevel.epoch, bilevel.state(settings))
             if fabric.is_global_zero:
                 _write_alphas(folder, bilevel.history)
-
-
-def _checked_step(bilevel: BilevelSearch, step: int, train: Batch, valid: Batch) -> dict[str, Any]:
-    try:
-        return bilevel.step(train, valid)
-    except FloatingPointError as error:
-        raise FloatingPointError(f"search step {step}, epoch {bilevel.epoch}: {error}") from error
 
 
 def _figures(row: dict[str, Any]) -> str:

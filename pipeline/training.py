@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,15 @@ from torch.optim import Optimizer
 
 from attacks import CheckedAttack, training_attack
 from pipeline.settings import AttackSettings
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put `where` before the message of a figure that stopped being finite: an objective, a step, an epoch."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{where}: {error}") from error
 
 
 def attack_on(model: nn.Module, settings: AttackSettings) -> CheckedAttack:
