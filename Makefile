@@ -1,4 +1,5 @@
-# The README's two commands. Everything is installed into .venv, on the first call and when pyproject.toml changes.
+# The README's two commands. Everything is installed into .venv, on the first call and when pyproject.toml
+# or the compiled code changes.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -22,7 +23,7 @@ slow: .venv/installed
 clean:
 	rm -rf .venv build *.egg-info
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml $(wildcard search_space/native/kernels.*)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx,balancing,dev]'
 	touch $@

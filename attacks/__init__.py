@@ -2,12 +2,13 @@
 
 from attacks.checked import CheckedAttack, check_images
 from attacks.suite import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
-from attacks.training import TRAINING_ATTACKS, training_attack
+from attacks.training import TRAINING_ATTACKS, ContinuedPGD, training_attack
 
 __all__ = [
     "EVALUATION_ATTACKS",
     "TRAINING_ATTACKS",
     "CheckedAttack",
+    "ContinuedPGD",
     "EvaluationAttack",
     "check_images",
     "evaluation_attack",

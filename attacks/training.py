@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attacks.checked import CheckedAttack
-from attacks.spec import AttackSpec, Part, Statistics
+from attacks.spec import AttackSpec, ImageAttack, Part, Statistics
 
 
 def _pgd(eps: float, step: float, steps: int) -> Part:
@@ -53,6 +57,55 @@ def training_attack(
     _check(name, step, steps)
     part = TRAINING_ATTACKS[name](eps, step, steps)
     return CheckedAttack(model, AttackSpec(name=name, parts=(part,), eps=eps, statistics=statistics))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ContinuedPGD:
+    """PGD on `model` from a start that is given, such as the perturbation an image had in the epoch before.
+
+    One step or a few then do the work of many (Zheng et al. 2020). Images and labels are checked, and the model is left
+    as it was, as by CheckedAttack; nothing in it is random. Numbers and errors are those of training_attack.
+    """
+
+    model: nn.Module
+    eps: float = 8 / 255
+    step: float = 2 / 255
+    steps: int = 1
+    statistics: Statistics = "running"
+
+    def __post_init__(self) -> None:
+        _check("pgd", self.step, self.steps)
+        _ = self.spec  # checks the others
+
+    @property
+    def spec(self) -> AttackSpec:
+        """The same attack from the images themselves."""
+        arguments = {"eps": self.eps, "alpha": self.step, "steps": self.steps, "random_start": False}
+        return AttackSpec(name="pgd", parts=(Part("PGD", arguments),), eps=self.eps, statistics=self.statistics)
+
+    def __call__(self, images: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+        """The attacked images [N, C, H, W], in [0, 1] and within eps of those given.
+
+        start: the perturbation to begin with, of the images' shape; it is first brought into the ball and the range.
+        Raises ValueError when it has another shape or is not finite.
+        """
+        if start.shape != images.shape or not bool(start.isfinite().all()):
+            raise ValueError(f"expected a finite start of shape {list(images.shape)}, found shape {list(start.shape)}")
+        return CheckedAttack(self.model, self.spec, build=partial(self._from, start))(images, labels)
+
+    def _from(self, start: Tensor, model: nn.Module) -> ImageAttack:
+        def attack(images: Tensor, labels: Tensor) -> Tensor:
+            attacked = self._projected(images + start, images)
+            for _ in range(self.steps):
+                attacked.requires_grad_()
+                (slope,) = torch.autograd.grad(F.cross_entropy(model(attacked), labels), attacked)
+                attacked = self._projected(attacked.detach() + self.step * slope.sign(), images)
+            return attacked
+
+        return attack
+
+    def _projected(self, attacked: Tensor, images: Tensor) -> Tensor:
+        return (images + (attacked - images).clamp(-self.eps, self.eps)).clamp(0, 1)
 
 
 def _check(name: str, step: float, steps: int) -> None:

@@ -77,9 +77,17 @@ def genotype_from_plain(content: dict[str, Any]) -> Genotype:
 
 
 def load_genotype(reference: str) -> tuple[str, Genotype]:
-    """Name and genotype of a published name, a genotype.json or a run folder. Raises RunError otherwise."""
+    """Name and genotype of a published name, a string of NAS-Bench-201, a genotype.json or a run folder.
+
+    Raises RunError otherwise.
+    """
     if reference in PUBLISHED:
         return reference, PUBLISHED[reference].genotype
+    if reference.startswith("|"):
+        try:
+            return reference, Genotype.from_nasbench201(reference)
+        except ValueError as error:
+            raise RunError(f"genotype={reference}: {error}") from None
     path = Path(reference)
     if path.is_dir() and (path / "genotype.json").is_file():
         path = path / "genotype.json"

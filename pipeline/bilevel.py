@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import count
 from typing import Any
 
@@ -11,21 +12,33 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
-from mgda import MGDA, Balance, balance
-from pipeline.data import ImageData, Images, augmentation, split
-from pipeline.hypergradient import Evaluated, exact_product, finite_difference_product, first_order, unrolled
+from mgda import Balance, balance
+from pipeline.balancing import make_aggregator
+from pipeline.carry_over import CarriedAttack
+from pipeline.data import Batch, ImageData, Images, Origin, as_float, augmentation, split
+from pipeline.diagnostics import Eigenvalue, largest_eigenvalue, signs_of_collapse
+from pipeline.guard import Guard
+from pipeline.hypergradient import (
+    Evaluated,
+    exact_product,
+    finite_difference_product,
+    first_order,
+    frozen,
+    implicit,
+    unrolled,
+)
+from pipeline.inverse import make_solver
 from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
 from pipeline.optimizers import drift, make_weight_optimizer
 from pipeline.run import mean_over_processes, seed_stream, stream_seed
 from pipeline.settings import Experiment
-from pipeline.training import attack_on, clipped_step
+from pipeline.training import attack_on, clipped_step, continued_attack_on
 from search_space import CostTable, NetworkShape, Supernet
 from search_space.cost import QUANTITIES
+from search_space.relaxation import Chance, Moment, Relaxation
 
 STAGE = "search"
 PRODUCTS = {"exact": exact_product, "finite_difference": finite_difference_product}
-
-Batch = tuple[Tensor, Tensor]
 
 
 class BilevelSearch:
@@ -35,6 +48,7 @@ class BilevelSearch:
         settings = experiment.search
         self.experiment = experiment
         self.fabric = fabric
+        self.aggregator = make_aggregator(experiment.objectives, stream_seed(experiment.seed, STAGE, "balance"))
         self.table = CostTable(experiment.space.build(), derived_shape(experiment, data))
         self.bounds = bounds_of(experiment.objectives)
         check_attainable(self.bounds, self.table)
@@ -58,11 +72,14 @@ class BilevelSearch:
             in_channels=data.in_channels,
             mean=mean,
             std=std,
+            recompute=settings.recompute,
+            relaxation=settings.relaxation.build(),
         )
         fabric.to_device(self.supernet)
         # depthwise convolutions are faster in it
         self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.alphas = self.supernet.alphas
+        self.initial_alphas = self.alphas.detach().clone()
         self.weights = self.supernet.weights()
         self.weight_optimizer = make_weight_optimizer(self.weights, experiment.weight_optimizer)
         self.alpha_optimizer = torch.optim.Adam(
@@ -72,14 +89,18 @@ class BilevelSearch:
             weight_decay=settings.alpha_weight_decay,
         )
         self.attack = attack_on(self.supernet, experiment.attack)
-        self.aggregator = MGDA(normalisation=experiment.objectives.normalisation)
+        self.carried = self._carried_attack() if experiment.attack.carry_over else None
+        self.guard = Guard(settings.guard)
         self.epoch = 0
+        self.chance = self._chance_of_epoch()
         self.history: list[Tensor] = []
         self.seconds = 0.0
 
     def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """One step of the alphas, then one of the weights; returns the row for metrics.jsonl."""
+        self.supernet.moment = self._moment()
         row = self.architecture_step(train, valid)
+        self.supernet.moment = self._moment()
         return row | self.weight_step(train)
 
     def architecture_step(self, train: Batch, valid: Batch) -> dict[str, Any]:
@@ -90,32 +111,48 @@ class BilevelSearch:
         balanced = balance(gradients, aggregator=self.aggregator, active=active)
         row = self._row(evaluated, balanced)
         self.alphas.grad = balanced.direction.view_as(self.alphas)
+        if self.relaxation.zero_one:
+            self.alphas.grad += self.relaxation.penalty_gradient(self.supernet.space, self.alphas)
         self.alpha_optimizer.step()
         self.alpha_optimizer.zero_grad()
         return row
 
     def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, Evaluated]:
         """Value and gradient in alpha of every objective, of the order that the settings name."""
-        images, labels = valid
         image_losses: dict[str, Loss] = {
-            "accuracy": lambda: self._cross_entropy(images, labels),
-            "robustness": lambda: self._cross_entropy(self._attacked(images, labels), labels),
+            "accuracy": lambda: self._cross_entropy(valid.images, valid.labels),
+            "robustness": lambda: self._cross_entropy(self._attacked(valid), valid.labels),
         }
         losses = {str(name): image_losses[name] for name in self.experiment.objectives.names if name in image_losses}
-        if self.experiment.search.order == "first":
-            evaluated = first_order(losses, self.alphas, self._reduce, weights=self.weights)
-        else:
-            evaluated = unrolled(
+        resources = resource_losses(self.bounds, self.table, self.alphas, self.relaxation)
+        return self._hypergradients(losses, train) | first_order(resources, self.alphas, list)
+
+    def _hypergradients(self, losses: dict[str, Loss], train: Batch) -> dict[str, Evaluated]:
+        search, (group,) = self.experiment.search, self.weight_optimizer.param_groups
+        if search.order == "first":
+            return first_order(losses, self.alphas, self._reduce, weights=self.weights)
+        training_loss, product = self.training_loss(train), PRODUCTS[search.hessian]
+        if search.order == "unrolled":
+            return unrolled(
                 losses,
-                self.training_loss(train),
+                training_loss,
                 self.weights,
                 self.alphas,
-                step_size=self.weight_optimizer.param_groups[0]["lr"],
+                step_size=group["lr"],
                 drift=drift(self.weight_optimizer, self.weights),
-                product=PRODUCTS[self.experiment.search.hessian],
+                product=product,
                 reduce=self._reduce,
             )
-        return evaluated | first_order(resource_losses(self.bounds, self.table, self.alphas), self.alphas, list)
+        return implicit(
+            losses,
+            training_loss,
+            self.weights,
+            self.alphas,
+            solver=make_solver(search.order, search.implicit, group["lr"]),
+            damping=group["weight_decay"] + search.implicit.damping,
+            product=product,
+            reduce=self._reduce,
+        )
 
     def weight_step(self, train: Batch) -> dict[str, Any]:
         """One step of the weights on clean and attacked images, in the parts that the settings give."""
@@ -126,29 +163,32 @@ class BilevelSearch:
 
     def training_loss(self, train: Batch) -> Loss:
         """Cross entropy of the weights; the attacked images are made now, for the present weights, and stay."""
-        images, labels = train
         fraction = self.experiment.search.adversarial_fraction
-        parts = [(1 - fraction, images)] if fraction < 1 else []
+        parts = [(1 - fraction, train.images)] if fraction < 1 else []
         if fraction > 0:
-            parts.append((fraction, self._attacked(images, labels)))
+            parts.append((fraction, self._attacked(train)))
         return lambda: sum(
-            (part * self._cross_entropy(inputs, labels) for part, inputs in parts), start=images.new_zeros(())
+            (part * self._cross_entropy(inputs, train.labels) for part, inputs in parts),
+            start=train.images.new_zeros(()),
         )
 
     def batches(self) -> Iterator[tuple[Batch, Batch]]:
         """Pairs of augmented batches for weights and alphas of the present epoch."""
+        self.chance = self._chance_of_epoch()
         size, share = self.experiment.search.batch_size, (self.fabric.global_rank, self.fabric.world_size)
+        if self.carried is not None:
+            self.carried.start_epoch(self.epoch)
 
-        def draw(images: Images, name: str) -> Iterator[Batch]:
+        def draw(images: Images, name: str) -> Iterator[Tensor]:
             for again in count():
                 seed = stream_seed(self.experiment.seed, STAGE, name, self.epoch, again)
-                yield from images.shuffled_batches(size, seed, share)
+                yield from images.shuffled_indices(size, seed, share)
 
-        alpha_batches = draw(self.alpha_images, "alphas")
+        alpha_indices = draw(self.alpha_images, "alphas")
         weight_seed = stream_seed(self.experiment.seed, STAGE, "weights", self.epoch)
-        for images, labels in self.weight_images.shuffled_batches(size, weight_seed, share):
-            alpha_images, alpha_labels = next(alpha_batches)
-            yield (self.augment(images), labels), (self.augment(alpha_images), alpha_labels)
+        for indices in self.weight_images.shuffled_indices(size, weight_seed, share):
+            train = self._batch("weights", self.weight_images, indices)
+            yield train, self._batch("alphas", self.alpha_images, next(alpha_indices))
 
     def state(self, settings: dict[str, Any]) -> dict[str, Any]:
         """All that `restore` needs to go on as if nothing had happened."""
@@ -159,15 +199,39 @@ class BilevelSearch:
             "supernet": self.supernet.state_dict(),
             "weight_optimizer": self.weight_optimizer.state_dict(),
             "alpha_optimizer": self.alpha_optimizer.state_dict(),
+            "aggregator": self.aggregator.state(),
             "history": self.history,
-        }
+            "guard": self.guard.state(),
+        } | ({} if self.carried is None else {"perturbations": self.carried.state()})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
         self.supernet.load_state_dict(state["supernet"])
         self.weight_optimizer.load_state_dict(state["weight_optimizer"])
         self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
+        self.aggregator.restore(state["aggregator"])
+        if self.carried is not None:
+            self.carried.restore(state["perturbations"])
+        self.guard.restore(state["guard"])
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], list(state["history"])
+
+    @property
+    def relaxation(self) -> Relaxation:
+        """Of the supernet."""
+        return self.supernet.relaxation
+
+    def diagnose(self) -> dict[str, Any]:
+        """Signs of collapse after the present epoch's steps, for its last row of metrics.jsonl."""
+        signs = signs_of_collapse(self.supernet)
+        if self.experiment.search.diagnostics.iterations:
+            signs["eigenvalue"] = asdict(self._largest_eigenvalue())
+        return signs
+
+    def go_back(self, epoch: int) -> None:
+        """Give the alphas the values that they had after an epoch, 0 for the first ones; Adam forgets its averages."""
+        with torch.no_grad():
+            self.alphas.copy_([self.initial_alphas, *self.history][epoch])
+        self.alpha_optimizer.state.clear()
 
     def derived_cost(self) -> dict[str, int]:
         """Exact size of the network that the present alphas give."""
@@ -175,6 +239,7 @@ class BilevelSearch:
         return {quantity: int(value) for quantity, value in zip(QUANTITIES, exact.tolist(), strict=True)}
 
     def _row(self, evaluated: dict[str, Evaluated], balanced: Balance) -> dict[str, Any]:
+        residuals = {name: result.residual for name, result in evaluated.items() if result.residual is not None}
         return {
             "objectives": {name: result.value for name, result in evaluated.items()},
             "bounds": {name: [bound.lower, bound.upper] for name, bound in self.bounds.items()},
@@ -186,15 +251,60 @@ class BilevelSearch:
                 "residual": balanced.residual,
             },
             "derived": self.derived_cost(),
-        }
+        } | ({"hypergradient_residuals": residuals} if residuals else {})
+
+    def _largest_eigenvalue(self) -> Eigenvalue:
+        """Of the Hessian in alpha of the clean validation loss, without what is random; the same in all processes."""
+        settings = self.experiment.search.diagnostics
+        self.supernet.moment = Moment(self._progress())
+        generator = torch.Generator().manual_seed(stream_seed(self.experiment.seed, STAGE, "eigenvalue", self.epoch))
+        chosen = self.alpha_images.take(torch.randperm(len(self.alpha_images), generator=generator)[: settings.images])
+        with frozen(self.weights):
+            found = largest_eigenvalue(
+                lambda: self._cross_entropy(as_float(chosen.images), chosen.labels),
+                self.alphas,
+                iterations=settings.iterations,
+                generator=generator,
+            )
+        value, residual = self._reduce([self.alphas.new_tensor(figure) for figure in (found.value, found.residual)])
+        return Eigenvalue(value.item(), residual.item())
+
+    def _progress(self) -> float:
+        return self.epoch / self.experiment.search.epochs
+
+    def _chance_of_epoch(self) -> torch.Generator:
+        """Of what is random in the relaxation; the same in all processes."""
+        return torch.Generator().manual_seed(stream_seed(self.experiment.seed, STAGE, "relaxation", self.epoch))
+
+    def _moment(self) -> Moment:
+        """Drawn once a step: an attack and all products with one Hessian must see the same supernet."""
+        if not self.relaxation.is_random:
+            return Moment(self._progress())
+        return Moment(self._progress(), Chance.draw(self.supernet.space, self.chance, self.alphas.device))
 
     def _cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
         with self.fabric.autocast():
             return F.cross_entropy(self.supernet(images).float(), labels)
 
-    def _attacked(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _attacked(self, batch: Batch) -> Tensor:
         with self.fabric.autocast():
-            return self.attack(images, labels)
+            return self.attack(batch.images, batch.labels) if self.carried is None else self.carried(batch)
+
+    def _carried_attack(self) -> CarriedAttack:
+        return CarriedAttack(
+            continued_attack_on(self.supernet, self.experiment.attack),
+            {"weights": self.weight_images, "alphas": self.alpha_images},
+            self.fabric,
+            seed=self.experiment.seed,
+            reset_every=self.experiment.attack.reset_every,
+        )
+
+    def _batch(self, part: str, images: Images, indices: Tensor) -> Batch:
+        plain, labels = as_float(images.images[indices]), images.labels[indices]
+        if self.carried is None:
+            return Batch(self.augment(plain), labels)
+        augmented, source = self.augment.traced(plain)
+        return Batch(augmented, labels, Origin(part, indices, source))
 
     def _reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return mean_over_processes(self.fabric, tensors)

@@ -16,8 +16,7 @@ from pipeline.settings import DataSettings
 LARGEST_BYTES = 8 * 2**30  # of decoded images in memory
 DIGITS_TEST_FRACTION = 0.2
 SPLIT_SEED = 0  # subsets and test images are part of a data set, not of a run
-
-Augmentation = Callable[[Tensor], Tensor]
+NOWHERE = -1  # of a pixel that augmentation brought in: padding or cutout
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,36 @@ class Images:
 
         share: (rank, processes); each process gets every processes-th image of each batch of `size`.
         """
+        for indices in self.shuffled_indices(size, seed, share):
+            yield as_float(self.images[indices]), self.labels[indices]
+
+    def shuffled_indices(self, size: int, seed: int, share: tuple[int, int] = (0, 1)) -> Iterator[Tensor]:
+        """Which images each of these batches holds: int64 [size / processes]."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).to(self.labels.device)
         rank, processes = share
         for first in range(0, len(self) - size + 1, size):
-            indices = order[first : first + size][rank::processes]
-            yield as_float(self.images[indices]), self.labels[indices]
+            yield order[first : first + size][rank::processes]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the images of a batch come from.
+
+    indices: int64 [N], in a part of the training set.  source: int64 [N, H * W], as `Augmentation.traced` gives it.
+    """
+
+    part: str
+    indices: Tensor
+    source: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images: float [N, C, H, W] in [0, 1].  labels: int64 [N].  origin: where it is kept, that of the images."""
+
+    images: Tensor
+    labels: Tensor
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +125,35 @@ def load(settings: DataSettings) -> ImageData:
     return replace(data, train=train, test=test)
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crop, mirror and cutout of float images [N, C, H, W] in [0, 1], drawn from torch's global generator.
+
+    pipeline: moves whole pixels and mixes none; None leaves images as they are.
+    """
+
+    pipeline: Callable[[Tensor], Tensor] | None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The augmented images, of the same shape."""
+        return images if self.pipeline is None else self.pipeline(images).clamp(0, 1)
+
+    def traced(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and where each pixel [row, column] came from in its own image.
+
+        -> images [N, C, H, W] and int64 [N, H * W]: row * W + column there, NOWHERE for padding and cutout.
+        """
+        batch, _, height, width = images.shape
+        numbers = torch.arange(1, height * width + 1, device=images.device, dtype=torch.float64)  # 0 is padding
+        canvas = torch.cat([images.double(), numbers.view(1, 1, height, width).expand(batch, -1, -1, -1)], dim=1)
+        moved = canvas if self.pipeline is None else self.pipeline(canvas)
+        source = moved[:, -1].flatten(1)
+        is_cutout = source != source.round()  # its grey is no pixel's number
+        return moved[:, :-1].to(images).clamp(0, 1), torch.where(is_cutout, 0, source).long() - 1
+
+
 def augmentation(settings: DataSettings, image_size: int) -> Augmentation:
-    """Random crop, mirror and cutout of float images [N, C, H, W] in [0, 1], drawn from torch's global generator."""
+    """The augmentation that the settings describe. Raises ValueError when a cutout covers the image."""
     import kornia.augmentation as augment  # here: a second of import that evaluation and export do not need
 
     if settings.cutout >= image_size:
@@ -115,10 +166,7 @@ def augmentation(settings: DataSettings, image_size: int) -> Augmentation:
     if settings.cutout:
         part = (settings.cutout / image_size) ** 2
         steps.append(augment.RandomErasing(p=1.0, scale=(part, part), ratio=(1.0, 1.0), value=0.5))
-    if not steps:
-        return lambda images: images
-    pipeline = augment.AugmentationSequential(*steps)
-    return lambda images: pipeline(images).clamp(0, 1)
+    return Augmentation(augment.AugmentationSequential(*steps) if steps else None)
 
 
 def split(images: Images, fraction: float, seed: int) -> tuple[Images, Images]:

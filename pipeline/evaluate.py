@@ -16,7 +16,7 @@ from attacks import CheckedAttack, evaluation_attack
 from pipeline.artifacts import TrainedNetwork
 from pipeline.data import ImageData, Images, balanced_indices
 from pipeline.progress import Bar, progress_bar
-from pipeline.run import RunError, exclusive, plain, read_json, write_json
+from pipeline.run import RunError, exclusive, plain, read_json, seed_stream, write_json
 from pipeline.settings import Experiment
 
 STAGE = "evaluate"
@@ -82,6 +82,7 @@ def measure(
     """Accuracy under one attack (or none, `clean`) on all `images`."""
     settings = experiment.evaluate
     attack = None if name == CLEAN else _attack(name, network, experiment, num_classes)
+    seed_stream(experiment.seed, STAGE, name)  # a network that holds noise draws from the global generators
     started, right, seen = time.monotonic(), 0, 0
     for inputs, labels in images.batches(settings.batch_size):
         with fabric.autocast():

@@ -28,8 +28,24 @@ def check_onnx_installed() -> None:
         raise RunError(f"export.formats has onnx, which needs {', '.join(missing)}: pip install -e '.[onnx]'")
 
 
+def check_repeatable(genotype: Genotype) -> None:
+    """Raise RunError when a network of the genotype gives other logits at each call."""
+    if "noise" in genotype.operations:
+        raise RunError(
+            "export.formats has onnx, but the cell holds noise: its network gives other logits at each call, so no "
+            "copy can be checked against it; use export.formats=[darts]"
+        )
+
+
 def export_darts(folder: Path, genotype: Genotype) -> Path:
-    """Write genotype_darts.py: the namedtuple that code built on DARTS reads."""
+    """Write genotype_darts.py: the namedtuple that code built on DARTS reads.
+
+    A genotype of NAS-Bench-201 is written as the benchmark's string, to genotype_nasbench201.txt.
+    """
+    if genotype.reduction is None:
+        path = folder / "genotype_nasbench201.txt"
+        write_atomically(path, genotype.to_nasbench201() + "\n")
+        return path
     try:
         layout = genotype.to_darts()
     except ValueError as error:
@@ -57,6 +73,7 @@ def export_onnx(folder: Path, trained: TrainedNetwork, images: Tensor) -> dict[s
     a label differs at all; then nothing is written.
     """
     check_onnx_installed()
+    check_repeatable(trained.network.genotype)
     network = trained.network.cpu().eval()
     with exclusive(folder, STAGE), tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "network.onnx"

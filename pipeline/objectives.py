@@ -12,6 +12,7 @@ from mgda import MGDA
 from pipeline.settings import ObjectiveSettings
 from search_space import CostTable
 from search_space.cost import QUANTITIES
+from search_space.relaxation import DARTS, Relaxation
 
 Loss = Callable[[], Tensor]
 """A scalar, computed at the present values of weights and alphas."""
@@ -62,7 +63,13 @@ def check_attainable(bounds: Mapping[str, Bound], table: CostTable) -> None:
 
 
 def settle(
-    bounds: Mapping[str, Bound], table: CostTable, alphas: Tensor, *, step: float = 0.01, steps: int = 2000
+    bounds: Mapping[str, Bound],
+    table: CostTable,
+    alphas: Tensor,
+    *,
+    relaxation: Relaxation = DARTS,
+    step: float = 0.01,
+    steps: int = 2000,
 ) -> bool:
     """Move alphas, in place, against the bounds' gradients alone until the derived network keeps them all.
 
@@ -71,7 +78,7 @@ def settle(
     stay as they were given.
     """
     before = alphas.detach().clone()
-    losses = resource_losses(bounds, table, alphas)
+    losses = resource_losses(bounds, table, alphas, relaxation)
     aggregator = MGDA(normalisation="l2")
     for _ in range(steps):
         broken = {name: loss() for name, loss in losses.items()}
@@ -94,7 +101,9 @@ def _number(value: float | None) -> str:
     return "null" if value is None else f"{value:,.0f}"
 
 
-def resource_losses(bounds: Mapping[str, Bound], table: CostTable, alphas: Tensor) -> dict[str, Loss]:
+def resource_losses(
+    bounds: Mapping[str, Bound], table: CostTable, alphas: Tensor, relaxation: Relaxation = DARTS
+) -> dict[str, Loss]:
     """Objective name -> violation of its bound by the network to be derived.
 
     The value is that of the derived network, exactly; the gradient is that of the expected cost (straight through,
@@ -103,8 +112,8 @@ def resource_losses(bounds: Mapping[str, Bound], table: CostTable, alphas: Tenso
     """
 
     def cost() -> Tensor:
-        expected = table.expected(torch.softmax(alphas, dim=-1))
-        derived = table.exact(table.space.derive(alphas)).to(expected)
+        expected = table.expected(relaxation.strengths(table.space, alphas))
+        derived = table.exact(relaxation.derive(table.space, alphas)).to(expected)
         return expected + (derived - expected).detach()
 
     def loss(bound: Bound) -> Loss:

@@ -107,6 +107,9 @@ def _notes(runs: Runs) -> Iterator[str]:
             f"The bounds were set for the derived network of {run.search['derived_cost']['parameters']:,} parameters; "
             f"the trained one has another shape and {run.network.cost()['parameters']:,}."
         )
+    for event in run.search["guard"] if run.search else ():
+        after, back_to = event["after"], event["back_to"]
+        yield f"After epoch {after} the guard found a collapse: the alphas went back to those of epoch {back_to}."
     for label, other in runs.items():
         if other.robustness and other.network and other.robustness["network"] != other.network.model_dump(mode="json"):
             yield f"{label}: robustness.json was measured on another network than network.json; run evaluate.py again."

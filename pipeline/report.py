@@ -20,6 +20,7 @@ from pipeline.figures import Picture
 from pipeline.page import content
 from pipeline.results import Run, Runs, attacks_of, read_runs, strongest
 from pipeline.run import write_atomically
+from pipeline.settings import RelaxationSettings, SpaceSettings
 from pipeline.wording import interval, magnitude, percent, printable
 from search_space import Genotype
 
@@ -73,7 +74,7 @@ def _draw(runs: Runs) -> dict[str, list[Picture]]:
     return {
         "results": list(_result_pictures(runs)),
         "cells": _cell_pictures(run.genotype) if run.genotype else [],
-        "search": figures.search_pictures(run.search_rows, _convention(run)) if run.search_rows else [],
+        "search": _search_pictures(run) if run.search_rows else [],
         "alphas": list(_alpha_pictures(run)),
         "retrain": figures.retrain_pictures(curves, _best_epochs(runs)) if any(curves.values()) else [],
     }
@@ -88,17 +89,23 @@ def _result_pictures(runs: Runs) -> Iterator[Picture]:
 
 
 def _cell_pictures(genotype: Genotype) -> list[Picture]:
+    return [figures.cell_picture(cell, name) for name, cell in genotype.cells.items()]
+
+
+def _search_pictures(run: Run) -> list[Picture]:
+    events = run.search["guard"] if run.search else []
     return [
-        figures.cell_picture(cell, name)
-        for name, cell in (("normal", genotype.normal), ("reduction", genotype.reduction))
+        *figures.search_pictures(run.search_rows, _convention(run)),
+        *figures.collapse_pictures(run.search_rows, events),
     ]
 
 
 def _alpha_pictures(run: Run) -> Iterator[Picture]:
-    """Needs search.json, which names the operations."""
+    """Needs search.json, which says what the space was."""
     if run.alphas is not None and run.search is not None:
-        operations = run.search["settings"]["space"]["operations"]
-        yield from figures.alpha_pictures(run.alphas, operations, run.genotype)
+        space = SpaceSettings.model_validate(run.search["settings"]["space"]).build()
+        relaxation = RelaxationSettings.model_validate(run.search["settings"]["search"]["relaxation"]).build()
+        yield from figures.alpha_pictures(run.alphas, space, run.genotype, relaxation)
 
 
 def _convention(run: Run) -> str:

@@ -28,6 +28,8 @@ SEARCH_KEYS = (  # of each row of metrics.jsonl, dots for what is inside
     "derived.conv_linear_macs",
     "derived.thop_macs",
 )
+SEARCH_RESULT_KEYS = ("settings", "derived_cost", "bounds", "guard")
+DIAGNOSTICS_KEYS = ("epoch", "diagnostics.weight_free")  # of each row that has diagnostics
 RETRAIN_KEYS = ("epoch", "training_loss", "training_accuracy")
 
 Plain = dict[str, Any]
@@ -100,7 +102,7 @@ def read_run(folder: Path) -> Run:
     genotype = _optional(folder / "genotype.json", lambda path: Genotype.from_json(path.read_text("utf-8")))
     run = Run(
         folder=folder,
-        search=_optional(folder / "search.json", lambda path: _with_keys(path, "settings", "derived_cost", "bounds")),
+        search=_optional(folder / "search.json", lambda path: _with_keys(path, *SEARCH_RESULT_KEYS)),
         genotype=genotype or (genotype_from_plain(network.genotype) if network else None),
         network=network,
         robustness=robustness,
@@ -157,7 +159,8 @@ def _rows(folder: Path, stage: str, keys: Sequence[str]) -> list[Plain]:
     if rows and isinstance(rows[0].get("objectives"), Mapping):
         keys = (*keys, *(f"objectives.{name}" for name in rows[0]["objectives"]))
     for number, row in enumerate(rows, start=1):
-        missing = [key for key in keys if not _has(row, key)]
+        needed = (*keys, *DIAGNOSTICS_KEYS) if "diagnostics" in row else keys
+        missing = [key for key in needed if not _has(row, key)]
         if missing:
             raise RunError(f"{path} is not what {stage}.py writes: its row {number} has no {', '.join(missing)}")
     return rows

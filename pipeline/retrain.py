@@ -112,7 +112,7 @@ class Retraining:
         """One step on a batch, attacked first when training is adversarial."""
         inputs = self.attacked(images, labels) if self.experiment.retrain.adversarial else images
         loss, accuracy = self._loss(inputs, labels)
-        slopes = mean_over_processes(self.fabric, torch.autograd.grad(loss, self.weights))
+        slopes = mean_over_processes(self.fabric, self._slopes(loss))
         norm = clipped_step(self.optimizer, self.weights, slopes, self.experiment.weight_optimizer.clip)
         figures = torch.stack([loss.detach(), accuracy])
         loss_value, accuracy_value = mean_over_processes(self.fabric, [figures])[0].tolist()
@@ -168,6 +168,10 @@ class Retraining:
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.best_accuracy, self.best_epoch = state["best_accuracy"], state["best_epoch"]
         self.best_weights = state["best_weights"]
+
+    def _slopes(self, loss: Tensor) -> tuple[Tensor, ...]:
+        # zeros where a cell leaves an operation's output to none or noise
+        return torch.autograd.grad(loss, self.weights, materialize_grads=True)
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         weight = self.experiment.retrain.auxiliary_weight

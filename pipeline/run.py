@@ -228,3 +228,10 @@ def mean_over_processes(fabric: Fabric, tensors: Sequence[Tensor]) -> list[Tenso
     if fabric.world_size == 1:
         return list(tensors)
     return [cast("Tensor", fabric.all_reduce(tensor, reduce_op="mean")) for tensor in tensors]
+
+
+def of_all_processes(fabric: Fabric, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Each tensor [n, ...] joined with those of the other processes, [processes * n, ...], in their order."""
+    if fabric.world_size == 1:
+        return list(tensors)
+    return [cast("Tensor", fabric.all_gather(tensor)).flatten(0, 1) for tensor in tensors]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.bilevel import STAGE, BilevelSearch
 from pipeline.data import ImageData
+from pipeline.diagnostics import signs_of_collapse
 from pipeline.objectives import settle
 from pipeline.optimizers import cosine, set_learning_rate
 from pipeline.progress import progress_bar
@@ -68,7 +69,7 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
         MetricLog(folder, STAGE, first_step=first_step, write=fabric.is_global_zero) as log,
         progress_bar("search", total, done=first_step, show=fabric.is_global_zero) as bar,
     ):
-        while bilevel.epoch < search.epochs:
+        while bilevel.epoch < search.epochs and not bilevel.guard.has_stopped:
             started = time.monotonic()
             first = bilevel.experiment.weight_optimizer.learning_rate
             rate = cosine(bilevel.epoch, search.epochs, first, first * search.final_rate)
@@ -78,14 +79,31 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
                 step = bilevel.epoch * bilevel.steps_per_epoch + index
                 with naming(f"search step {step}, epoch {bilevel.epoch}"):
                     row = bilevel.step(train, valid)
+                    if index == bilevel.steps_per_epoch - 1:
+                        signs = bilevel.diagnose()
+                        row |= {"diagnostics": signs}
                 log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
                 bar.advance(_figures(row))
             bilevel.epoch += 1
             bilevel.history.append(bilevel.alphas.detach().cpu().clone())
+            _obey(bilevel, signs)
             bilevel.seconds += time.monotonic() - started
             checkpoints.save(bilevel.epoch, bilevel.state(settings))
             if fabric.is_global_zero:
                 _write_alphas(folder, bilevel.history)
+
+
+def _obey(bilevel: BilevelSearch, signs: dict[str, Any]) -> None:
+    """Go back where the guard says so; a search that is stopped ends with the alphas that it goes back to."""
+    back_to = bilevel.guard.watch(bilevel.epoch, signs)
+    if back_to is None:
+        return
+    bilevel.go_back(back_to)
+    if bilevel.guard.has_stopped:
+        del bilevel.history[back_to:]
+        return
+    for group in bilevel.weight_optimizer.param_groups:
+        group["weight_decay"] *= bilevel.experiment.search.guard.decay_factor
 
 
 def _figures(row: dict[str, Any]) -> str:
@@ -102,13 +120,13 @@ def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:
 
 
 def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any]) -> Genotype:
-    settle(bilevel.bounds, bilevel.table, bilevel.alphas)
+    settle(bilevel.bounds, bilevel.table, bilevel.alphas, relaxation=bilevel.relaxation)
     bilevel.history[-1] = bilevel.alphas.detach().cpu().clone()
     genotype, cost = bilevel.supernet.derive(), bilevel.derived_cost()
     if not bilevel.fabric.is_global_zero:
         return genotype
     _write_alphas(folder, bilevel.history)
-    for name, cell in (("normal", genotype.normal), ("reduction", genotype.reduction)):
+    for name, cell in genotype.cells.items():
         save_cell(cell, folder / f"{name}.svg")
     write_atomically(folder / "genotype.json", genotype.to_json())
     bounds = {
@@ -119,6 +137,13 @@ def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any]) -> G
     # last: this file says that the search is finished
     write_json(
         folder / "search.json",
-        {"settings": settings, "derived_cost": cost, "bounds": bounds, "seconds": round(bilevel.seconds, 1)},
+        {
+            "settings": settings,
+            "derived_cost": cost,
+            "bounds": bounds,
+            "diagnostics": signs_of_collapse(bilevel.supernet),
+            "guard": bilevel.guard.events,
+            "seconds": round(bilevel.seconds, 1),
+        },
     )
     return genotype

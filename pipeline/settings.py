@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from search_space.genotype import OPERATION_NAMES
+from search_space.relaxation import OperationWeights, Relaxation
 from search_space.skeleton import MINIMUM_LAYERS
 from search_space.space import DARTS_OPERATIONS, SearchSpace
 
@@ -85,13 +86,22 @@ class DataSettings(Settings):
         return self
 
 
+OperationName = Literal["none", *OPERATION_NAMES]  # type: ignore[valid-type]
+EdgeOperations = tuple[tuple[OperationName, ...], ...]
+
+
 class SpaceSettings(Settings):
     """The cells that a search chooses from."""
 
-    nodes: PositiveInt = Field(4, description="intermediate nodes of a cell")
-    operations: tuple[Literal["none", *OPERATION_NAMES], ...] = Field(  # type: ignore[valid-type]
-        DARTS_OPERATIONS, description="what an edge may hold"
+    family: Literal["darts", "nasbench201"] = Field(
+        "darts", description="darts: two kinds of cells, two edges a node; nasbench201: one, of all edges"
     )
+    nodes: PositiveInt = Field(4, description="intermediate nodes of a cell")
+    operations: tuple[OperationName, ...] = Field(DARTS_OPERATIONS, description="what an edge may hold")
+    normal: EdgeOperations | None = Field(
+        None, description="what each edge of the normal cell may hold, node by node; null for all operations"
+    )
+    reduction: EdgeOperations | None = Field(None, description="the same of the reduction cell")
 
     @model_validator(mode="after")
     def _a_space_can_be_built(self) -> Self:
@@ -100,10 +110,30 @@ class SpaceSettings(Settings):
 
     def build(self) -> SearchSpace:
         """The search space of these settings."""
-        return SearchSpace(self.nodes, self.operations)
+        return SearchSpace(self.nodes, self.operations, self.normal, self.reduction, self.family)
 
 
 ObjectiveName = Literal["accuracy", "robustness", "parameters", "macs"]
+
+
+class BalanceSettings(Settings):
+    """From one gradient per objective to one direction (mgda)."""
+
+    name: Literal["mgda", "weighted_sum", "upgrad", "cagrad", "nash_mtl", "pcgrad"] = Field(
+        "mgda", description="what makes one direction of the gradients; the last four by the library torchjd"
+    )
+    normalisation: Literal["none", "l2"] = Field("l2", description="scale of the gradients before; l2 is length 1")
+    cagrad_c: BelowOne = Field(0.5, description="cagrad: radius around the mean gradient, relative to its length")
+    nash_mtl_max_norm: Positive = Field(1.0, description="nash_mtl: longest direction")
+
+
+class PreferenceSettings(Settings):
+    """How much each objective counts beside the others."""
+
+    accuracy: Positive = Field(1.0, description="mgda: ratio in which objectives fall; weighted_sum, upgrad: weight")
+    robustness: Positive = Field(1.0, description="as preferences.accuracy")
+    parameters: Positive = Field(1.0, description="as preferences.accuracy, while the bound is broken")
+    macs: Positive = Field(1.0, description="as preferences.accuracy, while the bound is broken")
 
 
 class ObjectiveSettings(Settings):
@@ -119,7 +149,24 @@ class ObjectiveSettings(Settings):
     macs_convention: Literal["conv_linear_macs", "thop_macs"] = Field(
         "conv_linear_macs", description="convolutions and classifier alone, or thop's count with batch norm and pooling"
     )
-    normalisation: Literal["none", "l2"] = Field("l2", description="scale of the gradients that MGDA balances")
+    balance: BalanceSettings = BalanceSettings()
+    preferences: PreferenceSettings = PreferenceSettings()
+
+    def preferred(self) -> dict[str, float]:
+        """The preferences that differ from 1, by objective."""
+        preferences: dict[str, float] = self.preferences.model_dump()
+        return {name: value for name, value in preferences.items() if value != 1}
+
+    @model_validator(mode="after")
+    def _preferences_are_of_objectives_and_count(self) -> Self:
+        preferred = self.preferred()
+        for name in preferred.keys() - set(self.names):
+            raise ValueError(f"objectives.preferences.{name} is given but {name} is not among objectives.names")
+        if preferred and self.balance.name not in ("mgda", "weighted_sum", "upgrad"):
+            raise ValueError(
+                f"balance={self.balance.name} knows no objectives.preferences; use mgda, weighted_sum or upgrad"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bounds_and_names_agree(self) -> Self:
@@ -154,6 +201,25 @@ class AttackSettings(Settings):
         return self
 
 
+class SearchAttackSettings(AttackSettings):
+    """The attack inside the search."""
+
+    carry_over: bool = Field(
+        False, description="pgd: start where the image's attack of the epoch before ended (Zheng et al. 2020)"
+    )
+    reset_every: PositiveInt | None = Field(
+        10, description="carry_over: epochs from one random start to the next; null for the first epoch alone"
+    )
+
+    @model_validator(mode="after")
+    def _what_is_carried_over_is_of_pgd(self) -> Self:
+        if self.carry_over and self.name != "pgd":
+            raise ValueError(
+                f"attack.carry_over goes on with steps of pgd, not of {self.name}; use attack.name=pgd attack.steps=1"
+            )
+        return self
+
+
 class WeightOptimizerSettings(Settings):
     """What trains weights, of the supernet and of derived networks."""
 
@@ -165,6 +231,72 @@ class WeightOptimizerSettings(Settings):
     clip: Positive | None = Field(5.0, description="largest norm of the gradient; null for no clipping")
 
 
+class RelaxationSettings(Settings):
+    """How alphas become the weights of a mixture, and what may be random in it."""
+
+    operations: OperationWeights = Field(
+        "softmax", description="weights of an edge's operations: softmax (DARTS), sigmoid (FairDARTS), gumbel (GDAS)"
+    )
+    normalised_edges: bool = Field(
+        False, description="weights of a node's edges too: softmax of an alpha an edge (PC-DARTS)"
+    )
+    zero_one: NotNegative = Field(0.0, description="sigmoid: weight of FairDARTS's zero-one loss; 10 as published")
+    auxiliary_skip: NotNegative = Field(
+        0.0, description="added to skip_connect, falling to 0 over the search; 1 as published (DARTS-)"
+    )
+    dropout: BelowOne = Field(0.0, description="probability that an operation of an edge is left out of a step")
+    sampled_operations: PositiveInt | None = Field(
+        None, description="operations of an edge that take part in a step, at least 2; null for all"
+    )
+    sampled_edges: PositiveInt | None = Field(
+        None, description="edges of a node that take part in a step; null for all"
+    )
+    temperature: tuple[Positive, Positive] = Field(
+        (10.0, 0.1), description="gumbel: at the start and the end of the search, in a line between"
+    )
+
+    @model_validator(mode="after")
+    def _a_relaxation_can_be_built(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> Relaxation:
+        """The relaxation of these settings."""
+        return Relaxation(**dict(self))
+
+
+class DiagnosticsSettings(Settings):
+    """The largest eigenvalue of the validation loss's Hessian in alpha, measured once an epoch."""
+
+    iterations: NonNegativeInt = Field(0, description="products of the power iteration at most; 0 measures none")
+    images: PositiveInt = Field(64, description="images of the loss, of those that train alphas")
+
+
+class GuardSettings(Settings):
+    """What is done when the search collapses."""
+
+    action: Literal["none", "stop", "rollback"] = Field(
+        "none", description="stop: end with earlier alphas; rollback: go on from them with more weight decay"
+    )
+    rule: Literal["eigenvalue", "skips"] = Field(
+        "eigenvalue", description="its rise over `window` epochs (RobustDARTS), or skips of the normal cell (DARTS+)"
+    )
+    window: PositiveInt = Field(5, description="eigenvalue: epochs of the mean, and from one mean to the other")
+    ratio: Split = Field(0.75, description="eigenvalue: collapsed when the earlier mean is below this part of it")
+    most_skips: NonNegativeInt = Field(2, description="skips: collapsed when the normal cell has more")
+    decay_factor: Annotated[Number, Field(ge=1)] = Field(
+        10.0, description="rollback: the weight decay of weights is multiplied by it each time (DARTS-ADA)"
+    )
+
+
+class ImplicitSettings(Settings):
+    """The linear system behind an implicit gradient of alpha: (Hessian + weight decay + damping) x = v."""
+
+    iterations: PositiveInt = Field(5, description="Hessian-vector products for each of accuracy and robustness")
+    damping: NotNegative = Field(10.0, description="added to the Hessian in the weights, to make it positive definite")
+    step: Positive | None = Field(None, description="neumann: step size; null is the learning rate of the weights")
+
+
 class SearchSettings(Settings):
     """The bi-level search."""
 
@@ -174,8 +306,11 @@ class SearchSettings(Settings):
     derived_layers: Layers = Field(20, description="cells of the network to be derived")
     epochs: PositiveInt = Field(50, description="passes over the images that train weights")
     batch_size: PositiveInt = Field(64, description="images of a step, over all processes")
-    order: Literal["first", "unrolled"] = Field("first", description="of the gradient of alpha (DARTS)")
-    hessian: Literal["exact", "finite_difference"] = Field("exact", description="unrolled: Hessian-vector product")
+    order: Literal["first", "unrolled", "neumann", "cg"] = Field(
+        "first", description="gradient of alpha: weights fixed, after one step (DARTS), or at a minimum (implicit)"
+    )
+    hessian: Literal["exact", "finite_difference"] = Field("exact", description="Hessian-vector product; not of first")
+    implicit: ImplicitSettings = ImplicitSettings()
     adversarial_fraction: UpToOne = Field(1.0, description="weight of attacked images in the training loss of weights")
     alpha_split: Split = Field(
         0.5, description="part of the training set that trains alphas; weights train on the rest"
@@ -184,6 +319,27 @@ class SearchSettings(Settings):
     alpha_learning_rate: Positive = Field(3e-4, description="of Adam on the alphas")
     alpha_betas: tuple[BelowOne, BelowOne] = Field((0.5, 0.999), description="of Adam on the alphas")
     alpha_weight_decay: NotNegative = Field(1e-3, description="of Adam on the alphas")
+    recompute: bool = Field(False, description="compute each cell again in the backward pass: less memory, more time")
+    relaxation: RelaxationSettings = RelaxationSettings()
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    guard: GuardSettings = GuardSettings()
+
+    @model_validator(mode="after")
+    def _recomputation_saves_memory(self) -> Self:
+        if self.recompute and self.order != "first" and self.hessian == "exact":
+            raise ValueError(
+                "search.recompute saves nothing beside exact second derivatives, which record the whole backward pass; "
+                "use search.hessian=finite_difference or search.order=first"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_guard_has_what_it_reads(self) -> Self:
+        if self.guard.action != "none" and self.guard.rule == "eigenvalue" and not self.diagnostics.iterations:
+            raise ValueError(
+                "search.guard.rule=eigenvalue reads the eigenvalue: give search.diagnostics.iterations, such as 20"
+            )
+        return self
 
 
 class RetrainSettings(Settings):
@@ -249,14 +405,14 @@ class Experiment(Settings):
 
     run: str = Field("runs/search", min_length=1, description="run folder: every stage reads and writes here")
     genotype: str | None = Field(
-        None, description="retrain, export: published name, file or run folder; null: of the run"
+        None, description="retrain, export: published name, NAS-Bench-201 string, file or run folder; null: of the run"
     )
     compare: tuple[str, ...] = Field((), description="report: other run folders to set beside this one")
     seed: NonNegativeInt = Field(0, description="of all randomness")
     data: DataSettings = DataSettings()
     space: SpaceSettings = SpaceSettings()
     objectives: ObjectiveSettings = ObjectiveSettings()
-    attack: AttackSettings = AttackSettings()
+    attack: SearchAttackSettings = SearchAttackSettings()
     weight_optimizer: WeightOptimizerSettings = WeightOptimizerSettings()
     search: SearchSettings = SearchSettings()
     retrain: RetrainSettings = RetrainSettings()
@@ -277,4 +433,25 @@ class Experiment(Settings):
             raise ValueError(
                 "search.order=unrolled looks through a step of sgd; use weight_optimizer=sgd or order=first"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_differenced_does_not_change(self) -> Self:
+        search = self.search
+        if search.order != "first" and search.hessian == "finite_difference" and "noise" in self.space.operations:
+            raise ValueError(
+                "search.hessian=finite_difference subtracts gradients under two draws of the operation noise; use exact"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_have_a_minimum_to_stay_at(self) -> Self:
+        order, optimizer = self.search.order, self.weight_optimizer
+        if order in ("neumann", "cg") and optimizer.name == "adamw" and optimizer.weight_decay > 0:
+            raise ValueError(
+                f"search.order={order} needs weight decay that is part of the loss; that of adamw is not: use "
+                "weight_optimizer.weight_decay=0, weight_optimizer=sgd or order=first"
+            )
+        if order != "neumann" and self.search.implicit.step is not None:
+            raise ValueError(f"search.implicit.step is that of order=neumann; order={order} has none")
         return self

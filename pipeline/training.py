@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from attacks import CheckedAttack, training_attack
+from attacks import CheckedAttack, ContinuedPGD, training_attack
 from pipeline.settings import AttackSettings
 
 
@@ -28,10 +28,25 @@ def attack_on(model: nn.Module, settings: AttackSettings) -> CheckedAttack:
         settings.name,
         model,
         eps=settings.eps,
-        step=settings.eps / 4 if settings.step is None else settings.step,
+        step=_step(settings),
         steps=settings.steps,
         statistics=settings.statistics,
     )
+
+
+def continued_attack_on(model: nn.Module, settings: AttackSettings) -> ContinuedPGD:
+    """The settings' attack, from a start that each call gives."""
+    return ContinuedPGD(
+        model=model,
+        eps=settings.eps,
+        step=_step(settings),
+        steps=settings.steps,
+        statistics=settings.statistics,
+    )
+
+
+def _step(settings: AttackSettings) -> float:
+    return settings.eps / 4 if settings.step is None else settings.step
 
 
 def clipped_step(

@@ -9,7 +9,7 @@ from _app import run_app
 from pipeline.artifacts import load_genotype, load_network
 from pipeline.data import load
 from pipeline.evaluate import check_fits
-from pipeline.export import check_onnx_installed, export_darts, export_onnx
+from pipeline.export import check_onnx_installed, check_repeatable, export_darts, export_onnx
 from pipeline.settings import Experiment
 
 
@@ -19,6 +19,7 @@ def main(experiment: Experiment) -> None:
     if "onnx" in formats:
         check_onnx_installed()
         trained, data = load_network(folder), load(experiment.data)
+        check_repeatable(trained.network.genotype)
         check_fits(trained, data)
     if "darts" in formats:
         reference = experiment.genotype or experiment.run

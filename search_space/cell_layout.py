@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, combinations, pairwise
 
-from search_space.genotype import CELL_INPUTS, Cell
+from search_space.genotype import Cell
 
 OPERATION_WIDTH, OPERATION_HEIGHT, OPERATION_PITCH = 1.04, 0.25, 0.33
 NODE_RADIUS, INPUT_WIDTH, OUTPUT_WIDTH, TERMINAL_HEIGHT = 0.16, 0.5, 0.36, 0.32
@@ -112,11 +112,11 @@ def plan_cell(cell: Cell) -> Plan:
     state that a later layer reads crosses both in a lane of its own, and wires bend only in the empty gaps between
     layers. So no box can meet another box, or a wire that is not its own.
     """
-    sources = [(), (), *([edge.source for edge in edges] for edges in cell.nodes)]
+    sources = [*[()] * cell.inputs, *([edge.source for edge in edges] for edges in cell.nodes)]
     layers = _untangle(_layers(sources, cell.concat), sources)
     gaps = [_arrivals(upper, lower, sources) for upper, lower in pairwise(layers)]
     heights = _heights(layers, gaps, sources)
-    states, operations = _state_boxes(heights), _operation_boxes(cell, gaps, heights)
+    states, operations = _state_boxes(heights, cell.inputs), _operation_boxes(cell, gaps, heights)
     x, ys = _right(len(gaps)), {state: heights[len(gaps), state] for state in cell.concat}
     output = _output_box(x, ys.values())
     wires = [*_state_wires(gaps, heights), *_operation_wires(cell, states, operations)]
@@ -265,12 +265,12 @@ def _right(depth: int) -> float:
     return INPUT_WIDTH + depth * LAYER_WIDTH
 
 
-def _state_boxes(heights: _Heights) -> dict[int, Box]:
+def _state_boxes(heights: _Heights, inputs: int) -> dict[int, Box]:
     """Each state, at the right of the first layer that it is in."""
     boxes: dict[int, Box] = {}
     for (depth, state), y in heights.items():
         if depth == 0:
-            text = f"$c_{{k\\!-\\!{CELL_INPUTS - state}}}$"
+            text = f"$c_{{k\\!-\\!{inputs - state}}}$"
             boxes[state] = Box(text, None, INPUT_WIDTH / 2, y, INPUT_WIDTH, TERMINAL_HEIGHT)
         elif state not in boxes:
             size = 2 * NODE_RADIUS
@@ -284,7 +284,7 @@ def _operation_boxes(cell: Cell, gaps: _Gaps, heights: _Heights) -> dict[_Slot, 
     for depth, arrivals in enumerate(gaps, start=1):
         x = _right(depth - 1) + GAP + OPERATION_WIDTH / 2
         for node, edge, offset in ((a.reader, a.edge, a.offset) for a in arrivals if not a.is_lane):
-            name, y = cell.nodes[node - CELL_INPUTS][edge].operation, heights[depth, node] + offset
+            name, y = cell.nodes[node - cell.inputs][edge].operation, heights[depth, node] + offset
             boxes[node, edge] = Box(operation_label(name), name, x, y, OPERATION_WIDTH, OPERATION_HEIGHT)
     return boxes
 
@@ -309,7 +309,7 @@ def _state_wires(gaps: _Gaps, heights: _Heights) -> Iterator[Wire]:
 def _operation_wires(cell: Cell, states: dict[int, Box], operations: dict[_Slot, Box]) -> Iterator[Wire]:
     """From each operation to a point of its own on the rim of its node."""
     for (state, _), box in operations.items():
-        node, half = states[state], len(cell.nodes[state - CELL_INPUTS]) * OPERATION_PITCH / 2
+        node, half = states[state], len(cell.nodes[state - cell.inputs]) * OPERATION_PITCH / 2
         rise = 0.75 * NODE_RADIUS * (box.y - node.y) / half
         yield Wire(state, (box.right, box.y), (node.x - math.sqrt(NODE_RADIUS**2 - rise**2), node.y + rise))
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, reduce
 from itertools import combinations
 
 import numpy as np
@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_space.genotype import Cell, Genotype
-from search_space.network import AuxiliaryHead, Classifier, cell_inputs, stem
+from search_space.genotype import Genotype
+from search_space.nasbench201 import ResidualBlock
+from search_space.network import AuxiliaryHead, cell_inputs, classifier, stem
 from search_space.operations import OPERATIONS, batch_norm
+from search_space.paths import all_paths
 from search_space.skeleton import CellPlan, Skeleton, plan_skeleton
 from search_space.space import SearchSpace
 
@@ -66,8 +68,8 @@ class NetworkShape:
     image_size: int = 32
     in_channels: int = 3
 
-    def skeleton(self, widths: tuple[int, int]) -> Skeleton:
-        """Cells of a network whose normal and reduction cells concatenate `widths` states."""
+    def skeleton(self, widths: tuple[int, ...]) -> Skeleton:
+        """Cells of a network whose kinds of cells concatenate `widths` states."""
         return plan_skeleton(channels=self.channels, layers=self.layers, widths=widths, image_size=self.image_size)
 
 
@@ -84,9 +86,11 @@ def network_cost(
     shape = NetworkShape(
         channels=channels, layers=layers, num_classes=num_classes, image_size=image_size, in_channels=in_channels
     )
-    skeleton = shape.skeleton((genotype.normal.width, genotype.reduction.width))
+    skeleton = shape.skeleton(genotype.widths)
     total = _fixed_cost(shape, skeleton)
-    for plan, cell in _cells(skeleton, genotype):
+    cells = list(genotype.cells.values())
+    for row, plan in _cells(skeleton):
+        cell = cells[row]
         for edge in cell.edges:
             total += _edge_cost(edge.operation, edge.source, plan)
     auxiliary = _module_parameters(AuxiliaryHead, skeleton.auxiliary_features, num_classes)
@@ -120,35 +124,38 @@ def channels_for_parameters(genotype: Genotype, parameters: int, *, shape: Netwo
 class CostTable:
     """Cost of every network of a search space at one shape, as fixed part + sum over kept operations.
 
-    fixed: [quantities].  edges: [2, edges, operations, quantities], summed over the cells of a kind; none costs 0.
+    fixed: [quantities].  edges: [cells, edges, operations, quantities], summed over the cells of a kind; none costs 0.
     Both float64, exact below 2**53. QUANTITIES gives the last dimension.
     """
 
     def __init__(self, space: SearchSpace, shape: NetworkShape) -> None:
         self.space = space
         self.shape = shape
-        skeleton = shape.skeleton((space.nodes, space.nodes))
+        skeleton = shape.skeleton(space.widths)
         self.fixed = _to_tensor(_fixed_cost(shape, skeleton))
         self.edges = torch.zeros(*space.alpha_shape, len(QUANTITIES), dtype=torch.float64)
-        for plan in skeleton.cells:
+        for row, plan in _cells(skeleton):
             for edge, source in enumerate(space.edges):
                 for index in space.candidates:
                     cost = _edge_cost(space.operations[index], source, plan)
-                    self.edges[int(plan.reduction), edge, index] += _to_tensor(cost)
+                    self.edges[row, edge, index] += _to_tensor(cost)
 
     def expected(self, probabilities: Tensor) -> Tensor:
         """Expected cost [quantities] of the network to be derived, differentiable in the probabilities.
 
-        probabilities: [2, edges, operations], rows sum to 1 (the softmax of the alphas).
+        probabilities: [cells, edges, operations], rows sum to 1 (`SearchSpace.probabilities` of the alphas).
         An edge holds operation o with probability p_o / (1 - p_none) and is kept with the probability that it is among
-        two edges drawn one after the other in proportion to their strengths, the best p_o of each edge. At the one-hot
-        probabilities of a genotype (`SearchSpace.one_hot`) this is the exact cost of its network.
+        two edges drawn one after the other in proportion to their strengths, the best p_o of each edge. Where a space
+        keeps all edges, they hold o, none too, with p_o. At the one-hot probabilities of a genotype
+        (`SearchSpace.one_hot`) this is the exact cost of its network.
         """
         candidates = list(self.space.candidates)
         chosen = probabilities.double()[..., candidates]
         mass = chosen.sum(dim=-1, keepdim=True)
         conditional = chosen / mass.clamp_min(torch.finfo(torch.float64).tiny)
-        keep = keep_probabilities(chosen.amax(dim=-1), self.space.sources)
+        strengths = chosen.amax(dim=-1)
+        all_kept = self.space.keeps_all
+        keep = torch.ones_like(strengths) if all_kept else keep_probabilities(strengths, self.space.sources)
         costs = self.edges.to(probabilities.device)[:, :, candidates]
         kept_cost = torch.einsum("ce,ceo,ceoq->q", keep, conditional, costs)
         return self.fixed.to(probabilities.device) + kept_cost
@@ -163,36 +170,37 @@ class CostTable:
         if not bounds:
             return True
         indices = [QUANTITIES.index(quantity) for quantity in bounds]
-        normal, reduction = (self._distinct_cells(cell[..., indices].long().numpy()) for cell in self.edges)
+        first, *others = (self._distinct_cells(kind, indices) for kind in range(self.space.cells))
+        last = others[0] if others else np.zeros((1, len(indices)), dtype=np.int64)
         lower = np.array([-np.inf if low is None else low for low, _ in bounds.values()])
         upper = np.array([np.inf if high is None else high for _, high in bounds.values()])
         fixed = self.fixed[indices].numpy()
-        sums = (fixed + costs + reduction for costs in normal)
+        sums = (fixed + costs + last for costs in first)
         return any(bool(((lower <= total) & (total <= upper)).all(axis=1).any()) for total in sums)
 
-    def _distinct_cells(self, costs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """All distinct costs of a cell. costs: [edges, operations, quantities] -> [cells, quantities]."""
-        per_edge = [np.unique(edge[list(self.space.candidates)], axis=0) for edge in costs]
-        cells, first = np.zeros((1, costs.shape[-1]), dtype=np.int64), 0
-        for sources in self.space.sources:
-            pairs = combinations(per_edge[first : first + len(sources)], 2)
-            node = np.unique(np.concatenate([_all_sums(*pair) for pair in pairs]), axis=0)
-            cells = np.unique(_all_sums(cells, node), axis=0)
+    def _distinct_cells(self, kind: int, quantities: Sequence[int]) -> NDArray[np.int64]:
+        """All distinct costs of a kind of cell: [cells, quantities]."""
+        costs, space = self.edges[kind][..., quantities].long(), self.space
+        held = [_distinct(of_edge[mask]) for of_edge, mask in zip(costs, space.keepable[kind], strict=True)]
+        if space.keeps_all:  # the edges of a path pass the input on, the others are free
+            passing = [_distinct(of_edge[mask]) for of_edge, mask in zip(costs, space.passing[kind], strict=True)]
+            cells = (
+                [passing[e] if e in path else held[e] for e in range(len(held))] for path in all_paths(space.sources)
+            )
+            return np.unique(np.concatenate([reduce(_distinct_sums, cell) for cell in cells]), axis=0)
+        nodes, first = [], 0
+        for sources in space.sources:
+            pairs = combinations(held[first : first + len(sources)], 2)
+            nodes.append(np.unique(np.concatenate([_distinct_sums(*pair) for pair in pairs]), axis=0))
             first += len(sources)
-        return cells
+        return reduce(_distinct_sums, nodes)
 
     def reachable(self, quantity: str) -> tuple[int, int]:
         """Smallest and largest value of one quantity over all networks of the space."""
         index = QUANTITIES.index(quantity)
-        costs = self.edges[:, :, list(self.space.candidates), index]
-        low, high = self.fixed[index].item(), self.fixed[index].item()
-        first = 0
-        for sources in self.space.sources:
-            node = slice(first, first + len(sources))
-            low += costs.amin(dim=-1)[:, node].sort(dim=-1).values[:, :2].sum().item()
-            high += costs.amax(dim=-1)[:, node].sort(dim=-1, descending=True).values[:, :2].sum().item()
-            first += len(sources)
-        return int(low), int(high)
+        cells = [self._distinct_cells(kind, [index]) for kind in range(self.space.cells)]
+        fixed = int(self.fixed[index])
+        return fixed + sum(int(cell.min()) for cell in cells), fixed + sum(int(cell.max()) for cell in cells)
 
 
 def keep_probabilities(strengths: Tensor, sources: tuple[tuple[int, ...], ...]) -> Tensor:
@@ -215,16 +223,26 @@ def keep_probabilities(strengths: Tensor, sources: tuple[tuple[int, ...], ...]) 
     return torch.cat(kept, dim=-1)
 
 
-def _all_sums(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (left[:, None] + right[None]).reshape(-1, left.shape[-1])
+def _distinct(costs: Tensor) -> NDArray[np.int64]:
+    return np.unique(costs.numpy(), axis=0)
+
+
+def _distinct_sums(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique((left[:, None] + right[None]).reshape(-1, left.shape[-1]), axis=0)
 
 
 def _fixed_cost(shape: NetworkShape, skeleton: Skeleton) -> _Cost:
     size, final = shape.image_size, skeleton.final_size
     total = _measure(stem, (shape.in_channels, skeleton.stem_channels, batch_norm), (shape.in_channels, size, size))
-    total += _measure(Classifier, (skeleton.features, shape.num_classes), (skeleton.features, final, final))
+    norm = batch_norm if skeleton.normalises_features else None
+    total += _measure(classifier, (skeleton.features, shape.num_classes, norm), (skeleton.features, final, final))
     for plan, times in Counter(skeleton.cells).items():
-        sides = (_side_before(plan), plan.size)
+        if plan.residual:
+            before = plan.input_channels[-1]
+            block = _measure(ResidualBlock, (before, plan.channels, batch_norm), (before, plan.size, plan.size))
+            total += block * times
+            continue
+        sides = (_side_before(plan), plan.size)[-len(plan.input_channels) :]
         for which, (channels, side) in enumerate(zip(plan.input_channels, sides, strict=True)):
             total += _measure(_cell_input, (plan, which), (channels, side, side)) * times
     return total
@@ -239,9 +257,11 @@ def _side_before(plan: CellPlan) -> int:
     return 2 * plan.size if plan.reduces_first_input else plan.size
 
 
-def _cells(skeleton: Skeleton, genotype: Genotype) -> Iterator[tuple[CellPlan, Cell]]:
+def _cells(skeleton: Skeleton) -> Iterator[tuple[int, CellPlan]]:
+    """Every cell of the stack with the row of its kind, 0 normal, 1 reduction; residual blocks are no cells."""
     for plan in skeleton.cells:
-        yield plan, genotype.reduction if plan.reduction else genotype.normal
+        if not plan.residual:
+            yield int(plan.reduction), plan
 
 
 def _edge_cost(operation: str, source: int, plan: CellPlan) -> _Cost:

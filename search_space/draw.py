@@ -30,6 +30,8 @@ OPERATION_COLOURS = {  # fill and outline by the start of the name: tints of Oka
     "max_pool": ("#d5efe5", "#009e73"),
     "avg_pool": ("#d5efe5", "#009e73"),
     "skip": ("#ffffff", "#8c8c8c"),
+    "nor_conv": ("#f6cfb5", "#d55e00"),
+    "none": ("#ffffff", "#d9d9d9"),
     "": ("#e6bfd3", "#a8487c"),
 }
 

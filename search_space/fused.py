@@ -7,10 +7,14 @@ Three facts are used, all exact:
 - A batch norm that follows a pointwise convolution needs no pass over its images: the mean and variance of W^T u follow
   from the mean and covariance of u. So norm, alpha and convolution are one matrix product.
 - What enters a node is summed, so the products of all its edges are one, over their concatenated channels.
+
+Images are channels_last, so their rows (pixels by channels) are matrices without a copy. Every function here can be
+differentiated any number of times: a backward pass that is itself recorded computes the moments anew, on the record.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,9 +24,12 @@ from torch.nn import functional as F
 
 EPS = 1e-5  # of batch norm, as in torch.nn
 
+Fold = tuple[Tensor, Tensor, Tensor, Tensor]
+"""What `fold` reads: mean [groups, 1, C], second moment [groups, C, C], weight [groups, C, D] and scale [groups]."""
+
 
 class _Depthwise(Function):
-    """Depthwise convolution with padding that keeps the size at stride 1; differentiable any number of times."""
+    """Depthwise convolution with padding that keeps the size at stride 1."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
@@ -35,24 +42,50 @@ class _Depthwise(Function):
         images, weight = ctx.saved_tensors
         (slope,) = slopes
         of_images = of_weight = None
-        if ctx.needs_input_grad[0]:
+        if _wanted(ctx, 0):
             spread = slope if ctx.stride == 1 else _spread(slope, images)
             of_images = _Depthwise.apply(spread, weight.flip(2, 3), 1, ctx.dilation)  # type: ignore[no-untyped-call]
-        if ctx.needs_input_grad[1]:
-            _, of_weight, _ = torch.ops.aten.convolution_backward(
-                slope,
-                images,
-                weight,
-                None,
-                [ctx.stride] * 2,
-                [_padding(weight, ctx.dilation)] * 2,
-                [ctx.dilation] * 2,
-                False,
-                [0, 0],
-                len(weight),
-                [False, True, False],
-            )
+        if _wanted(ctx, 1):
+            of_weight = _DepthwiseWeight.apply(images, slope, weight.shape, ctx.stride, ctx.dilation)  # type: ignore[no-untyped-call]
         return of_images, of_weight, None, None
+
+
+class _DepthwiseWeight(Function):
+    """The gradient of a depthwise convolution in its weight, which is linear in its images and in its own gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, slope: Tensor, shape: torch.Size, stride: int, dilation: int) -> Tensor:
+        ctx.save_for_backward(images, slope)
+        ctx.stride, ctx.dilation = stride, dilation
+        weight = images.new_empty(shape)
+        padding = [_padding(weight, dilation)] * 2
+        geometry = ([stride] * 2, padding, [dilation] * 2, False, [0, 0], len(weight), [False, True, False])
+        of_weight: Tensor = torch.ops.aten.convolution_backward(slope, images, weight, None, *geometry)[1]
+        return of_weight
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        images, slope = ctx.saved_tensors
+        (along,) = slopes
+        of_images = of_slope = None
+        if _wanted(ctx, 0):
+            spread = slope if ctx.stride == 1 else _spread(slope, images)
+            of_images = _Depthwise.apply(spread, along.flip(2, 3), 1, ctx.dilation)  # type: ignore[no-untyped-call]
+        if _wanted(ctx, 1):
+            of_slope = _Depthwise.apply(images, along, ctx.stride, ctx.dilation)  # type: ignore[no-untyped-call]
+        return of_images, of_slope, None, None, None
+
+
+def _wanted(ctx: Any, index: int) -> bool:
+    """Whether this backward pass was asked for the gradient in a tensor; `needs_input_grad` says only that it has one.
+
+    Of leaves the engine does not tell, so weights come as views of parameters.
+    """
+    node = ctx.next_functions[index][0]
+    if node is None or node.name() == "torch::autograd::AccumulateGrad":
+        return node is not None
+    executed: bool = torch._C._will_engine_execute_node(node)
+    return executed
 
 
 def _padding(weight: Tensor, dilation: int) -> int:
@@ -68,55 +101,143 @@ def _spread(slope: Tensor, images: Tensor) -> Tensor:
 
 def depthwise(images: Tensor, weight: Tensor, *, stride: int = 1, dilation: int = 1) -> Tensor:
     """[N, C, H, W] * [C, 1, k, k] -> [N, C, ceil(H / stride), ceil(W / stride)]; k odd, stride 1 or 2."""
-    weight = weight.to(images.dtype)  # an autograd function is not seen by autocast, whose images may be bfloat16
+    weight = weight.view_as(weight).to(
+        images.dtype
+    )  # autocast, whose images may be bfloat16, does not see this function
     convolved: Tensor = _Depthwise.apply(images, weight, stride, dilation)  # type: ignore[no-untyped-call]
     return convolved
 
 
-class _Moments(Function):
-    """Mean and second moment of the channels of each group; differentiable any number of times."""
+class _NormalisedRelu(Function):
+    """ReLU of the batch norm of a pointwise convolution by groups."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(images)
-        ctx.groups = groups
-        rows = as_rows(images)
-        grouped = rows.view(len(rows), groups, -1).permute(1, 2, 0)
-        return rows.mean(dim=0), torch.bmm(grouped, grouped.transpose(1, 2)) / len(rows)
+    def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
+        groups, _, width = weight.shape
+        rows = _by_group(images, groups)
+        mean, second = _moments([images], weight)
+        folded, bias = fold(mean, second, weight, weight.new_ones(groups))
+        output = rows.new_empty(rows.shape[1], groups * width)
+        _rows_by_group(output, groups).copy_(bias).baddbmm_(rows, folded.to(rows.dtype))
+        rectified = as_images(output.relu_(), images)
+        ctx.save_for_backward(images, weight, mean, second, rectified)
+        return rectified
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
-        (images,) = ctx.saved_tensors
-        of_mean, of_second = slopes
-        pixels = images.numel() // images.shape[1]
-        symmetric = (of_second + of_second.transpose(1, 2)) / pixels
-        weight = symmetric.reshape(images.shape[1], -1, 1, 1)
-        return F.conv2d(images, weight, of_mean / pixels, groups=ctx.groups), None
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor]:
+        images, weight, mean, second, rectified = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            mean, second = _moments([images], weight)
+        rows = _by_group(images, len(weight))
+        slope = _by_group(torch.ops.aten.threshold_backward(slopes[0], rectified, 0), len(weight))
+        of_folded, of_bias = rows.transpose(1, 2) @ slope, slope.sum(dim=1, keepdim=True)
+        fold_of = (mean, second, weight, weight.new_ones(len(weight)))
+        folded, offset, matrix, of_weight, _ = fold_backward(fold_of, of_folded, of_bias, rows.shape[1])
+        if not ctx.needs_input_grad[0]:
+            return None, of_weight
+        of_rows = rows.new_empty(rows.shape[1], images.shape[1])
+        by_group = _rows_by_group(of_rows, len(weight)).copy_(offset)
+        by_group.baddbmm_(slope, folded.transpose(1, 2)).baddbmm_(rows, matrix)
+        return as_images(of_rows, images), of_weight
 
 
-def normalised_weights(images: Tensor, weight: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Weight and bias that make a pointwise convolution also the batch norm after it (without affine) and a scale.
+class _NormalisedSum(Function):
+    """Sum over terms and groups of the scaled batch norms of pointwise convolutions."""
 
-    images: [N, groups * C, H, W].  weight: [groups, C, D].  scale: [groups], of each group's output; None is 1.
-    -> weight [groups, C, D] and bias [groups, D]: rows @ weight + bias is scale * batch_norm(rows @ weight before).
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, *terms: Tensor) -> Tensor:
+        mean, second = _moments(terms, weight)
+        folded, bias = fold(mean, second, weight, scale)
+        ctx.save_for_backward(weight, scale, mean, second, *terms)
+        ctx.groups = [images.shape[1] // weight.shape[1] for images in terms]
+        rows = as_rows(terms[0])
+        total = rows.new_empty(len(rows), weight.shape[2]).copy_(bias.sum(dim=0))
+        for images, part in zip(terms, torch.split(folded.to(rows.dtype), ctx.groups), strict=True):
+            total.addmm_(as_rows(images), part.flatten(0, 1))
+        return as_images(total, terms[0])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        weight, scale, mean, second, *terms = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            mean, second = _moments(terms, weight)
+        slope = as_rows(slopes[0])
+        of_folded = torch.cat([as_rows(images).t() @ slope for images in terms]).view_as(weight)
+        of_bias = slope.sum(dim=0).expand(len(weight), 1, -1)
+        *parts, of_weight, of_scale = fold_backward((mean, second, weight, scale), of_folded, of_bias, len(slope))
+        of_terms: list[Tensor | None] = []
+        for images, wanted, folded, offset, matrix in zip(
+            terms, ctx.needs_input_grad[2:], *(torch.split(part, ctx.groups) for part in parts), strict=True
+        ):
+            if not wanted:
+                of_terms.append(None)
+                continue
+            of_rows = torch.addmm(offset.flatten(), slope, folded.flatten(0, 1).t())
+            _rows_by_group(of_rows, len(folded)).baddbmm_(_by_group(images, len(folded)), matrix)
+            of_terms.append(as_images(of_rows, images))
+        return of_weight, of_scale, *of_terms
+
+
+def _moments(terms: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [groups, 1, C] and second moment [groups, C, C] over the pixels, of all terms' groups of C channels."""
+    means, seconds = [], []
+    for images in terms:
+        rows = _by_group(images, images.shape[1] // weight.shape[1]).to(weight.dtype)
+        means.append(rows.mean(dim=1, keepdim=True))
+        seconds.append(rows.transpose(1, 2) @ rows / rows.shape[1])
+    return torch.cat(means), torch.cat(seconds)
+
+
+def fold(mean: Tensor, second: Tensor, weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight [groups, C, D] and bias [groups, 1, D] of a convolution that is also the batch norm after it and a scale.
+
+    mean, second: moments of what it reads.  weight: [groups, C, D].  scale: [groups], of each group's output.
     """
-    groups = len(weight)
-    moments: tuple[Tensor, Tensor] = _Moments.apply(images, groups)  # type: ignore[no-untyped-call]
-    mean, second = (moment.to(weight.dtype) for moment in moments)
-    mean = mean.view(groups, 1, -1)
     covariance = second - mean.transpose(1, 2) * mean
     variance = ((covariance @ weight) * weight).sum(dim=1, keepdim=True)
     factor = torch.rsqrt(variance.clamp_min(0) + EPS)  # below 0 by rounding alone
-    if scale is not None:
-        factor = factor * scale.view(groups, 1, 1)
-    folded = weight * factor
-    return folded, -(mean @ folded).squeeze(1)
+    folded = weight * (factor * scale.view(-1, 1, 1))
+    return folded, -(mean @ folded)
 
 
-def pointwise(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[N, groups * C, H, W], [groups, C, D], [groups, D] -> [N, groups * D, H, W]: a 1x1 convolution by groups."""
-    kernel = weight.transpose(1, 2).reshape(-1, weight.shape[1], 1, 1)
-    return F.conv2d(images, kernel, bias.flatten(), groups=len(weight))
+def fold_backward(
+    fold_of: Fold, of_folded: Tensor, of_bias: Tensor, pixels: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Through `fold`: the folded weight, offset, matrix, and the gradients in weight and in scale.
+
+    offset [groups, 1, C], matrix [groups, C, C]: rows @ matrix + offset is what the moments add to the rows' gradient.
+    """
+    dtype = of_folded.dtype
+    mean, second, weight, scale = fold_of
+    of_folded, of_bias = of_folded.to(weight.dtype), of_bias.to(weight.dtype)
+    transformed = (second - mean.transpose(1, 2) * mean) @ weight
+    factor = torch.rsqrt((transformed * weight).sum(dim=1, keepdim=True).clamp_min(0) + EPS)
+    scaled = factor * scale.view(-1, 1, 1)
+    folded = weight * scaled
+    of_folded = of_folded - mean.transpose(1, 2) * of_bias  # the bias is -mean @ folded
+    of_scaled = (of_folded * weight).sum(dim=1, keepdim=True)
+    of_variance = -0.5 * of_scaled * scaled * factor * factor
+    of_covariance = (weight * of_variance) @ weight.transpose(1, 2)
+    of_mean = -of_bias @ folded.transpose(1, 2) - 2 * mean @ of_covariance
+    of_weight = of_folded * scaled + 2 * transformed * of_variance
+    of_scale = (of_scaled * factor).sum(dim=(1, 2))
+    offset, matrix = of_mean / pixels, of_covariance * (2 / pixels)
+    return folded.to(dtype), offset.to(dtype), matrix.to(dtype), of_weight, of_scale
+
+
+def normalised_relu(images: Tensor, weight: Tensor) -> Tensor:
+    """ReLU(batch_norm(rows @ weight)) by groups: [N, groups * C, H, W], [groups, C, D] -> [N, groups * D, H, W]."""
+    rectified: Tensor = _NormalisedRelu.apply(images, weight)  # type: ignore[no-untyped-call]
+    return rectified
+
+
+def normalised_sum(terms: Sequence[Tensor], weights: Sequence[Tensor], scales: Sequence[Tensor]) -> Tensor:
+    """Sum over terms and groups of scale * batch_norm(rows @ weight), without affine -> [N, D, H, W].
+
+    terms: [N, groups * C, H, W], of any number of groups.  weights: [groups, C, D].  scales: [groups].
+    """
+    total: Tensor = _NormalisedSum.apply(torch.cat(list(weights)), torch.cat(list(scales)), *terms)  # type: ignore[no-untyped-call]
+    return total
 
 
 def as_rows(images: Tensor) -> Tensor:
@@ -124,6 +245,17 @@ def as_rows(images: Tensor) -> Tensor:
     return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
 
 
-def as_images(rows: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """[N * H * W, C] -> [N, C, H, W] in channels_last, without a copy. size: N, H, W."""
-    return rows.view(*size, -1).permute(0, 3, 1, 2)
+def as_images(rows: Tensor, like: Tensor) -> Tensor:
+    """[N * H * W, C] -> [N, C, H, W] in channels_last, without a copy; N, H and W are those of `like`."""
+    batch, _, height, width = like.shape
+    return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _by_group(images: Tensor, groups: int) -> Tensor:
+    """[N, groups * C, H, W] -> [groups, N * H * W, C], without a copy where the memory is channels_last."""
+    return _rows_by_group(as_rows(images), groups)
+
+
+def _rows_by_group(rows: Tensor, groups: int) -> Tensor:
+    """[pixels, groups * C] -> [groups, pixels, C], a view."""
+    return rows.view(len(rows), groups, -1).transpose(0, 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 FORMAT_VERSION = 1
-CELL_INPUTS = 2  # states 0 and 1 of every cell are the outputs of the two cells before it
+CELL_INPUTS = 2  # states 0 and 1 of a DARTS cell are the outputs of the two cells before it
 
 OPERATION_NAMES = (
     "max_pool_3x3",
@@ -20,8 +21,17 @@ OPERATION_NAMES = (
     "dil_conv_3x3",
     "dil_conv_5x5",
     "conv_7x1_1x7",
+    "nor_conv_1x1",
+    "nor_conv_3x3",
+    "noise",
 )
-"""What an edge of a genotype may hold. `none` exists in a search alone: an edge that holds it is left out."""
+"""What an edge of a genotype may hold. `none` exists in a search alone: an edge that holds it is left out.
+
+In cells of one input, those of NAS-Bench-201, every node reads all earlier states, and an edge may hold `none`.
+"""
+
+BLOCKING = frozenset({"none", "noise"})
+"""Operations whose output does not depend on what they are applied to."""
 
 
 @dataclass(frozen=True, order=True)
@@ -32,26 +42,32 @@ class Edge:
     source: int
 
     def __post_init__(self) -> None:
-        if self.operation not in OPERATION_NAMES:
-            raise ValueError(f"unknown operation {self.operation!r}; known are {', '.join(OPERATION_NAMES)}")
+        if self.operation not in (*OPERATION_NAMES, "none"):
+            raise ValueError(_unknown(self.operation))
         if not _is_index(self.source):
             raise ValueError(f"an edge's source is the number of a state, found {self.source!r}")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A directed acyclic graph: states 0 and 1 are inputs, state i + 2 is the sum of the edges of nodes[i].
+    """A directed acyclic graph: the first states are inputs, each node is one more, the sum of the edges that enter it.
 
-    nodes: the edges that enter each intermediate node.  concat: the states that form the cell's output, concatenated.
+    nodes: the edges that enter each node.  concat: the states that form the cell's output, concatenated.
+    inputs: 2, the outputs of the two cells before (DARTS), or 1, that of the cell before (NAS-Bench-201).
     """
 
     nodes: tuple[tuple[Edge, ...], ...]
     concat: tuple[int, ...]
+    inputs: int = CELL_INPUTS
 
     def __post_init__(self) -> None:
+        if self.inputs not in (1, CELL_INPUTS):
+            raise ValueError(f"a cell has one or two inputs, found inputs={self.inputs!r}")
         if not self.nodes:
             raise ValueError("a cell needs at least one node")
-        for state, edges in enumerate(self.nodes, start=CELL_INPUTS):
+        if self.inputs == CELL_INPUTS and any(edge.operation == "none" for edge in self.edges):
+            raise ValueError(_unknown("none"))
+        for state, edges in enumerate(self.nodes, start=self.inputs):
             if not edges:
                 raise ValueError(f"node {state} has no edge that enters it")
             for edge in edges:
@@ -59,7 +75,7 @@ class Cell:
                     raise ValueError(
                         f"node {state} reads state {edge.source}; only states 0 to {state - 1} come before it"
                     )
-        states = range(CELL_INPUTS, CELL_INPUTS + len(self.nodes))
+        states = range(self.inputs, self.inputs + len(self.nodes))
         if not self.concat or len(set(self.concat)) != len(self.concat) or not set(self.concat) <= set(states):
             raise ValueError(
                 f"concat names each output node once, from {states[0]} to {states[-1]}; found {list(self.concat)}"
@@ -70,6 +86,13 @@ class Cell:
         """All edges, node by node."""
         return tuple(edge for edges in self.nodes for edge in edges)
 
+    def passes_on(self, *inputs: bool) -> bool:
+        """Whether the output depends on the images, given whether each input does: none and noise pass nothing on."""
+        reached = list(inputs)
+        for edges in self.nodes:
+            reached.append(any(reached[edge.source] and edge.operation not in BLOCKING for edge in edges))
+        return any(reached[state] for state in self.concat)
+
     @property
     def width(self) -> int:
         """Number of concatenated states: the cell's output has this many times its channels."""
@@ -78,17 +101,49 @@ class Cell:
 
 @dataclass(frozen=True)
 class Genotype:
-    """A normal cell and a reduction cell, which halves the resolution; a network is a stack of both."""
+    """A normal cell and a reduction cell, which halves the resolution; a network is a stack of both.
+
+    A genotype of NAS-Bench-201 has one kind of cell, of one input: its reduction is None, and residual blocks halve the
+    resolution of its network (Dong & Yang 2020).
+    """
 
     normal: Cell
-    reduction: Cell
+    reduction: Cell | None
+
+    def __post_init__(self) -> None:
+        inputs = [cell.inputs for cell in self.cells.values()]
+        if inputs not in ([CELL_INPUTS] * 2, [1]):
+            raise ValueError(
+                f"a genotype is two cells of two inputs, or one of one input; found cells of {inputs} inputs"
+            )
+        if inputs == [1] and self.normal.concat != (len(self.normal.nodes),):
+            raise ValueError(
+                f"the output of a cell of one input is its last node, {len(self.normal.nodes)}; "
+                f"found {list(self.normal.concat)}"
+            )
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """The kinds of cells by name, in the order of the alphas: normal and reduction, or normal alone."""
+        return {"normal": self.normal} | ({} if self.reduction is None else {"reduction": self.reduction})
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of concatenated states of each kind of cell."""
+        return tuple(cell.width for cell in self.cells.values())
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """The names of all operations that it holds."""
+        return frozenset(edge.operation for cell in self.cells.values() for edge in cell.edges)
 
     def to_json(self) -> str:
         """JSON text with a format version; `from_json` reads it back to an equal genotype."""
-        content = {"format": "genotype", "version": FORMAT_VERSION}
-        content |= {
-            name: _cell_to_plain(cell) for name, cell in (("normal", self.normal), ("reduction", self.reduction))
-        }
+        content: dict[str, Any] = {"format": "genotype", "version": FORMAT_VERSION}
+        if self.reduction is None:
+            content["nasbench201"] = self.to_nasbench201()
+        else:
+            content |= {name: _cell_to_plain(cell) for name, cell in self.cells.items()}
         return json.dumps(content, indent=1) + "\n"
 
     @classmethod
@@ -102,16 +157,44 @@ class Genotype:
             raise ValueError('expected a JSON object with "format": "genotype"')
         if content.get("version") != FORMAT_VERSION:
             raise ValueError(f"genotype format version {FORMAT_VERSION} expected, found {content.get('version')!r}")
+        if "nasbench201" in content:
+            return cls.from_nasbench201(content["nasbench201"])
         return cls(
             normal=_cell_from_plain(content.get("normal"), "normal"),
             reduction=_cell_from_plain(content.get("reduction"), "reduction"),
         )
 
+    def to_nasbench201(self) -> str:
+        """NAS-Bench-201's string: nodes joined by +, each its edges `operation~source` between bars.
+
+        Raises ValueError for a genotype of two kinds of cells, which that form cannot say.
+        """
+        if self.reduction is not None:
+            raise ValueError("NAS-Bench-201's string is for one cell of one input; this genotype has two of two")
+        nodes = (
+            "".join(f"|{edge.operation}~{edge.source}" for edge in sorted(edges, key=lambda edge: edge.source))
+            for edges in self.normal.nodes
+        )
+        return "+".join(f"{node}|" for node in nodes)
+
+    @classmethod
+    def from_nasbench201(cls, text: str) -> Genotype:
+        """Read NAS-Bench-201's string, such as `|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`."""
+        nodes = text.split("+") if isinstance(text, str) else []
+        if not nodes or not all(re.fullmatch(r"(\|[a-z0-9_]+~[0-9]{1,4})+\|", node) for node in nodes):
+            raise ValueError(f"expected a string such as |nor_conv_3x3~0|+|none~0|skip_connect~1|, found {text!r}")
+        pairs = ([edge.split("~") for edge in node.strip("|").split("|")] for node in nodes)
+        cell = tuple(tuple(Edge(name, int(source)) for name, source in node) for node in pairs)
+        return cls(Cell(cell, (len(cell),), inputs=1), None)
+
     def to_darts(self) -> dict[str, list[Any]]:
         """The layout of DARTS: flat lists of (operation, source), two edges a node.
 
-        Raises ValueError when a node has another number of edges, which that layout cannot say.
+        Raises ValueError when a node has another number of edges, or there is no reduction cell, which that layout
+        cannot say.
         """
+        if self.reduction is None:
+            raise ValueError("the DARTS layout has a normal and a reduction cell; this genotype has one cell")
         layout: dict[str, list[Any]] = {}
         for name, cell in (("normal", self.normal), ("reduce", self.reduction)):
             if any(len(edges) != 2 for edges in cell.nodes):
@@ -134,6 +217,10 @@ class Genotype:
             pairs = [flat[i : i + 2] for i in range(0, len(flat), 2)]
             cells.append(_cell_from_plain({"nodes": pairs, "concat": layout[f"{name}_concat"]}, name))
         return cls(*cells)
+
+
+def _unknown(operation: str) -> str:
+    return f"unknown operation {operation!r}; known are {', '.join(OPERATION_NAMES)}"
 
 
 def _cell_to_plain(cell: Cell) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.fused import as_images, as_rows, depthwise, normalised_weights, pointwise
+from search_space import native
+from search_space.fused import depthwise, normalised_relu, normalised_sum
 from search_space.operations import OPERATIONS, search_batch_norm
 
 
@@ -60,9 +62,13 @@ class SeparableEdges(nn.Module):
         """
         features = self._first_depthwise(rectified)
         for stage in range(1, self.operation.stages):
-            hidden = pointwise(features, *normalised_weights(features, self.pointwise[stage - 1]))
-            features = depthwise(F.relu(hidden), self.depthwise[stage], dilation=self.operation.dilation)
+            hidden = normalised_relu(features, self.pointwise[stage - 1])
+            features = depthwise(hidden, self.depthwise[stage], dilation=self.operation.dilation)
         return features, self.pointwise[-1]
+
+    def frozen(self) -> native.Separable:
+        """The same, as compiled code takes it."""
+        return native.Separable(self.operation.dilation, list(self.depthwise), list(self.pointwise))
 
     def _first_depthwise(self, rectified: Sequence[tuple[Tensor, int]]) -> Tensor:
         weights = self.depthwise[0].split([joined.shape[1] for joined, _ in rectified])
@@ -84,14 +90,17 @@ class ReducingSkips(nn.Module):
         self.even = _uniform(edges, channels, channels // 2, fan_in=channels)
         self.odd = _uniform(edges, channels, channels - channels // 2, fan_in=channels)
 
-    def forward(self, joined: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """States after ReLU, joined -> of each half features [N, edges * C, H, W] and weights [edges, C, C], else 0."""
-        padding = (0, joined.shape[3] % 2, 0, joined.shape[2] % 2)
-        shifted = F.pad(joined, padding)[:, :, 1:, 1:]
-        halves = (joined, F.pad(self.even, (0, self.odd.shape[2]))), (shifted, F.pad(self.odd, (self.even.shape[2], 0)))
-        return [
-            (images[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last), weight) for images, weight in halves
-        ]
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """The weights of both halves [edges, C, C], 0 for the channels that the other half gives."""
+        return F.pad(self.even, (0, self.odd.shape[2])), F.pad(self.odd, (self.even.shape[2], 0))
+
+
+def every_second_pixel(rectified: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Of states joined along channels the pixels of even rows and columns, and of odd ones with 0 beyond the border."""
+    rows = torch.cat(list(rectified), dim=1).permute(0, 2, 3, 1)  # gradients of slices keep the order of what is sliced
+    shifted = F.pad(rows, (0, 0, 0, rows.shape[2] % 2, 0, rows.shape[1] % 2))[:, 1:, 1:]
+    even, odd = (part[:, ::2, ::2].contiguous().permute(0, 3, 1, 2) for part in (rows, shifted))
+    return even, odd
 
 
 class MixedNode(nn.Module):
@@ -103,13 +112,13 @@ class MixedNode(nn.Module):
     def __init__(self, operations: Sequence[str], channels: int, strides: Sequence[int]) -> None:
         super().__init__()
         self.operations = tuple(operations)
-        self.channels = channels
+        self.strides = tuple(strides)
         self.strided = sum(stride == 2 for stride in strides)  # the cell's inputs, which come first
         self.separable = nn.ModuleDict(
             {name: SeparableEdges(SEPARABLE[name], channels, strides) for name in operations if name in SEPARABLE}
         )
         skips = "skip_connect" in operations and self.strided
-        self.reducing_skips = ReducingSkips(channels, self.strided) if skips else None
+        self.reducing_skips: ReducingSkips | None = ReducingSkips(channels, self.strided) if skips else None
         others = [name for name in operations if name not in (*SEPARABLE, *WEIGHT_FREE, "none")]
         self.others = nn.ModuleDict(
             {
@@ -118,36 +127,43 @@ class MixedNode(nn.Module):
             }
         )
 
-    def forward(self, states: Sequence[Tensor], rectified: Sequence[Tensor], probabilities: Tensor) -> Tensor | None:
-        """All states before the node, the same after ReLU, and probabilities [edges, operations] -> [N, C, H, W]."""
-        parts = ((rectified[: self.strided], 2), (rectified[self.strided :], 1))
-        joined = [(torch.cat(list(part), dim=1), stride) for part, stride in parts if part]
-        mixed = []
-        for name, edges in self.separable.items():
-            features, weight = edges(joined)
-            mixed.append((features, *normalised_weights(features, weight, self._of(name, probabilities))))
-        if self.reducing_skips is not None:
+    def forward(
+        self,
+        states: Sequence[Tensor],
+        rectified: Sequence[Tensor],
+        halves: tuple[Tensor, Tensor] | None,
+        probabilities: Tensor,
+    ) -> Tensor | None:
+        """All states before the node, the same after ReLU, and probabilities [edges, operations] -> [N, C, H, W].
+
+        halves: `every_second_pixel` of the first states where the edges that leave them have stride 2, and else None.
+        """
+        terms = []
+        if self.separable:
+            terms.append(self._separable_sum(rectified, probabilities))
+        if self.reducing_skips is not None and halves is not None:
             scale = self._of("skip_connect", probabilities)[: self.strided]
-            for features, weight in self.reducing_skips(joined[0][0]):
-                mixed.append((features, *normalised_weights(features, weight, scale)))
-        terms = [_products(mixed)] if mixed else []
+            terms.append(normalised_sum(halves, self.reducing_skips(), [scale, scale]))
         for name, modules in self.others.items():
             scale = self._of(name, probabilities)
             terms += [p * module(state) for p, module, state in zip(scale, modules.children(), states, strict=True)]
         return sum(terms[1:], start=terms[0]) if terms else None
 
+    def _separable_sum(self, rectified: Sequence[Tensor], probabilities: Tensor) -> Tensor:
+        scales = torch.stack([self._of(name, probabilities) for name in self.separable])
+        operations = [cast(SeparableEdges, edges).frozen() for edges in self.separable.values()]
+        if native.supports(operations, rectified):
+            return native.separable_sum(operations, scales, rectified, self.strides, self._fused_sum)
+        return self._fused_sum(scales, *rectified)
+
+    def _fused_sum(self, scales: Tensor, *rectified: Tensor) -> Tensor:
+        parts = ((rectified[: self.strided], 2), (rectified[self.strided :], 1))
+        joined = [(torch.cat(part, dim=1), stride) for part, stride in parts if part]
+        features, weights = zip(*(edges(joined) for edges in self.separable.children()), strict=True)
+        return normalised_sum(features, weights, scales.unbind())
+
     def _of(self, name: str, probabilities: Tensor) -> Tensor:
         return probabilities[:, self.operations.index(name)]
-
-
-def _products(mixed: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """sum_k features_k weight_k + bias_k, summed over the edges too. features: [N, edges * C, H, W] -> [N, C, H, W]."""
-    bias = torch.stack([bias.sum(dim=0) for _, _, bias in mixed]).sum(dim=0)
-    batch, _, height, width = mixed[0][0].shape
-    total = bias.expand(batch * height * width, -1)
-    for features, weight, _ in mixed:
-        total = torch.addmm(total, as_rows(features), weight.reshape(-1, weight.shape[2]))
-    return as_images(total, (batch, height, width))
 
 
 def weight_free(name: str, state: Tensor, stride: int) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.genotype import Cell, Genotype
+from search_space.nasbench201 import ResidualLayer
 from search_space.operations import OPERATIONS, FactorizedReduce, NormFactory, batch_norm, relu_conv_norm
-from search_space.skeleton import CellPlan, plan_skeleton
+from search_space.skeleton import CellPlan, Skeleton, plan_skeleton
 
 
 class Normalize(nn.Module):
@@ -40,7 +41,9 @@ def stem(in_channels: int, stem_channels: int, norm: NormFactory) -> nn.Sequenti
 
 
 def cell_inputs(plan: CellPlan, norm: NormFactory) -> nn.ModuleList:
-    """What brings the outputs of the two cells before to the cell's channels and resolution."""
+    """What brings the outputs of the cells before to the cell's channels and resolution; one input has both."""
+    if len(plan.input_channels) == 1:
+        return nn.ModuleList([nn.Identity()])
     first = FactorizedReduce if plan.reduces_first_input else relu_conv_norm
     before, last = plan.input_channels
     return nn.ModuleList([first(before, plan.channels, norm), relu_conv_norm(last, plan.channels, norm)])
@@ -58,6 +61,13 @@ class Classifier(nn.Module):
         """[N, features, H, W] -> [N, classes]."""
         logits: Tensor = self.linear(self.pool(features).flatten(1))
         return logits
+
+
+def classifier(features: int, num_classes: int, norm: NormFactory | None) -> nn.Module:
+    """A classifier, behind batch norm and ReLU where norm is given."""
+    if norm is None:
+        return Classifier(features, num_classes)
+    return nn.Sequential(norm(features), nn.ReLU(), Classifier(features, num_classes))
 
 
 class AuxiliaryHead(nn.Module):
@@ -86,7 +96,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class NetworkCell(nn.Module):
-    """One cell of a genotype; `forward` takes the outputs of the two cells before."""
+    """One cell of a genotype; `forward` takes the outputs of the two cells before, and reads as many as it has."""
 
     def __init__(self, cell: Cell, plan: CellPlan, norm: NormFactory) -> None:
         super().__init__()
@@ -98,12 +108,30 @@ class NetworkCell(nn.Module):
 
     def forward(self, before: Tensor, last: Tensor, drop_probability: float) -> Tensor:
         """Outputs of the cells before -> [N, width * channels, H, W], of half the size in a reduction cell."""
-        states = [inputs(state) for inputs, state in zip(self.inputs, (before, last), strict=True)]
+        read = (before, last)[-len(self.inputs) :]
+        states = [inputs(state) for inputs, state in zip(self.inputs, read, strict=True)]
         operations = iter(self.operations)
         for edges in self.cell.nodes:
             terms = [_apply(next(operations), states[edge.source], drop_probability) for edge in edges]
             states.append(sum(terms[1:], start=terms[0]))
         return torch.cat([states[state] for state in self.cell.concat], dim=1)
+
+
+def network_layer(genotype: Genotype, plan: CellPlan, norm: NormFactory) -> nn.Module:
+    """What stands at one place of the stack: a cell of the genotype or a residual block."""
+    if plan.residual or genotype.reduction is None:
+        return ResidualLayer(plan, norm) if plan.residual else NetworkCell(genotype.normal, plan, norm)
+    return NetworkCell(genotype.reduction if plan.reduction else genotype.normal, plan, norm)
+
+
+def _reads_images(genotype: Genotype, skeleton: Skeleton) -> bool:
+    cells = list(genotype.cells.values())
+    before = last = True
+    for plan in skeleton.cells:
+        if not plan.residual:
+            cell = cells[int(plan.reduction)]
+            before, last = last, cell.passes_on(*(before, last)[-cell.inputs :])
+    return last
 
 
 def _apply(operation: nn.Module, state: Tensor, drop_probability: float) -> Tensor:
@@ -123,6 +151,8 @@ class Network(nn.Module):
     """The network of a genotype: images [N, in_channels, H, W] in [0, 1] -> logits [N, num_classes].
 
     channels: of the nodes of the first cell; they double at each of the two reductions.
+    layers: cells, and residual blocks where the genotype is one of NAS-Bench-201, whose networks have 16 channels, 17
+    layers.
     mean, std: of the training images, by channel; normalisation is the first layer.
     drop_path_probability: of a path during training; a schedule may set it. Each side of the images is at least 8.
     Initial weights come from torch's global generator.
@@ -143,18 +173,21 @@ class Network(nn.Module):
         super().__init__()
         if num_classes < 2 or in_channels < 1:
             raise ValueError(f"expected at least 2 classes and 1 channel, found {num_classes} and {in_channels}")
-        widths = (genotype.normal.width, genotype.reduction.width)
-        skeleton = plan_skeleton(channels=channels, layers=layers, widths=widths)
+        skeleton = plan_skeleton(channels=channels, layers=layers, widths=genotype.widths)
+        if not _reads_images(genotype, skeleton):
+            raise ValueError(
+                f"every way from the images to the logits of {layers} layers leads through none or noise: each image "
+                "would get the same logits; choose another genotype"
+            )
         self.genotype = genotype
         self.drop_path_probability = 0.0
         self.auxiliary_layer = skeleton.auxiliary_layer
         self.normalize = Normalize(in_channels, mean, std)
         self.stem = stem(in_channels, skeleton.stem_channels, batch_norm)
-        self.cells = nn.ModuleList(
-            NetworkCell(genotype.reduction if plan.reduction else genotype.normal, plan, batch_norm)
-            for plan in skeleton.cells
+        self.cells = nn.ModuleList(network_layer(genotype, plan, batch_norm) for plan in skeleton.cells)
+        self.classifier = classifier(
+            skeleton.features, num_classes, batch_norm if skeleton.normalises_features else None
         )
-        self.classifier = Classifier(skeleton.features, num_classes)
         self.auxiliary_head = AuxiliaryHead(skeleton.auxiliary_features, num_classes) if auxiliary else None
 
     def forward(self, images: Tensor) -> Tensor:

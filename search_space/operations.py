@@ -1,4 +1,8 @@
-"""The operations an edge may hold, as modules, and the table that finds them by name (Liu et al. 2019, DARTS)."""
+"""The operations an edge may hold, as modules, and the table that finds them by name.
+
+Of DARTS (Liu et al. 2019), NASNet (conv_7x1_1x7), NAS-Bench-201 (nor_conv, Dong & Yang 2020) and RobustDARTS (noise,
+Zela et al. 2020).
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,22 @@ class Zero(nn.Module):
         return torch.zeros_like(images[:, :, :: self.stride, :: self.stride])
 
 
+class Noise(nn.Module):
+    """The operation `noise`: N(0, 1) in place of the features, drawn anew in every call and mode (Zela et al. 2020).
+
+    [N, C, H, W] -> [N, C, ceil(H / stride), ceil(W / stride)], from torch's global generator. No gradient passes. A
+    network that holds it gives other logits at each call, when it is evaluated and attacked too, as in the paper.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Noise of the output's shape."""
+        return torch.randn_like(images[:, :, :: self.stride, :: self.stride])
+
+
 class FactorizedReduce(nn.Module):
     """Halves the resolution by two 1x1 convolutions of stride 2, the second shifted by one pixel; any size."""
 
@@ -56,9 +76,12 @@ class FactorizedReduce(nn.Module):
         return normalised
 
 
-def relu_conv_norm(in_channels: int, out_channels: int, norm: NormFactory) -> nn.Sequential:
-    """1x1 convolution that gives the input of a cell the cell's number of channels."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
+def relu_conv_norm(
+    in_channels: int, out_channels: int, norm: NormFactory, *, kernel: int = 1, stride: int = 1
+) -> nn.Sequential:
+    """ReLU, convolution, batch norm; of 1x1, it gives the input of a cell the cell's number of channels."""
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(nn.ReLU(), convolution, norm(out_channels))
 
 
 def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int, norm: NormFactory) -> list[nn.Module]:
@@ -89,6 +112,10 @@ def _conv_7x1_1x7(channels: int, stride: int, norm: NormFactory) -> nn.Module:
     )
 
 
+def _convolution(kernel: int, channels: int, stride: int, norm: NormFactory) -> nn.Module:
+    return relu_conv_norm(channels, channels, norm, kernel=kernel, stride=stride)
+
+
 def _max_pool(channels: int, stride: int, norm: NormFactory) -> nn.Module:
     return nn.MaxPool2d(3, stride, padding=1)
 
@@ -113,6 +140,9 @@ OPERATIONS: Mapping[str, OperationFactory] = MappingProxyType(
         "dil_conv_3x3": partial(_dilated, 3),
         "dil_conv_5x5": partial(_dilated, 5),
         "conv_7x1_1x7": _conv_7x1_1x7,
+        "nor_conv_1x1": partial(_convolution, 1),
+        "nor_conv_3x3": partial(_convolution, 3),
+        "noise": lambda channels, stride, norm: Noise(stride),
     }
 )
 """Name -> factory(channels, stride, norm). Every module maps [N, C, H, W] to [N, C, ceil(H/stride), ceil(W/stride)]."""

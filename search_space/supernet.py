@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from search_space.fused import as_images, as_rows
 from search_space.genotype import CELL_INPUTS, Genotype
-from search_space.mixed_node import WEIGHT_FREE, MixedNode, weight_free
-from search_space.network import Classifier, Normalize, cell_inputs, stem
+from search_space.mixed_node import WEIGHT_FREE, MixedNode, every_second_pixel, weight_free
+from search_space.nasbench201 import OneInputSearchCell, ResidualLayer
+from search_space.network import Normalize, cell_inputs, classifier, stem
 from search_space.operations import search_batch_norm
+from search_space.relaxation import DARTS, Moment, Relaxation
 from search_space.skeleton import CellPlan, plan_skeleton
 from search_space.space import NORMAL, REDUCTION, SearchSpace
 
@@ -36,12 +39,13 @@ class SearchCell(nn.Module):
         of_node = torch.split(probabilities[self.row], [len(sources) for sources in self.space.sources])
         states = [inputs(state) for inputs, state in zip(self.inputs, (before, last), strict=True)]
         rectified = [F.relu(state) for state in states]
+        halves = every_second_pixel(rectified) if self.plan.reduction else None
         weight_free_terms: list[list[Tensor]] = [[] for _ in self.nodes]
         for source in range(CELL_INPUTS):
             self._spread(source, states[source], of_node, weight_free_terms)
         for node, mixed in enumerate(self.nodes):
             terms = weight_free_terms[node]
-            learned = mixed(states, rectified, of_node[node])
+            learned = mixed(states, rectified, halves, of_node[node])
             states.append(sum(terms, start=learned) if learned is not None else sum(terms[1:], start=terms[0]))
             rectified.append(F.relu(states[-1]))
             self._spread(CELL_INPUTS + node, states[-1], of_node, weight_free_terms)
@@ -58,17 +62,25 @@ class SearchCell(nn.Module):
         outputs = [weight_free(name, state, stride) for name in names]
         columns = [self.space.operations.index(name) for name in names]
         scales = torch.stack([of_node[node][source, columns] for node in readers])
-        batch, _, height, width = outputs[0].shape
         stacked = torch.stack([as_rows(output) for output in outputs])
         mixed = (scales @ stacked.flatten(1)).view(len(readers), *stacked.shape[1:])
         for node, rows in zip(readers, mixed, strict=True):
-            terms[node].append(as_images(rows, (batch, height, width)))
+            terms[node].append(as_images(rows, outputs[0]))
+
+
+def search_layer(space: SearchSpace, plan: CellPlan) -> nn.Module:
+    """What stands at one place of the supernet's stack: a cell of mixed edges or a residual block."""
+    if plan.residual:
+        return ResidualLayer(plan, search_batch_norm)
+    return SearchCell(space, plan) if space.inputs == CELL_INPUTS else OneInputSearchCell(space, plan)
 
 
 class Supernet(nn.Module):
     """All architectures of a search space at once: images [N, in_channels, H, W] in [0, 1] -> logits [N, num_classes].
 
-    alphas: parameter [2, edges, operations]; row 0 normal cells, row 1 reduction cells; initially 1e-3 N(0, 1).
+    alphas: parameter [cells, edges, operations]; row 0 normal, row 1 reduction cells; initially 1e-3 N(0, 1).
+    relaxation: what mixes by them, at the moment of the search that `moment` is set to.
+    recompute: keep the cells' outputs alone for the backward pass, which computes what is inside them again.
     BatchNorm uses the batch's statistics in every mode. Initial values come from torch's global generator.
     """
 
@@ -82,22 +94,31 @@ class Supernet(nn.Module):
         in_channels: int = 3,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        relaxation: Relaxation = DARTS,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        skeleton = plan_skeleton(channels=channels, layers=layers, widths=(space.nodes, space.nodes))
+        relaxation.check(space)
+        skeleton = plan_skeleton(channels=channels, layers=layers, widths=space.widths)
         self.space = space
-        self.alphas = nn.Parameter(1e-3 * torch.randn(space.alpha_shape))
+        self.relaxation = relaxation
+        self.moment = Moment()
+        self.recompute = recompute
+        self.alphas = nn.Parameter(1e-3 * torch.randn(relaxation.alpha_shape(space)))
         self.normalize = Normalize(in_channels, mean, std)
         self.stem = stem(in_channels, skeleton.stem_channels, search_batch_norm)
-        self.cells = nn.ModuleList(SearchCell(space, plan) for plan in skeleton.cells)
-        self.classifier = Classifier(skeleton.features, num_classes)
+        self.cells = nn.ModuleList(search_layer(space, plan) for plan in skeleton.cells)
+        norm = search_batch_norm if skeleton.normalises_features else None
+        self.classifier = classifier(skeleton.features, num_classes, norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, num_classes] of the mixture that the alphas describe."""
-        probabilities = torch.softmax(self.alphas, dim=-1)
+        probabilities = self.relaxation.weights(self.space, self.alphas, self.moment)
         before = last = self.stem(self.normalize(images))
         for cell in self.cells:
-            before, last = last, cell(before, last, probabilities)
+            inputs = before, last, probabilities
+            output = checkpoint(cell, *inputs, use_reentrant=False) if self.recompute else cell(*inputs)
+            before, last = last, output
         logits: Tensor = self.classifier(last)
         return logits
 
@@ -107,4 +128,4 @@ class Supernet(nn.Module):
 
     def derive(self) -> Genotype:
         """The genotype of the present alphas."""
-        return self.space.derive(self.alphas)
+        return self.relaxation.derive(self.space, self.alphas)

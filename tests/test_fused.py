@@ -10,7 +10,7 @@ from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from search_space import SearchSpace, Supernet
-from search_space.fused import depthwise, normalised_weights, pointwise
+from search_space.fused import depthwise, normalised_relu, normalised_sum
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from plain_supernet import PlainSupernet, copy_weights, fused_order
@@ -107,21 +107,44 @@ def test_depthwise_convolution_and_its_two_derivatives_are_right(kernel, dilatio
     assert gradgradcheck(ours, (images, weight))
 
 
-def test_folded_weights_are_convolution_batch_norm_and_scale():
+def batch_norm_of_convolution(images, weight):
+    """By torch.nn: [N, groups * C, H, W], [groups, C, D] -> [N, groups * D, H, W]."""
+    kernel = weight.transpose(1, 2).reshape(-1, weight.shape[1], 1, 1)
+    convolved = F.conv2d(images, kernel, groups=len(weight))
+    return nn.BatchNorm2d(len(kernel), affine=False, track_running_stats=False)(convolved)
+
+
+def doubles(*shape):
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def test_normalised_relu_is_convolution_batch_norm_and_relu():
     torch.manual_seed(0)
-    images = 3 + torch.randn(4, 6, 5, 5, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    scale = torch.tensor([0.3, 2.0], dtype=torch.float64, requires_grad=True)
+    images, weight = doubles(3, 6, 4, 4), doubles(2, 3, 4)
+    torch.testing.assert_close(normalised_relu(images, weight), F.relu(batch_norm_of_convolution(images, weight)))
+    assert gradcheck(normalised_relu, (images, weight))
+    assert gradgradcheck(normalised_relu, (images, weight), atol=1e-4)
 
-    def ours(images, weight, scale):
-        return pointwise(images, *normalised_weights(images, weight, scale))
 
-    kernel = weight.transpose(1, 2).reshape(8, 3, 1, 1)
-    normalised = nn.BatchNorm2d(8, affine=False, track_running_stats=False)(F.conv2d(images, kernel, groups=2))
-    torch.testing.assert_close(ours(images, weight, scale), normalised * scale.repeat_interleave(4).view(1, 8, 1, 1))
-    inputs = tuple(tensor.detach().requires_grad_() for tensor in (images, weight, scale))
-    assert gradcheck(ours, inputs)
-    assert gradgradcheck(ours, inputs, atol=1e-4)
+def test_normalised_sum_is_a_sum_of_scaled_batch_norms():
+    torch.manual_seed(0)
+    images, weights, scales = (
+        (doubles(3, 4, 4, 4), doubles(3, 2, 4, 4)),
+        (doubles(2, 2, 3), doubles(1, 2, 3)),
+        (doubles(2), doubles(1)),
+    )
+    terms = zip(images, weights, scales, strict=True)
+    expected = sum(
+        (batch_norm_of_convolution(x, w).unflatten(1, (len(w), -1)) * s.view(1, -1, 1, 1, 1)).sum(dim=1)
+        for x, w, s in terms
+    )
+    torch.testing.assert_close(normalised_sum(images, weights, scales), expected)
+
+    def ours(*tensors):
+        return normalised_sum(tensors[:2], tensors[2:4], tensors[4:])
+
+    assert gradcheck(ours, (*images, *weights, *scales))
+    assert gradgradcheck(ours, (*images, *weights, *scales), atol=1e-4)
 
 
 def test_one_seed_gives_the_same_genotype_by_plain_and_fused_supernet():

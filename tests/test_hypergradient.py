@@ -77,9 +77,11 @@ def test_finite_difference_agrees_with_the_exact_product_where_the_loss_is_smoot
         return ((flat[0] + flat[1]) * torch.sin(alphas)).sum()
 
     vectors = [[draw(4, 3), draw(5)], [draw(4, 3), draw(5)]]
-    exact = exact_product(loss, weights, alphas, vectors)
-    for found, expected in zip(finite_difference_product(loss, weights, alphas, vectors), exact, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    inputs = [alphas, *weights]
+    exact, approximate = exact_product(loss, weights), finite_difference_product(loss, weights)
+    for vector in vectors:
+        for found, expected in zip(approximate(inputs, vector), exact(inputs, vector), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_first_order_leaves_the_answer_of_the_weights_out(problem):
@@ -103,7 +105,7 @@ def test_first_order_leaves_the_answer_of_the_weights_out(problem):
 def test_finite_difference_of_a_zero_vector_is_zero(problem):
     supernet, weights, _, training_loss, _ = problem
     zeros = [torch.zeros_like(weight) for weight in weights]
-    (product,) = finite_difference_product(training_loss, weights, supernet.alphas, [zeros])
+    (product,) = finite_difference_product(training_loss, weights)([supernet.alphas], zeros)
     assert torch.equal(product, torch.zeros_like(supernet.alphas))
 
 

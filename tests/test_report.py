@@ -29,6 +29,7 @@ from pipeline.run import RunError, plain, write_atomically, write_json
 from pipeline.settings import Experiment
 from pipeline.wording import magnitude
 from search_space import PUBLISHED, SearchSpace
+from search_space.relaxation import Relaxation
 
 GENOTYPE = PUBLISHED["DARTS_V2"].genotype
 STEPS_PER_EPOCH = 3
@@ -65,6 +66,14 @@ def write_search(folder, experiment=None, finished=True):
         }
         for step in range(2 * STEPS_PER_EPOCH)
     ]
+    for row in rows[STEPS_PER_EPOCH - 1 :: STEPS_PER_EPOCH]:
+        count = 2 + row["epoch"]
+        row["diagnostics"] = {
+            "weight_free": {"normal": count, "reduction": 8 - count},
+            "skips": {"normal": 1, "reduction": 1},
+            "entropy": 0.9,
+            "eigenvalue": {"value": 0.1 * count, "residual": 0.01},
+        }
     append_rows(folder, rows)
     generator = torch.Generator().manual_seed(0)
     alphas = {f"epoch_{epoch:05d}": torch.randn(SearchSpace().alpha_shape, generator=generator) for epoch in (1, 2)}
@@ -78,7 +87,14 @@ def write_search(folder, experiment=None, finished=True):
             "macs": {"lower": None, "upper": 200_000.0, "value": 234_567, "violation": 0.17},
         }
         write_json(
-            folder / "search.json", {"settings": settings, "derived_cost": DERIVED, "bounds": bounds, "seconds": 12.5}
+            folder / "search.json",
+            {
+                "settings": settings,
+                "derived_cost": DERIVED,
+                "bounds": bounds,
+                "guard": [{"after": 2, "back_to": 1}],
+                "seconds": 12.5,
+            },
         )
         write_atomically(folder / "genotype.json", GENOTYPE.to_json())
 
@@ -167,7 +183,7 @@ def page(mine, other):
 
 
 def test_everything_in_the_page_is_inside_the_page(page):
-    references = re.findall(r"""\b(?:src|href|srcset|action|data)\s*=\s*["']?([^"'\s>]+)""", page)
+    references = re.findall(r"""(?<![\w.])(?:src|href|srcset|action|data)\s*=\s*["']?([^"'\s>]+)""", page)
     references += re.findall(r"url\(([^)]*)\)", page)
     assert references
     assert all(reference.startswith(("data:", "#")) for reference in references)
@@ -182,7 +198,7 @@ def test_every_link_inside_the_page_has_its_target(page):
 def test_every_figure_of_the_page_is_also_a_png_beside_it(page, mine):
     inline = {hashlib.sha256(base64.b64decode(text)).digest() for text in re.findall(r"png;base64,([^\"]+)", page)}
     files = {hashlib.sha256(path.read_bytes()).digest() for path in (mine / "figures").glob("*.png")}
-    assert len(inline) == 17
+    assert len(inline) == 19
     assert inline == files
 
 
@@ -229,6 +245,19 @@ def test_the_page_says_which_bounds_are_kept(page):
 
 def test_the_page_warns_when_the_trained_network_is_not_the_bounded_one(page):
     assert "the trained one has another shape" in page
+
+
+def test_the_page_says_that_the_guard_went_back_and_shows_the_signs_of_collapse(page):
+    assert "After epoch 2 the guard found a collapse: the alphas went back to those of epoch 1." in page
+    assert "normal cell from 2 to 3, reduction cell from 6 to 5." in page
+    assert "Largest eigenvalue from 0.2 to 0.3, at most 0.3." in page
+
+
+def test_the_heatmap_is_of_what_the_relaxation_of_the_search_gives():
+    relaxation = Relaxation(operations="sigmoid", normalised_edges=True)
+    alphas = torch.zeros(2, *relaxation.alpha_shape(SearchSpace()))
+    heatmap = figures.alpha_pictures(alphas, SearchSpace(), None, relaxation)[0]
+    assert heatmap.caption == "Sigmoid of the alphas, times the softmax of the edges after the last epoch, in %."
 
 
 def test_the_stored_settings_stand_in_the_page_as_json(page, mine):

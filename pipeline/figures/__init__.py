@@ -1,6 +1,7 @@
 """The report's figures: values in, a finished PNG out, with its caption and what is to be seen in words."""
 
 from pipeline.figures.cells import alpha_pictures, cell_picture
+from pipeline.figures.collapse import collapse_pictures
 from pipeline.figures.results import accuracy_picture, size_picture
 from pipeline.figures.search import search_pictures
 from pipeline.figures.style import Picture
@@ -11,6 +12,7 @@ __all__ = [
     "accuracy_picture",
     "alpha_pictures",
     "cell_picture",
+    "collapse_pictures",
     "retrain_pictures",
     "search_pictures",
     "size_picture",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from matplotlib import rc_context
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -31,10 +29,10 @@ from pipeline.figures.style import (
     whole_numbers,
 )
 from pipeline.wording import percent
-from search_space import Cell, Genotype
+from search_space import Cell, Genotype, SearchSpace
 from search_space.cell_layout import operation_label
 from search_space.draw import draw_cell
-from search_space.genotype import CELL_INPUTS
+from search_space.relaxation import DARTS, Relaxation
 
 OPERATION_COLOURS = {
     "none": BLACK,
@@ -45,6 +43,9 @@ OPERATION_COLOURS = {
     "sep_conv_5x5": SKY,
     "dil_conv_3x3": VERMILLION,
     "dil_conv_5x5": ORANGE,
+    "nor_conv_1x1": SKY,
+    "nor_conv_3x3": BLUE,
+    "noise": VERMILLION,
 }
 
 
@@ -53,40 +54,44 @@ def cell_picture(cell: Cell, name: str) -> Picture:
     """A cell of the genotype."""
     edges = "; ".join(
         f"node {node} from " + ", ".join(f"{operation_label(e.operation)} of state {e.source}" for e in edges)
-        for node, edges in enumerate(cell.nodes, start=CELL_INPUTS)
+        for node, edges in enumerate(cell.nodes, start=cell.inputs)
     )
-    caption = (
-        "Left, the outputs of the two cells before; a node is the sum of what enters it; right, the cell's output."
-    )
+    before = "the output of the cell before" if cell.inputs == 1 else "the outputs of the two cells before"
+    caption = f"Left, {before}; a node is the sum of what enters it; right, the cell's output."
     title = f"{name.capitalize()} cell"
     return make_picture(f"cell-{name}", title, caption, f"{title}: {edges}.", draw_cell(cell), is_wide=True)
 
 
 @rc_context(STYLE)
-def alpha_pictures(alphas: Tensor, operations: Sequence[str], genotype: Genotype | None) -> list[Picture]:
-    """The alphas [epochs, cells, edges, operations] as probabilities: at the end, and on their way there."""
-    probabilities = torch.softmax(alphas.double(), dim=-1).numpy()
-    cells = {"normal": genotype.normal if genotype else None, "reduction": genotype.reduction if genotype else None}
+def alpha_pictures(
+    alphas: Tensor, space: SearchSpace, genotype: Genotype | None, relaxation: Relaxation = DARTS
+) -> list[Picture]:
+    """The alphas [epochs, cells, edges, columns] as strengths at the end, and as shares of their edges before."""
+    strengths = relaxation.strengths(space, alphas.double()).numpy()
+    shares = strengths / strengths.sum(axis=-1, keepdims=True)
+    names = ("normal", "reduction")[: space.cells]
+    cells = genotype.cells if genotype else dict.fromkeys(names)
     return [
-        *(_heatmap(probabilities[-1, i], operations, *item) for i, item in enumerate(cells.items())),
-        *(_operation_shares(probabilities[:, i], operations, name) for i, name in enumerate(cells)),
-        _entropies(probabilities),
+        *(
+            _heatmap(strengths[-1, i], space, i, name, cells[name], _in_words(relaxation))
+            for i, name in enumerate(names)
+        ),
+        *(_operation_shares(shares[:, i], space.operations, name) for i, name in enumerate(names)),
+        _entropies(shares, space),
     ]
 
 
-def _edge_names(edges: int) -> list[str]:
-    """Source and node of each mixed edge, in the order of the alphas."""
-    names: list[str] = []
-    node = CELL_INPUTS
-    while len(names) < edges:
-        names += [f"{source} → {node}" for source in range(node)]
-        node += 1
-    return names
+def _in_words(relaxation: Relaxation) -> str:
+    """What the strengths are."""
+    chosen = "Sigmoid" if relaxation.operations == "sigmoid" else "Softmax"
+    return f"{chosen} of the alphas" + (", times the softmax of the edges" if relaxation.normalised_edges else "")
 
 
-def _heatmap(probabilities: NDArray[np.float64], operations: Sequence[str], name: str, cell: Cell | None) -> Picture:
-    """One cell's probabilities [edges, operations]; what the derived cell keeps is framed."""
-    edges = _edge_names(len(probabilities))
+def _heatmap(
+    probabilities: NDArray[np.float64], space: SearchSpace, kind: int, name: str, cell: Cell | None, what: str
+) -> Picture:
+    """One cell's strengths [edges, operations]; what the derived cell keeps is framed.  what: how they came about."""
+    edges, operations = space.edge_names, space.operations
     figure, axes = make_axes("", "edge", height=1.3 + 0.25 * len(edges))
     # vmax: the darkest blue stays light enough for black figures
     axes.imshow(probabilities, cmap="Blues", vmin=0, vmax=max(0.4, 1.6 * probabilities.max()), aspect="auto")
@@ -95,13 +100,14 @@ def _heatmap(probabilities: NDArray[np.float64], operations: Sequence[str], name
     axes.tick_params(length=0)
     axes.set_xticks(range(len(operations)), [operation_label(name) for name in operations], rotation=40, ha="right")
     axes.set_yticks(range(len(edges)), edges)
-    for (row, column), value in np.ndenumerate(probabilities):
-        axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color=BLACK)
+    for row, column in np.argwhere(space.mask[kind].numpy()):
+        value = f"{100 * probabilities[row, column]:.0f}"
+        axes.text(column, row, value, ha="center", va="center", fontsize=8, color=BLACK)
     for row, column in _kept(cell, edges, operations):
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=1.8))
-    caption = "Softmax of the alphas after the last epoch, in %."
+    caption = f"{what} after the last epoch, in %."
     if cell is not None:
-        caption += " Framed: what the cell keeps, two edges a node, never none."
+        caption += f" Framed: what the cell keeps{'' if space.keeps_all else ', two edges a node, never none'}."
     best = [operations[int(row.argmax())] for row in probabilities]
     alt = "Likeliest operation of each edge: " + ", ".join(
         f"{edge} {top}" for edge, top in zip(edges, best, strict=True)
@@ -110,7 +116,7 @@ def _heatmap(probabilities: NDArray[np.float64], operations: Sequence[str], name
 
 
 def _kept(cell: Cell | None, edges: Sequence[str], operations: Sequence[str]) -> Iterator[tuple[int, int]]:
-    for node, kept in enumerate(cell.nodes if cell else (), start=CELL_INPUTS):
+    for node, kept in enumerate(cell.nodes, start=cell.inputs) if cell else ():
         for edge in kept:
             yield edges.index(f"{edge.source} → {node}"), operations.index(edge.operation)
 
@@ -133,13 +139,15 @@ def _operation_shares(probabilities: NDArray[np.float64], operations: Sequence[s
     return make_picture(f"alphas-operations-{name}", title, caption, f"After the last epoch: {last}.", figure)
 
 
-def _entropies(probabilities: NDArray[np.float64]) -> Picture:
+def _entropies(probabilities: NDArray[np.float64], space: SearchSpace) -> Picture:
     """How decided the edges are. probabilities: [epochs, cells, edges, operations]."""
     logs = np.log(np.maximum(probabilities, 1e-300))
-    entropies = -(probabilities * logs).sum(axis=-1) / math.log(max(probabilities.shape[-1], 2))
+    largest = np.log(np.maximum(space.mask.sum(dim=-1).numpy(), 2))
+    entropies = -(probabilities * logs).sum(axis=-1) / largest
     figure, axes = make_axes("epoch", "entropy")
     epochs = np.arange(1, len(entropies) + 1)
-    for index, (name, colour) in enumerate((("normal cell", BLUE), ("reduction cell", VERMILLION))):
+    names = ("normal cell", "reduction cell")[: space.cells]
+    for index, (name, colour) in enumerate(zip(names, (BLUE, VERMILLION), strict=False)):
         axes.plot(epochs, entropies[:, index], color=colour, linewidth=0.7, alpha=0.35)
         axes.plot(epochs, entropies[:, index].mean(axis=1), "o-", markersize=3, color=colour, label=f"{name}, mean")
     whole_numbers(axes)
@@ -147,7 +155,6 @@ def _entropies(probabilities: NDArray[np.float64]) -> Picture:
     add_legend(figure)
     caption = "Of each edge (thin) and their mean, as a part of the largest: 1 is undecided, 0 is one operation alone."
     means = entropies[-1].mean(axis=1)
-    alt = (
-        f"After the last epoch the mean is {means[0]:.3f} in the normal cell and {means[1]:.3f} in the reduction cell."
-    )
+    of_cells = " and ".join(f"{mean:.3f} in the {name}" for name, mean in zip(names, means, strict=True))
+    alt = f"After the last epoch the mean is {of_cells}."
     return make_picture("alphas-entropy", "Entropy of the edges", caption, alt, figure)

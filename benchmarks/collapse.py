@@ -1,0 +1,86 @@
+"""A search that collapses, and the same search with each guard and remedy: what its cells hold at the end.
+
+    python benchmarks/collapse.py                                   # experiment=collapse, three seeds
+    python benchmarks/collapse.py --seeds 0 --variants none darts_minus
+
+A cell has collapsed when most of its edges hold operations without weights. Every search starts from the same weights
+and alphas of its seed and sees the same batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import record
+
+from pipeline.data import load
+from pipeline.run import make_fabric, read_json
+from pipeline.search import search
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+from _app import compose_experiment
+
+VARIANTS = {
+    "none": (),
+    "guard: rollback by skips": ("guard=skips_rollback", "search.guard.most_skips=4"),
+    "guard: stop by skips": ("guard=darts_plus", "search.guard.most_skips=4"),
+    "guard: stop by eigenvalue": ("guard=robust_darts", "search.diagnostics.iterations=10"),
+    "auxiliary skip (DARTS-)": ("relaxation=darts_minus",),
+    "sigmoids (FairDARTS)": ("relaxation=fair_darts",),
+    "edge normalisation (PC-DARTS)": ("relaxation=pc_darts_edges",),
+    "operation dropout": ("relaxation=dropout",),
+    "one sampled operation (GDAS)": ("relaxation=gdas",),
+    "two sampled edges": ("relaxation=sampled_edges",),
+}
+
+
+def searched(overrides: Sequence[str], seed: int) -> dict[str, Any]:
+    """search.json of a search of its own folder."""
+    experiment = compose_experiment(["experiment=collapse", *overrides, f"seed={seed}"])
+    with tempfile.TemporaryDirectory() as folder:
+        search(Path(folder), experiment, load(experiment.data), make_fabric(experiment.fabric))
+        return dict(read_json(Path(folder) / "search.json"))
+
+
+def row(name: str, results: Sequence[dict[str, Any]]) -> list[str]:
+    """A variant's line of the table: means over seeds, and the value of each."""
+
+    def figures(values: Sequence[float]) -> str:
+        return f"{statistics.fmean(values):.1f} ({', '.join(f'{value:g}' for value in values)})"
+
+    cells = [figures([result["diagnostics"]["weight_free"][cell] for result in results]) for cell in CELLS]
+    parameters = statistics.fmean(result["derived_cost"]["parameters"] for result in results)
+    went_back = ", ".join(str(len(result["guard"])) for result in results) if name.startswith("guard") else "-"
+    seconds = statistics.median(result["seconds"] for result in results)
+    return [name, *cells, f"{parameters:,.0f}", went_back, f"{seconds:.0f}"]
+
+
+CELLS = ("normal", "reduction")
+
+
+def main() -> None:
+    """Print and write a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--results", type=Path, default=record.RESULTS)
+    arguments = parser.parse_args()
+    rows = []
+    for name in arguments.variants:
+        rows.append(row(name, [searched(VARIANTS[name], seed) for seed in arguments.seeds]))
+        print(*rows[-1], sep=" | ", flush=True)
+    header = ("search", "normal cell", "reduction cell", "parameters", "times the guard acted", "seconds")
+    text = "Operations without weights in the derived cells, of 8 edges: mean (each seed).\n\n" + record.table(
+        header, rows
+    )
+    record.write("collapse", "A search that collapses, and what helps", text, (), arguments.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""What measurements leave: a table in Markdown and a picture, in benchmarks/results/."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from pipeline.figures.style import Picture
+from pipeline.run import write_atomically
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def machine() -> str:
+    """Where it was measured: processor, threads, torch."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+
+
+def command() -> str:
+    """The command line that was given."""
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+
+
+def plain_logarithms(axes: Axes, subdivisions: tuple[float, ...] = (1, 2, 5)) -> None:
+    """Both axes logarithmic, their ticks at 1, 2, 5, 10, ... written as plain numbers."""
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=subdivisions))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(name: str, title: str, text: str, pictures: Sequence[Picture], folder: Path = RESULTS) -> None:
+    """Write <name>.md and its pictures, and print the text."""
+    for picture in pictures:
+        write_atomically(folder / f"{picture.name}.png", picture.png)
+    shown = "\n\n".join(f"![{picture.alt}]({picture.name}.png)" for picture in pictures)
+    write_atomically(folder / f"{name}.md", f"# {title}\n\n`{command()}`. {machine()}.\n\n{text}\n\n{shown}\n")
+    print(text)
+    print(folder / f"{name}.md")

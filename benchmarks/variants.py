@@ -1,0 +1,299 @@
+"""What approximate searches cost and keep: their alpha gradient, the time of their step, and their final cell.
+
+    python benchmarks/variants.py                                     # digits
+    python benchmarks/variants.py --images /data/cifar10 --name "CIFAR-10"    # a subset of a local folder's images
+    python benchmarks/variants.py --variant sampled search.relaxation.edges_kept=2 --variants PGD-7 "carry-over 1"
+
+A variant is a name and overrides of the base experiment, as on a script's command line; more are added by --variant.
+All are measured against the first, PGD-7 from a random start:
+- cosine: along each variant's own search, of its gradient in alpha with that of the first at the same weights, alphas
+  and images. That of PGD-7 itself is below 1 by the random start alone. There is none where a variant's weights or
+  alphas have another form.
+- time: all searches advance in turn in one process; the ratio of their steps' times, of each pair of steps.
+- final: search, retrain and evaluate, the stages themselves, for several seeds; kept in --runs, and resumed from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import record
+import torch
+from matplotlib import rc_context
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.artifacts import load_network
+from pipeline.bilevel import BilevelSearch
+from pipeline.data import Batch, ImageData, load
+from pipeline.evaluate import evaluate
+from pipeline.figures.style import (
+    COLOURS,
+    MARKERS,
+    STYLE,
+    Picture,
+    add_legend,
+    in_percent,
+    make_axes,
+    make_picture,
+    whole_numbers,
+)
+from pipeline.optimizers import cosine, set_learning_rate
+from pipeline.retrain import retrain
+from pipeline.run import make_fabric, stream_seed
+from pipeline.search import search
+from pipeline.settings import Experiment
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+from _app import compose_experiment
+
+ATTACK = "pgd-20"
+BASE = (
+    "experiment=demo",
+    "attack.step=null",
+    "search.epochs=10",
+    "retrain.epochs=12",
+    "retrain.attack.step=null",
+    f"evaluate.attacks=[{ATTACK}]",
+    "evaluate.images=null",
+)
+DIGITS = ("data.limit=400",)
+FOLDER = (  # CIFAR-10's radius, and the demo's bounds for 16 times as many pixels
+    "data=huggingface",
+    "data.limit=256",
+    "data.test_limit=400",
+    "attack.eps=8/255",
+    "objectives.macs=[null,6.4e6]",
+    "search.batch_size=32",
+    "search.epochs=5",
+)
+REFERENCE = "PGD-7"
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    REFERENCE: ("attack.steps=7",),
+    "PGD-10": ("attack.steps=10",),
+    "carry-over 1": ("attack.carry_over=true", "attack.steps=1"),
+    "carry-over 2": ("attack.carry_over=true", "attack.steps=2"),
+    "carry-over 3": ("attack.carry_over=true", "attack.steps=3"),
+    "FGSM-RS": ("attack.name=fgsm_rs",),
+}
+
+
+class Remembering(BilevelSearch):
+    """A search that keeps its last objectives' gradients, so that to look at them disturbs nothing."""
+
+    gradients: dict[str, Tensor]
+
+    def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, Any]:
+        """As the search does."""
+        found = super().evaluate_objectives(train, valid)
+        self.gradients = {name: result.gradient.flatten() for name, result in found.items()}
+        return found
+
+
+@dataclass
+class Followed:
+    """One variant's search and what was seen along it. cosines: (epoch, by objective).  seconds: of each step."""
+
+    search: Remembering
+    cosines: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def cosine(self, objective: str) -> float:
+        """Mean along the search; NaN where there is none."""
+        seen = [found[objective] for _, found in self.cosines if objective in found]
+        return statistics.fmean(seen) if seen else float("nan")
+
+
+@dataclass(frozen=True)
+class Final:
+    """Accuracies on the test images of one derived and retrained cell, and its size."""
+
+    clean: float
+    robust: float
+    parameters: int
+
+
+def exact_gradients(reference: Remembering, variant: Remembering, train: Batch, valid: Batch) -> dict[str, Tensor]:
+    """The reference's gradients at the variant's weights and alphas; none where those have another form."""
+    try:
+        reference.supernet.load_state_dict(variant.supernet.state_dict())
+        reference.weight_optimizer.load_state_dict(variant.weight_optimizer.state_dict())
+    except (RuntimeError, ValueError):
+        return {}
+    reference.evaluate_objectives(Batch(train.images, train.labels), Batch(valid.images, valid.labels))
+    return reference.gradients
+
+
+def follow(experiments: Mapping[str, Experiment], data: ImageData, probes: int) -> dict[str, Followed]:
+    """All searches in turn, a step each; `probes` times an epoch their gradients are compared with the exact ones."""
+    fabric = make_fabric(experiments[REFERENCE].fabric)
+    followed = {name: Followed(Remembering(experiment, data, fabric)) for name, experiment in experiments.items()}
+    reference = Remembering(experiments[REFERENCE], data, fabric)
+    settings = experiments[REFERENCE].search
+    steps = followed[REFERENCE].search.steps_per_epoch
+    for epoch in range(settings.epochs):
+        batches = {name: start_epoch(one.search, epoch) for name, one in followed.items()}
+        for index in range(steps):
+            probe = index % max(1, steps // probes) == 0
+            for name, one in followed.items():
+                torch.manual_seed(stream_seed(experiments[name].seed, "variants", epoch, index))
+                train, valid = next(batches[name])
+                exact = exact_gradients(reference, one.search, train, valid) if probe else {}
+                started = time.perf_counter()
+                one.search.step(train, valid)
+                if fabric.device.type == "cuda":
+                    torch.cuda.synchronize()
+                one.seconds.append(time.perf_counter() - started)
+                if exact:
+                    one.cosines.append((epoch + index / steps, cosines(one.search.gradients, exact)))
+        print(f"searches in turn: epoch {epoch + 1} of {settings.epochs}", flush=True)
+    return followed
+
+
+def start_epoch(search: BilevelSearch, epoch: int) -> Iterator[tuple[Batch, Batch]]:
+    """What the search stage does at the start of an epoch."""
+    first = search.experiment.weight_optimizer.learning_rate
+    rate = cosine(epoch, search.experiment.search.epochs, first, first * search.experiment.search.final_rate)
+    set_learning_rate(search.weight_optimizer, rate)
+    search.epoch = epoch
+    return search.batches()
+
+
+def cosines(found: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> dict[str, float]:
+    """Of each image objective's gradient with the exact one."""
+    names = [name for name in ("accuracy", "robustness") if name in found and found[name].shape == exact[name].shape]
+    return {name: F.cosine_similarity(found[name].double(), exact[name].double(), dim=0).item() for name in names}
+
+
+def final(folder: Path, experiment: Experiment, data: ImageData) -> Final:
+    """Search, retrain and evaluate in a run folder, or what is there already."""
+    fabric = make_fabric(experiment.fabric)
+    genotype = search(folder, experiment, data, fabric)
+    retrain(folder, experiment, data, fabric, name=folder.name, genotype=genotype)
+    trained = load_network(folder)
+    accuracy = {result.attack: result.accuracy for result in evaluate(folder, experiment, data, fabric, trained)}
+    return Final(accuracy["clean"], accuracy[ATTACK], trained.description.cost()["parameters"])
+
+
+def ratios(followed: Mapping[str, Followed], name: str) -> list[float]:
+    """Time of each step over that of the reference's step beside it, the first step left out."""
+    return [a / b for a, b in zip(followed[name].seconds[1:], followed[REFERENCE].seconds[1:], strict=True)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, sample standard deviation and range, in percent."""
+    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.fmean(values):.1%} ± {deviation:.1%} ({min(values):.1%} to {max(values):.1%})"
+
+
+def report(followed: Mapping[str, Followed], finals: Mapping[str, list[Final]], experiments: Mapping[str, Any]) -> str:
+    """The table, and what it was measured with."""
+    rows = []
+    for name, one in followed.items():
+        ratio, cells = ratios(followed, name), finals[name]
+        quartiles = np.quantile(ratio, [0.25, 0.75])
+        rows.append(
+            [
+                name,
+                *(f"{one.cosine(objective):.3f}" for objective in ("robustness", "accuracy")),
+                f"{statistics.median(ratio):.2f} ({quartiles[0]:.2f} to {quartiles[1]:.2f})",
+                spread([cell.robust for cell in cells]),
+                spread([cell.clean for cell in cells]),
+                f"{statistics.fmean(cell.parameters for cell in cells):,.0f}",
+            ]
+        )
+    header = ["variant", "cosine, robustness", "cosine, accuracy", "time of a step", f"robust ({ATTACK})", "clean"]
+    settings = experiments[REFERENCE]
+    return "\n\n".join(
+        [
+            f"{settings.data.name or settings.data.path or settings.data.source}, {settings.data.limit} training "
+            f"images, eps {settings.attack.eps:.4g}; search of C={settings.search.channels}, {settings.search.layers} "
+            f"layers, {settings.search.epochs} epochs, batch {settings.search.batch_size}; derived cells retrained for "
+            f"{settings.retrain.epochs} epochs with PGD-{settings.retrain.attack.steps}; "
+            f"{len(finals[REFERENCE])} seeds.",
+            f"Time is relative to {REFERENCE}: median and quartiles over the steps of searches that take turns. "
+            "Accuracies: mean, sample deviation and range over the seeds, on the test images.",
+            record.table([*header, "parameters"], rows),
+        ]
+    )
+
+
+def draw_cosines(followed: Mapping[str, Followed], name: str) -> Picture:
+    """Cosine of the robustness gradient along the searches, an average an epoch."""
+    figure, axes = make_axes("epoch of the search", "cosine with the exact gradient")
+    for (variant, one), colour, marker in zip(followed.items(), COLOURS * 3, MARKERS * 3, strict=False):
+        by_epoch: dict[int, list[float]] = {}
+        for at, found in one.cosines:
+            by_epoch.setdefault(int(at) + 1, []).append(found["robustness"])
+        means = [statistics.fmean(seen) for seen in by_epoch.values()]
+        axes.plot(list(by_epoch), means, color=colour, marker=marker, markersize=4, label=variant)
+    axes.set_ylim(top=1.005)
+    whole_numbers(axes)
+    add_legend(figure)
+    text = "; ".join(f"{variant}: mean {one.cosine('robustness'):.3f}" for variant, one in followed.items())
+    return make_picture(f"{name}-cosine", "Gradients", "", f"Cosine of the robustness gradient. {text}.", figure)
+
+
+def draw_finals(followed: Mapping[str, Followed], finals: Mapping[str, list[Final]], name: str) -> Picture:
+    """Robust accuracy of the final cells over the time of a search step; a small point a seed."""
+    figure, axes = make_axes("time of a search step, PGD-7 = 1", f"robust accuracy ({ATTACK})")
+    for (variant, cells), colour, marker in zip(finals.items(), COLOURS * 3, MARKERS * 3, strict=False):
+        at = statistics.median(ratios(followed, variant))
+        robust = [cell.robust for cell in cells]
+        axes.plot([at] * len(robust), robust, marker, color=colour, markersize=3, alpha=0.6)
+        axes.plot(at, statistics.fmean(robust), marker, color=colour, markersize=8, label=variant, linestyle="none")
+    axes.set_xlim(left=0)
+    in_percent(axes)
+    add_legend(figure)
+    text = "; ".join(f"{variant}: {statistics.fmean(c.robust for c in cells):.1%}" for variant, cells in finals.items())
+    return make_picture(f"{name}-accuracy", "Final cells", "", f"Robust accuracy of the final cells. {text}.", figure)
+
+
+def main() -> None:
+    """Measure, and write table and pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", help="a local folder of images, instead of the digits")
+    parser.add_argument("--name", help="what results call these images")
+    parser.add_argument("--base", nargs="+", default=[], help="further overrides, of all variants")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="of those built in")
+    parser.add_argument("--variant", nargs="+", action="append", default=[], metavar=("NAME", "OVERRIDE"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--probes", type=int, default=3, help="comparisons of the gradients an epoch")
+    parser.add_argument("--runs", type=Path, default=Path("runs/variants"))
+    parser.add_argument("--results", type=Path, default=record.RESULTS)
+    arguments = parser.parse_args()
+    chosen = {name: VARIANTS[name] for name in VARIANTS if name in (REFERENCE, *arguments.variants)}
+    chosen |= {name: tuple(overrides) for name, *overrides in arguments.variant}
+    images = [] if arguments.images is None else [*FOLDER, f"data.path={arguments.images}"]
+    named = [] if arguments.name is None else [f"data.name='{arguments.name}'"]
+    base = [*BASE, *(images or DIGITS), *named, *arguments.base]
+
+    def composed(seed: int) -> dict[str, Experiment]:
+        return {name: compose_experiment([*base, *overrides, f"seed={seed}"]) for name, overrides in chosen.items()}
+
+    by_seed = {seed: composed(seed) for seed in arguments.seeds}  # all, so that a wrong override is refused first
+    first = by_seed[arguments.seeds[0]]
+    data = load(first[REFERENCE].data)
+    followed = follow(first, data, arguments.probes)
+    finals: dict[str, list[Final]] = {name: [] for name in chosen}
+    for seed, experiments in by_seed.items():
+        for name, experiment in experiments.items():
+            folder = arguments.runs / data.name / name.replace(" ", "-") / f"seed{seed}"
+            finals[name].append(final(folder, experiment, data))
+            print(f"{name}, seed {seed}: {finals[name][-1]}", flush=True)
+    name = f"variants-{'digits' if arguments.images is None else Path(arguments.images).name}"
+    with rc_context(STYLE):
+        pictures = [draw_cosines(followed, name), draw_finals(followed, finals, name)]
+    record.write(name, "Approximate searches", report(followed, finals, first), pictures, arguments.results)
+
+
+if __name__ == "__main__":
+    main()

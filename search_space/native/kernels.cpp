@@ -1,0 +1,88 @@
+// Separable operations of all edges that enter a node, for float32 images in channels_last on the CPU, weights fixed.
+//
+// A node reads `groups` states of C channels each, after ReLU, by one edge each. An operation is depthwise convolution,
+// pointwise convolution, batch norm, and for two stages ReLU and the three again. A pointwise convolution and the batch
+// norm after it are one product with a folded weight, which Python finds from moments of what the convolution reads:
+// sum over pixels of features^T features [C][C], then of features [C], of each edge. Features are [groups, batch,
+// height, width, C]. The passes in turn:
+//
+//   0  first_forward    first = depthwise(state) and its moments, of all operations
+//   1  second_forward   second = depthwise(ReLU(first @ hidden_weight + hidden_bias)) and its moments, of one operation
+//   2  mix              sum over operations and edges of features @ mixing_weight, and a bias
+//   3  mix_backward     mixing_moments: products of the features with the gradient of that sum
+//   4  second_backward  the gradient before the second depthwise convolution, and its products with `first`
+//   5  first_backward   the gradients in the states, summed over operations
+//
+// A pass works on one image and edge at a time, so what lies between its steps stays in the core's cache.
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <omp.h>
+#include <type_traits>
+
+extern "C" {
+struct State {
+    const float *values; // [batch, height, width, C]
+    float *slope;        // null: not wanted
+    int height, width, stride;
+};
+
+struct FoldSlopes { // the gradient in features: slope @ transposed + features @ matrix + offset
+    const float *slope; // [batch, pixels, C], or by group as the features are
+    int slope_by_group;
+    const float *transposed, *matrix, *offset; // [groups, C, C], [groups, C, C], [groups, C]
+};
+
+struct Operation {
+    int kernel, dilation;
+    const float *first_weight; // [kernel * kernel, groups * C]
+    float *first;
+    double *first_moments;
+    const float *hidden_weight, *hidden_bias; // [groups, C, C], [groups, C]; these and the next three: two stages only
+    const float *second_weight;
+    float *second;
+    double *second_moments;
+    const float *mixing_weight; // [groups, C, C]
+    double *mixing_moments;
+    FoldSlopes of_first, of_second;
+    float *hidden_slope;
+    double *hidden_moments;
+};
+
+struct Node {
+    int batch, height, width, C, groups, border, threads; // border: largest reach of a kernel, in pixels
+    const float *bias;                                    // [C], of `mix`
+};
+}
+
+namespace baseline {
+#include "kernels.inl"
+}
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define SEVERAL
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+namespace avx2 {
+#include "kernels.inl"
+}
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512")
+namespace avx512 {
+#include "kernels.inl"
+}
+#pragma GCC pop_options
+#endif
+
+extern "C" void node_pass(const Node *node, int pass, const State *states, int operations, const Operation *of,
+                          float *values) {
+#ifdef SEVERAL
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+        return avx512::run(*node, pass, states, operations, of, values);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return avx2::run(*node, pass, states, operations, of, values);
+#endif
+    baseline::run(*node, pass, states, operations, of, values);
+}

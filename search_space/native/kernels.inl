@@ -1,0 +1,328 @@
+// The four passes of the separable operations on the edges that enter a node; see kernels.cpp for the interface.
+// Included once for each instruction set, each time in a namespace of its own.
+
+template <typename T> struct Buffer { // of zeros; templates of the library would mix code of several instruction sets
+    T *data;
+    size_t size;
+    explicit Buffer(size_t size) : data(static_cast<T *>(std::calloc(size, sizeof(T)))), size(size) {
+        if (!data) std::abort();
+    }
+    Buffer(const Buffer &) = delete;
+    ~Buffer() { std::free(data); }
+};
+
+template <int V> struct Lanes {
+    typedef float type __attribute__((vector_size(V * sizeof(float)), aligned(sizeof(float)), may_alias));
+};
+template <int V> using Vector = typename Lanes<V>::type;
+
+template <int V> static inline Vector<V> &at(float *p) { return *reinterpret_cast<Vector<V> *>(p); }
+template <int V> static inline const Vector<V> &at(const float *p) { return *reinterpret_cast<const Vector<V> *>(p); }
+template <int V> static inline Vector<V> all(float value) { return value - Vector<V>{}; }
+template <int V> static inline Vector<V> keep(Vector<V> value, Vector<V> where_positive) {
+    return where_positive > 0.0f ? value : Vector<V>{};
+}
+
+// An image of V channels with a border of zeros: [height + 2 border][width + 2 border][V].
+template <int V> struct Plane {
+    int width, border;
+    Buffer<float> values;
+    Plane(int height, int width, int border)
+        : width(width + 2 * border), border(border), values(size_t(height + 2 * border) * this->width * V) {}
+    float *pixel(int row, int column) { return values.data + (size_t(row + border) * width + column + border) * V; }
+};
+
+// B neighbouring outputs of a depthwise convolution: tile[b * pitch] (+)= sum over taps of input * weight.
+template <int V, int K, int B>
+static inline void taps(const float *input, int width, int step, int dilation, const float *weight, ptrdiff_t tap,
+                        float *tile, int pitch, bool add) {
+    Vector<V> sum[B];
+    for (int b = 0; b < B; ++b) sum[b] = add ? at<V>(tile + size_t(b) * pitch) : Vector<V>{};
+    for (int i = 0; i < K; ++i)
+        for (int j = 0; j < K; ++j) {
+            const Vector<V> w = at<V>(weight + (i * K + j) * tap);
+            const float *x = input + (size_t(i) * width + j) * dilation * V;
+            for (int b = 0; b < B; ++b) sum[b] += at<V>(x + b * step * V) * w;
+        }
+    for (int b = 0; b < B; ++b) at<V>(tile + size_t(b) * pitch) = sum[b];
+}
+
+template <int V, int K>
+static void convolve(Plane<V> &plane, int height, int width, int stride, int dilation, const float *weight,
+                     ptrdiff_t tap, float *tile, int pitch, bool add) {
+    const int reach = dilation * (K / 2);
+    for (int row = 0; row < height; ++row)
+        for (int column = 0; column < width;) {
+            const float *input = plane.pixel(row * stride - reach, column * stride - reach);
+            float *out = tile + (size_t(row) * width + column) * pitch;
+            if (width - column >= 8) {
+                taps<V, K, 8>(input, plane.width, stride, dilation, weight, tap, out, pitch, add);
+                column += 8;
+            } else if (width - column >= 4) {
+                taps<V, K, 4>(input, plane.width, stride, dilation, weight, tap, out, pitch, add);
+                column += 4;
+            } else {
+                taps<V, K, 1>(input, plane.width, stride, dilation, weight, tap, out, pitch, add);
+                column += 1;
+            }
+        }
+}
+
+// weight: [kernel * kernel][channels]; the gradient in the input is the convolution with the taps in reverse.
+template <int V>
+static void convolve(const Operation &operation, const float *weight, bool reverse, Plane<V> &plane, int height,
+                     int width, int stride, ptrdiff_t channels, float *tile, int pitch, bool add) {
+    const auto pass = operation.kernel == 3 ? convolve<V, 3> : operation.kernel == 5 ? convolve<V, 5> : convolve<V, 7>;
+    const float *first = reverse ? weight + (operation.kernel * operation.kernel - 1) * channels : weight;
+    pass(plane, height, width, stride, operation.dilation, first, reverse ? -channels : channels, tile, pitch, add);
+}
+
+// P rows times a matrix, V of its columns: sum[p] += sum over c of rows[p][c] * matrix[c][.].
+template <int V, int P>
+static inline void product(Vector<V> (&sum)[P], const float *rows, const float *matrix, int C) {
+    for (int c = 0; c < C; ++c) {
+        const Vector<V> m = at<V>(matrix + size_t(c) * C);
+        for (int p = 0; p < P; ++p) sum[p] += all<V>(rows[size_t(p) * C + c]) * m;
+    }
+}
+
+// V rows and columns of the sum over pixels of left[p]^T right[p], added to total [C][C].
+template <int V>
+static inline void outer(const float *left, const float *right, int pixels, double *total, int C) {
+    Vector<V> sum[V] = {};
+    for (int p = 0; p < pixels; ++p) {
+        const Vector<V> r = at<V>(right + size_t(p) * C);
+        for (int i = 0; i < V; ++i) sum[i] += all<V>(left[size_t(p) * C + i]) * r;
+    }
+    for (int i = 0; i < V; ++i)
+        for (int v = 0; v < V; ++v) total[size_t(i) * C + v] += sum[i][v];
+}
+
+// Adds sum over the pixels of an image of left^T right [C][C], then of right [C], to totals in double precision.
+template <int V> static void moments(const float *left, const float *right, int pixels, int C, double *total) {
+    for (int column = 0; column < C; column += V) {
+        for (int row = 0; row < C; row += V)
+            outer<V>(left + row, right + column, pixels, total + size_t(row) * C + column, C);
+        Vector<V> sum = {};
+        for (int p = 0; p < pixels; ++p) sum += at<V>(right + size_t(p) * C + column);
+        for (int v = 0; v < V; ++v) total[size_t(C) * C + column + v] += sum[v];
+    }
+}
+
+// Calls body(first, count) for all pixels of an image, eight at a time.
+template <typename Body> static inline void eights(int pixels, Body body) {
+    int first = 0;
+    for (; first + 8 <= pixels; first += 8) body(first, std::integral_constant<int, 8>());
+    for (; first < pixels; ++first) body(first, std::integral_constant<int, 1>());
+}
+
+// Totals of each thread, added in the order of the threads.
+struct Totals {
+    size_t each;
+    Buffer<double> values;
+    Totals(int threads, size_t each) : each(each), values(threads * each) {}
+    double *of(int thread) { return values.data + thread * each; }
+    void add_to(double *result, size_t from, size_t count) const {
+        for (size_t first = from; first < values.size; first += each)
+            for (size_t i = 0; i < count; ++i) result[i] += values.data[first + i];
+    }
+};
+
+static inline const float *last(const Operation &of) { return of.second ? of.second : of.first; }
+
+// One plane for the states at the node's size and one for those at twice its size, which edges of stride 2 leave.
+template <int V> struct Planes {
+    Plane<V> same, twice;
+    explicit Planes(const Node &node)
+        : same(node.height, node.width, node.border), twice(2 * node.height, 2 * node.width, node.border) {}
+    Plane<V> &of(const State &state) { return state.stride == 1 ? same : twice; }
+};
+
+template <int V> static void first_forward(const Node &node, const State *states, int operations, const Operation *of) {
+    const int C = node.C, pixels = node.height * node.width;
+    const size_t moment = size_t(C) * (C + 1);
+    Totals totals(node.threads, operations * node.groups * moment);
+#pragma omp parallel num_threads(node.threads)
+    {
+        double *mine = totals.of(omp_get_thread_num());
+        Planes<V> planes(node);
+#pragma omp for collapse(2) schedule(static)
+        for (int g = 0; g < node.groups; ++g)
+            for (int n = 0; n < node.batch; ++n) {
+                const State &x = states[g];
+                Plane<V> &plane = planes.of(x);
+                const size_t image = (size_t(g) * node.batch + n) * pixels * C;
+                for (int column = 0; column < C; column += V) {
+                    const float *values = x.values + size_t(n) * x.height * x.width * C + column;
+                    for (int row = 0; row < x.height; ++row)
+                        for (int w = 0; w < x.width; ++w, values += C) at<V>(plane.pixel(row, w)) = at<V>(values);
+                    for (int o = 0; o < operations; ++o)
+                        convolve<V>(of[o], of[o].first_weight + g * C + column, false, plane, node.height, node.width,
+                                    x.stride, node.groups * C, of[o].first + image + column, C, false);
+                }
+                for (int o = 0; o < operations; ++o)
+                    moments<V>(of[o].first + image, of[o].first + image, pixels, C,
+                               mine + (size_t(o) * node.groups + g) * moment);
+            }
+    }
+    for (int o = 0; o < operations; ++o)
+        totals.add_to(of[o].first_moments, o * node.groups * moment, node.groups * moment);
+}
+
+// V channels of what the second depthwise convolution reads, before ReLU: body(pixel, value).
+template <int V, typename Body>
+static inline void hidden(const Node &node, const Operation &of, size_t image, int g, int column, Body body) {
+    const int C = node.C;
+    const Vector<V> bias = at<V>(of.hidden_bias + g * C + column);
+    eights(node.height * node.width, [&](int first, auto count) {
+        Vector<V> sum[count()];
+        for (auto &value : sum) value = bias;
+        product<V, count()>(sum, of.first + image + size_t(first) * C, of.hidden_weight + size_t(g) * C * C + column, C);
+        for (int p = 0; p < count(); ++p) body(first + p, sum[p]);
+    });
+}
+
+template <int V> static void second_forward(const Node &node, const Operation &of) {
+    const int C = node.C, pixels = node.height * node.width;
+    const size_t moment = size_t(C) * (C + 1);
+    Totals totals(node.threads, node.groups * moment);
+#pragma omp parallel num_threads(node.threads)
+    {
+        double *mine = totals.of(omp_get_thread_num());
+        Plane<V> plane(node.height, node.width, node.border);
+#pragma omp for collapse(2) schedule(static)
+        for (int g = 0; g < node.groups; ++g)
+            for (int n = 0; n < node.batch; ++n) {
+                const size_t image = (size_t(g) * node.batch + n) * pixels * C;
+                for (int column = 0; column < C; column += V) {
+                    hidden<V>(node, of, image, g, column, [&](int p, Vector<V> value) {
+                        at<V>(plane.pixel(p / node.width, p % node.width)) = keep<V>(value, value);
+                    });
+                    convolve<V>(of, of.second_weight + g * C + column, false, plane, node.height, node.width, 1,
+                                node.groups * C, of.second + image + column, C, false);
+                }
+                moments<V>(of.second + image, of.second + image, pixels, C, mine + g * moment);
+            }
+    }
+    totals.add_to(of.second_moments, 0, node.groups * moment);
+}
+
+// sum over operations and edges of features @ weight, plus bias [C] -> output.
+template <int V> static void mix(const Node &node, int operations, const Operation *of, const float *bias, float *output) {
+    const int C = node.C, pixels = node.height * node.width;
+#pragma omp parallel for num_threads(node.threads) schedule(static)
+    for (int n = 0; n < node.batch; ++n)
+        for (int column = 0; column < C; column += V)
+            eights(pixels, [&](int first, auto count) {
+                Vector<V> sum[count()];
+                for (auto &value : sum) value = at<V>(bias + column);
+                for (int o = 0; o < operations; ++o)
+                    for (int g = 0; g < node.groups; ++g)
+                        product<V, count()>(sum, last(of[o]) + ((size_t(g) * node.batch + n) * pixels + first) * C,
+                                            of[o].mixing_weight + size_t(g) * C * C + column, C);
+                for (int p = 0; p < count(); ++p)
+                    at<V>(output + (size_t(n) * pixels + first + p) * C + column) = sum[p];
+            });
+}
+
+// Products of features with the gradient of what `mix` gives, for every operation and edge.
+template <int V> static void mix_backward(const Node &node, int operations, const Operation *of, const float *slope) {
+    const int C = node.C, pixels = node.height * node.width;
+    const size_t moment = size_t(C) * (C + 1);
+    Totals totals(node.threads, operations * node.groups * moment);
+#pragma omp parallel num_threads(node.threads)
+    {
+        double *mine = totals.of(omp_get_thread_num());
+#pragma omp for schedule(static)
+        for (int n = 0; n < node.batch; ++n)
+            for (int o = 0; o < operations; ++o)
+                for (int g = 0; g < node.groups; ++g)
+                    moments<V>(last(of[o]) + (size_t(g) * node.batch + n) * pixels * C, slope + size_t(n) * pixels * C,
+                               pixels, C, mine + (size_t(o) * node.groups + g) * moment);
+    }
+    for (int o = 0; o < operations; ++o)
+        totals.add_to(of[o].mixing_moments, o * node.groups * moment, node.groups * moment);
+}
+
+// The gradient in features, V channels of one image: slope @ folded^T + features @ matrix + offset, into a plane.
+template <int V>
+static inline void features_slope(const Node &node, const FoldSlopes &fold, const float *features, int n, int g,
+                                  int column, int spread, Plane<V> &plane) {
+    const int C = node.C, pixels = node.height * node.width;
+    const size_t matrix = size_t(g) * C * C + column, image = (size_t(g) * node.batch + n) * pixels * C;
+    const float *slope = fold.slope + (fold.slope_by_group ? image : size_t(n) * pixels * C);
+    const Vector<V> offset = at<V>(fold.offset + g * C + column);
+    eights(pixels, [&](int first, auto count) {
+        Vector<V> sum[count()];
+        for (auto &value : sum) value = offset;
+        product<V, count()>(sum, slope + size_t(first) * C, fold.transposed + matrix, C);
+        product<V, count()>(sum, features + image + size_t(first) * C, fold.matrix + matrix, C);
+        for (int p = 0; p < count(); ++p)
+            at<V>(plane.pixel((first + p) / node.width * spread, (first + p) % node.width * spread)) = sum[p];
+    });
+}
+
+template <int V> static void second_backward(const Node &node, const Operation &of) {
+    const int C = node.C, pixels = node.height * node.width;
+    const size_t moment = size_t(C) * (C + 1);
+    Totals totals(node.threads, node.groups * moment);
+#pragma omp parallel num_threads(node.threads)
+    {
+        double *mine = totals.of(omp_get_thread_num());
+        Plane<V> plane(node.height, node.width, node.border);
+#pragma omp for collapse(2) schedule(static)
+        for (int g = 0; g < node.groups; ++g)
+            for (int n = 0; n < node.batch; ++n) {
+                const size_t image = (size_t(g) * node.batch + n) * pixels * C;
+                float *slope = of.hidden_slope + image;
+                for (int column = 0; column < C; column += V) {
+                    features_slope<V>(node, of.of_second, of.second, n, g, column, 1, plane);
+                    convolve<V>(of, of.second_weight + g * C + column, true, plane, node.height, node.width, 1,
+                                node.groups * C, slope + column, C, false);
+                    hidden<V>(node, of, image, g, column, [&](int p, Vector<V> value) {
+                        float *there = slope + size_t(p) * C + column;
+                        at<V>(there) = keep<V>(at<V>(there), value);
+                    });
+                }
+                moments<V>(of.first + image, slope, pixels, C, mine + g * moment);
+            }
+    }
+    totals.add_to(of.hidden_moments, 0, node.groups * moment);
+}
+
+template <int V> static void first_backward(const Node &node, const State *states, int operations, const Operation *of) {
+    const int C = node.C;
+#pragma omp parallel num_threads(node.threads)
+    {
+        Planes<V> planes(node);
+#pragma omp for collapse(2) schedule(static)
+        for (int g = 0; g < node.groups; ++g)
+            for (int n = 0; n < node.batch; ++n) {
+                const State &x = states[g];
+                if (!x.slope) continue;
+                const size_t image = size_t(n) * x.height * x.width * C;
+                for (int column = 0; column < C; column += V) {
+                    float *slope = x.slope + image + column;
+                    for (int o = 0; o < operations; ++o) {
+                        features_slope<V>(node, of[o].of_first, of[o].first, n, g, column, x.stride, planes.of(x));
+                        convolve<V>(of[o], of[o].first_weight + g * C + column, true, planes.of(x), x.height, x.width, 1,
+                                    node.groups * C, slope, C, o > 0);
+                    }
+                }
+            }
+    }
+}
+
+static void run(const Node &node, int pass, const State *states, int operations, const Operation *of, float *values) {
+#define PASSES(V)                                                                                                      \
+    switch (pass) {                                                                                                    \
+    case 0: return first_forward<V>(node, states, operations, of);                                                     \
+    case 1: return second_forward<V>(node, *of);                                                                       \
+    case 2: return mix<V>(node, operations, of, node.bias, values);                                                    \
+    case 3: return mix_backward<V>(node, operations, of, values);                                                      \
+    case 4: return second_backward<V>(node, *of);                                                                      \
+    case 5: return first_backward<V>(node, states, operations, of);                                                    \
+    }
+    if (node.C % 16 == 0) PASSES(16) else PASSES(8)
+#undef PASSES
+}

@@ -1,0 +1,108 @@
+"""The compiled separable operations are the fused ones: in value, in every gradient, and wherever they do not apply."""
+
+import pytest
+import torch
+from torch.autograd import grad
+from torch.nn import functional as F
+
+from search_space import SearchSpace, Supernet, native
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason="installed without a C++ compiler")
+
+ALL = ("none", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5", "skip_connect")
+
+
+def supernet(channels, operations=ALL, layers=3):
+    torch.manual_seed(0)
+    model = Supernet(SearchSpace(nodes=2, operations=operations), channels=channels, layers=layers, num_classes=5)
+    with torch.no_grad():
+        model.alphas.normal_()
+    for weight in model.weights():
+        weight.requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)
+
+
+def gradients(model, images):
+    images = images.clone().requires_grad_()
+    loss = F.cross_entropy(model(images), torch.arange(len(images)))
+    return loss, *grad(loss, [images, model.alphas])
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Counts the nodes that compiled code computes; `passes.off()` leaves all to PyTorch."""
+
+    class Passes(list):
+        def off(self):
+            monkeypatch.setattr(native, "library", lambda: None)
+
+    counted, original = Passes(), native.separable_sum
+    monkeypatch.setattr(native, "separable_sum", lambda *given: counted.append(1) or original(*given))
+    return counted
+
+
+# Widths of one and of several vectors of 8 and of 16 channels; odd sizes end in a row without a partner at stride 2.
+@pytest.mark.parametrize("channels", [8, 16, 24, 32, 48])
+@pytest.mark.parametrize("size", [8, 9, 13])
+def test_values_and_gradients_are_those_of_float64(channels, size, passes):
+    model, images = supernet(channels), torch.rand(3, 3, size, size)
+    found = gradients(model, images)
+    assert len(passes) == 2 * len(model.cells)
+    passes.off()
+    expected = gradients(model.double(), images.double())
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.double() - theirs).norm() < 2e-5 * theirs.norm()
+
+
+@pytest.mark.parametrize("operation", [name for name in ALL if "conv" in name])
+def test_one_operation_alone(operation, passes):
+    model, images = supernet(8, (operation, "none")), torch.rand(2, 3, 8, 8)
+    found = gradients(model, images)
+    assert passes
+    passes.off()
+    for ours, theirs in zip(found, gradients(model.double(), images.double()), strict=True):
+        assert (ours.double() - theirs).norm() < 2e-5 * theirs.norm()
+
+
+def test_second_derivatives_in_alpha(passes):
+    model, images = supernet(8), torch.rand(4, 3, 8, 8)
+    vector = torch.randn_like(model.alphas)
+
+    def product():
+        loss = F.cross_entropy(model(images.to(model.alphas.dtype)), torch.arange(4))
+        slope = grad(loss, model.alphas, create_graph=True)[0]
+        return grad(slope, model.alphas, vector.to(slope.dtype))[0]
+
+    found = product()
+    assert passes
+    passes.off()
+    model.double()
+    expected = product()
+    assert (found.double() - expected).norm() < 1e-3 * expected.norm()
+
+
+def test_an_image_does_not_change_with_the_number_of_threads():
+    model, images = supernet(16), torch.rand(4, 3, 8, 8)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(gradients(model, images))
+    finally:
+        torch.set_num_threads(threads)
+    for others in found[1:]:
+        for ours, theirs in zip(others, found[0], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("change", ["weights ask for gradients", "float64", "3 channels", "autocast"])
+def test_what_it_is_not_for_is_left_to_pytorch(change, passes):
+    model, images = supernet(3 if change == "3 channels" else 8), torch.rand(2, 3, 8, 8)
+    if change == "weights ask for gradients":
+        model.requires_grad_(True)
+    if change == "float64":
+        model, images = model.double(), images.double()
+    with torch.autocast("cpu", torch.bfloat16, enabled=change == "autocast"):
+        assert torch.isfinite(model(images)).all()
+    assert not passes

@@ -1,0 +1,263 @@
+"""From alphas to the weights of the mixture: what every relaxation keeps, and what each is for."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, softmax
+
+from pipeline.objectives import Bound, resource_losses, settle
+from search_space import CostTable, NetworkShape, SearchSpace, Supernet, network_cost
+from search_space.relaxation import DARTS, Chance, Moment, Relaxation
+
+SPACE = SearchSpace()
+SMALL = {"channels": 4, "layers": 3, "num_classes": 10, "image_size": 8, "in_channels": 1}
+NODES = [range(first, first + size) for first, size in ((0, 2), (2, 3), (5, 4), (9, 5))]
+EVERY = {
+    "softmax": DARTS,
+    "sigmoid": Relaxation(operations="sigmoid", zero_one=10.0),
+    "gumbel": Relaxation(operations="gumbel"),
+    "normalised edges": Relaxation(normalised_edges=True),
+    "auxiliary skip": Relaxation(auxiliary_skip=1.0),
+    "dropout": Relaxation(dropout=0.4),
+    "sampled operations": Relaxation(sampled_operations=2),
+    "sampled edges": Relaxation(sampled_edges=2),
+    "many at once": Relaxation(
+        operations="sigmoid",
+        normalised_edges=True,
+        auxiliary_skip=0.5,
+        dropout=0.2,
+        sampled_operations=3,
+        sampled_edges=2,
+    ),
+}
+every = pytest.mark.parametrize("relaxation", EVERY.values(), ids=EVERY)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def draw_alphas(relaxation, seed=0, scale=1.0):
+    shape = relaxation.alpha_shape(SPACE)
+    return scale * torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+
+
+def draw(seed=0, space=SPACE, progress=0.5):
+    return Moment(progress, Chance.draw(space, generator(seed), torch.device("cpu")))
+
+
+def mean_weights(relaxation, alphas, count=4000):
+    rng = generator(1)
+    moments = (Moment(0.5, Chance.draw(SPACE, rng, torch.device("cpu"))) for _ in range(count))
+    return sum(relaxation.weights(SPACE, alphas, moment) for moment in moments) / count
+
+
+@every
+def test_weights_and_strengths_are_finite_not_negative_and_of_the_operations_shape(relaxation):
+    for seed, scale in itertools.product(range(5), (1e-3, 1.0, 30.0)):
+        alphas = draw_alphas(relaxation, seed, scale)
+        for values in (relaxation.weights(SPACE, alphas, draw(seed)), relaxation.strengths(SPACE, alphas)):
+            assert tuple(values.shape) == SPACE.alpha_shape
+            assert values.isfinite().all()
+            assert values.min() >= 0
+
+
+@every
+def test_one_moment_gives_the_same_weights_and_a_finite_gradient_that_reaches_every_alpha_in_the_end(relaxation):
+    alphas = draw_alphas(relaxation).requires_grad_()
+    slope = torch.randn(SPACE.alpha_shape, generator=generator(3), dtype=torch.float64)
+    reached = torch.zeros(relaxation.alpha_shape(SPACE), dtype=torch.bool)
+    for seed in range(60):
+        weights = relaxation.weights(SPACE, alphas, draw(seed))
+        assert torch.equal(weights, relaxation.weights(SPACE, alphas, draw(seed)))
+        (gradient,) = torch.autograd.grad((weights * slope).sum(), alphas)
+        assert gradient.isfinite().all()
+        reached |= gradient != 0
+    assert reached.all()
+
+
+@every
+def test_without_chance_and_at_the_end_the_weights_are_the_strengths(relaxation):
+    alphas = draw_alphas(relaxation)
+    found = relaxation.weights(SPACE, alphas, Moment(progress=1.0))
+    torch.testing.assert_close(found, relaxation.strengths(SPACE, alphas), rtol=0, atol=0)
+
+
+@every
+def test_derivation_inverts_one_hot(relaxation):
+    for seed in range(20):
+        genotype = SPACE.random_genotype(generator(seed))
+        one_hot = SPACE.one_hot(genotype)
+        alphas = torch.log(one_hot + 1e-6)
+        if relaxation.normalised_edges:
+            alphas = torch.cat([alphas, torch.zeros(2, 14, 1, dtype=torch.float64)], dim=-1)
+        assert relaxation.derive(SPACE, alphas) == genotype
+
+
+def test_softmax_and_sigmoid_are_those_of_scipy():
+    alphas = draw_alphas(DARTS)
+    softmaxed = DARTS.weights(SPACE, alphas, Moment())
+    np.testing.assert_allclose(softmaxed.numpy(), softmax(alphas.numpy(), axis=-1), rtol=1e-13)
+    squashed = EVERY["sigmoid"].weights(SPACE, alphas, Moment())
+    np.testing.assert_allclose(squashed.numpy(), expit(alphas.numpy()), rtol=1e-13)
+
+
+def test_an_auxiliary_skip_adds_to_skips_alone_and_falls_in_a_line_to_nothing():
+    alphas, skip = draw_alphas(DARTS), SPACE.operations.index("skip_connect")
+    for progress in (0.0, 0.25, 1.0):
+        added = EVERY["auxiliary skip"].weights(SPACE, alphas, Moment(progress)) - torch.softmax(alphas, dim=-1)
+        assert added[..., skip].unique().tolist() == pytest.approx([1 - progress] * len(added[..., skip].unique()))
+        added[..., skip] = 0
+        assert not added.any()
+
+
+def test_normalised_edges_share_one_unit_at_each_node_as_scipy_says():
+    relaxation = EVERY["normalised edges"]
+    alphas = draw_alphas(relaxation)
+    weights = relaxation.weights(SPACE, alphas, Moment()).sum(dim=-1)
+    for node in NODES:
+        np.testing.assert_allclose(weights[:, node].numpy(), softmax(alphas[:, node, -1].numpy(), axis=-1), rtol=1e-12)
+
+
+def test_an_edge_alpha_decides_which_edges_a_cell_keeps():
+    relaxation = EVERY["normalised edges"]
+    alphas = torch.zeros(relaxation.alpha_shape(SPACE))
+    alphas[:, 9:14, -1] = torch.tensor([0.0, 3.0, 0.0, 0.0, 2.0])
+    for cell in relaxation.derive(SPACE, alphas).cells.values():
+        assert [edge.source for edge in cell.nodes[-1]] == [1, 4]
+
+
+def test_sigmoids_do_not_compete_for_an_edge():
+    relaxation = EVERY["sigmoid"]
+    alphas = torch.zeros(SPACE.alpha_shape)
+    alphas[:, 11, 3:5] = torch.tensor([4.0, 5.0])  # two strong operations: by softmax each has less than half
+    alphas[:, 9, 6] = 4.5
+    cells = relaxation.derive(SPACE, alphas).cells.values()
+    for cell in cells:
+        assert [(edge.operation, edge.source) for edge in cell.nodes[-1]] == [("dil_conv_3x3", 0), ("sep_conv_3x3", 2)]
+    by_softmax = SPACE.derive(alphas).normal.nodes[-1]
+    assert by_softmax[0].source == 0
+
+
+def test_the_zero_one_loss_drives_sigmoids_away_from_a_half_as_its_derivative_says():
+    relaxation, alphas = EVERY["sigmoid"], draw_alphas(DARTS)
+    p = expit(alphas.numpy())
+    expected = -10.0 * 2 * (p - 0.5) * p * (1 - p) / p.size
+    np.testing.assert_allclose(relaxation.penalty_gradient(SPACE, alphas).numpy(), expected, rtol=1e-12)
+
+
+def test_gumbel_draws_one_operation_an_edge_as_often_as_the_softmax_says():
+    relaxation, alphas = EVERY["gumbel"], draw_alphas(DARTS)
+    weights = relaxation.weights(SPACE, alphas, draw())
+    assert sorted(weights.unique().tolist()) == [0.0, 1.0]
+    assert (weights.sum(dim=-1) == 1).all()
+    frequency = mean_weights(relaxation, alphas)
+    torch.testing.assert_close(frequency, torch.softmax(alphas, dim=-1), rtol=0, atol=5 * 0.5 / math.sqrt(4000))
+
+
+def test_the_gradient_of_a_gumbel_sample_is_that_of_its_softmax_at_the_present_temperature():
+    relaxation, alphas = Relaxation(operations="gumbel", temperature=(4.0, 2.0)), draw_alphas(DARTS).requires_grad_()
+    moment, slope = draw(progress=0.5), torch.randn(SPACE.alpha_shape, generator=generator(5), dtype=torch.float64)
+    noise = -torch.log(-torch.log(moment.chance.gumbel))
+    (expected,) = torch.autograd.grad((torch.softmax((alphas + noise) / 3.0, dim=-1) * slope).sum(), alphas)
+    (found,) = torch.autograd.grad((relaxation.weights(SPACE, alphas, moment) * slope).sum(), alphas)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["dropout", "sampled edges"])
+def test_what_is_left_out_at_random_is_made_up_for_on_average(name):
+    alphas = draw_alphas(DARTS)
+    found = mean_weights(EVERY[name], alphas)
+    torch.testing.assert_close(found, torch.softmax(alphas, dim=-1), rtol=0, atol=5 * 1.3 / math.sqrt(4000))
+
+
+def test_sampled_operations_are_as_many_as_asked_for_and_share_the_edge_by_their_softmax():
+    alphas = draw_alphas(DARTS)
+    weights = EVERY["sampled operations"].weights(SPACE, alphas, draw())
+    assert ((weights > 0).sum(dim=-1) == 2).all()
+    for row, alpha in zip(weights.reshape(-1, 8), alphas.reshape(-1, 8), strict=True):
+        np.testing.assert_allclose(row[row > 0].numpy(), softmax(alpha[row > 0].numpy()), rtol=1e-12)
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_sampled_edges_are_as_many_as_asked_for_at_each_node(normalised):
+    relaxation = Relaxation(sampled_edges=3, normalised_edges=normalised)
+    kept = relaxation.weights(SPACE, draw_alphas(relaxation), draw()).sum(dim=-1) > 0
+    for node in NODES:
+        assert (kept[:, node].sum(dim=-1) == min(3, len(node))).all()
+
+
+@every
+def test_an_operation_that_an_edge_may_not_hold_has_no_weight_and_is_never_sampled(relaxation):
+    names = ("skip_connect", "sep_conv_3x3", "max_pool_3x3")
+    space = SearchSpace(nodes=2, operations=names, normal=(names[:1], names[1:], *[names[::2]] * 3))
+    alphas = torch.randn(relaxation.alpha_shape(space), generator=generator(), dtype=torch.float64)
+    for seed in range(10):
+        weights = relaxation.weights(space, alphas, draw(seed, space))
+        assert weights.isfinite().all()
+        assert not weights[~space.mask].any()
+    assert not relaxation.strengths(space, alphas)[~space.mask].any()
+    space.check_member(relaxation.derive(space, alphas))
+
+
+@every
+def test_the_expected_size_is_exact_at_one_hot_and_its_bounds_can_be_met_by_their_gradient(relaxation):
+    table = CostTable(SPACE, NetworkShape(**SMALL))
+    genotype = SPACE.random_genotype(generator(4))
+    alphas = 60 * (SPACE.one_hot(genotype) - 0.5)
+    if relaxation.normalised_edges:
+        kept = SPACE.one_hot(genotype)[..., list(SPACE.candidates)].sum(dim=-1, keepdim=True)
+        alphas = torch.cat([alphas, 60 * kept], dim=-1)
+    exact = network_cost(genotype, **SMALL)
+    assert table.expected(relaxation.strengths(SPACE, alphas))[0].item() == pytest.approx(exact.parameters, rel=1e-6)
+    low, high = table.reachable("parameters")
+    for part in (0.2, 0.8):
+        middle = low + part * (high - low)
+        bounds = {"parameters": Bound("parameters", 0.9 * middle, 1.1 * middle)}
+        searched = draw_alphas(relaxation, scale=0.1).requires_grad_()
+        assert settle(bounds, table, searched, relaxation=relaxation)
+        assert resource_losses(bounds, table, searched, relaxation)["parameters"]().item() == 0
+
+
+def test_the_default_supernet_is_that_of_the_softmax_and_random_ones_need_a_moment_to_differ():
+    images = torch.rand(4, 1, 8, 8, generator=generator())
+    torch.manual_seed(0)
+    plain = Supernet(SPACE, channels=2, layers=3, in_channels=1)
+    for name, relaxation in EVERY.items():
+        torch.manual_seed(0)
+        supernet = Supernet(SPACE, channels=2, layers=3, in_channels=1, relaxation=relaxation)
+        assert supernet.alphas.shape == relaxation.alpha_shape(SPACE)
+        supernet.moment = draw()
+        first = supernet(images)
+        assert torch.equal(first, supernet(images)), name
+        supernet.moment = draw(1)
+        assert torch.equal(first, supernet(images)) != relaxation.is_random, name
+        supernet.derive()
+        if relaxation is DARTS:
+            assert torch.equal(first, plain(images))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"zero_one": 1.0}, "the zero-one loss acts on sigmoids, and operations is softmax"),
+        ({"sampled_operations": 1}, "sampled_operations is at least 2 here, found 1"),
+        ({"sampled_edges": 0}, "sampled_edges is at least 1 here, found 0"),
+        ({"sampled_edges": 1, "normalised_edges": True}, "sampled_edges is at least 2 here, found 1"),
+    ],
+)
+def test_a_relaxation_that_could_not_train_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Relaxation(**arguments)
+
+
+def test_a_relaxation_that_the_space_cannot_serve_and_alphas_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="auxiliary skip is added to skip_connect, which is not among"):
+        Supernet(SearchSpace(operations=("none", "sep_conv_3x3")), relaxation=EVERY["auxiliary skip"])
+    with pytest.raises(ValueError, match=r"alphas here are \[2, 14, 9\], found \[2, 14, 8\]"):
+        EVERY["normalised edges"].derive(SPACE, torch.zeros(2, 14, 8))
+    with pytest.raises(ValueError, match="not finite"):
+        EVERY["normalised edges"].derive(SPACE, torch.full((2, 14, 9), math.nan))
