@@ -22,10 +22,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-EPS = 1e-5  # of batch norm, as in torch.nn
-
-Fold = tuple[Tensor, Tensor, Tensor, Tensor]
-"""What `fold` reads: mean [groups, 1, C], second moment [groups, C, C], weight [groups, C, D] and scale [groups]."""
+from search_space import native
+from search_space.folding import fold, fold_backward
 
 
 class _Depthwise(Function):
@@ -57,6 +55,8 @@ class _DepthwiseWeight(Function):
     def forward(ctx: Any, images: Tensor, slope: Tensor, shape: torch.Size, stride: int, dilation: int) -> Tensor:
         ctx.save_for_backward(images, slope)
         ctx.stride, ctx.dilation = stride, dilation
+        if native.supports_depthwise_weight(images, slope, shape[2]):
+            return native.depthwise_weight(images, slope, shape[2], stride, dilation)
         weight = images.new_empty(shape)
         padding = [_padding(weight, dilation)] * 2
         geometry = ([stride] * 2, padding, [dilation] * 2, False, [0, 0], len(weight), [False, True, False])
@@ -186,43 +186,6 @@ def _moments(terms: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
         means.append(rows.mean(dim=1, keepdim=True))
         seconds.append(rows.transpose(1, 2) @ rows / rows.shape[1])
     return torch.cat(means), torch.cat(seconds)
-
-
-def fold(mean: Tensor, second: Tensor, weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight [groups, C, D] and bias [groups, 1, D] of a convolution that is also the batch norm after it and a scale.
-
-    mean, second: moments of what it reads.  weight: [groups, C, D].  scale: [groups], of each group's output.
-    """
-    covariance = second - mean.transpose(1, 2) * mean
-    variance = ((covariance @ weight) * weight).sum(dim=1, keepdim=True)
-    factor = torch.rsqrt(variance.clamp_min(0) + EPS)  # below 0 by rounding alone
-    folded = weight * (factor * scale.view(-1, 1, 1))
-    return folded, -(mean @ folded)
-
-
-def fold_backward(
-    fold_of: Fold, of_folded: Tensor, of_bias: Tensor, pixels: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Through `fold`: the folded weight, offset, matrix, and the gradients in weight and in scale.
-
-    offset [groups, 1, C], matrix [groups, C, C]: rows @ matrix + offset is what the moments add to the rows' gradient.
-    """
-    dtype = of_folded.dtype
-    mean, second, weight, scale = fold_of
-    of_folded, of_bias = of_folded.to(weight.dtype), of_bias.to(weight.dtype)
-    transformed = (second - mean.transpose(1, 2) * mean) @ weight
-    factor = torch.rsqrt((transformed * weight).sum(dim=1, keepdim=True).clamp_min(0) + EPS)
-    scaled = factor * scale.view(-1, 1, 1)
-    folded = weight * scaled
-    of_folded = of_folded - mean.transpose(1, 2) * of_bias  # the bias is -mean @ folded
-    of_scaled = (of_folded * weight).sum(dim=1, keepdim=True)
-    of_variance = -0.5 * of_scaled * scaled * factor * factor
-    of_covariance = (weight * of_variance) @ weight.transpose(1, 2)
-    of_mean = -of_bias @ folded.transpose(1, 2) - 2 * mean @ of_covariance
-    of_weight = of_folded * scaled + 2 * transformed * of_variance
-    of_scale = (of_scaled * factor).sum(dim=(1, 2))
-    offset, matrix = of_mean / pixels, of_covariance * (2 / pixels)
-    return folded.to(dtype), offset.to(dtype), matrix.to(dtype), of_weight, of_scale
 
 
 def normalised_relu(images: Tensor, weight: Tensor) -> Tensor:

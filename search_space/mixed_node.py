@@ -151,7 +151,7 @@ class MixedNode(nn.Module):
 
     def _separable_sum(self, rectified: Sequence[Tensor], probabilities: Tensor) -> Tensor:
         scales = torch.stack([self._of(name, probabilities) for name in self.separable])
-        operations = [cast(SeparableEdges, edges).frozen() for edges in self.separable.values()]
+        operations = [cast("SeparableEdges", edges).frozen() for edges in self.separable.values()]
         if native.supports(operations, rectified):
             return native.separable_sum(operations, scales, rectified, self.strides, self._fused_sum)
         return self._fused_sum(scales, *rectified)

@@ -106,3 +106,17 @@ def test_what_it_is_not_for_is_left_to_pytorch(change, passes):
     with torch.autocast("cpu", torch.bfloat16, enabled=change == "autocast"):
         assert torch.isfinite(model(images)).all()
     assert not passes
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [8, 16, 40])
+def test_gradient_in_a_depthwise_weight_is_that_of_autograd(kernel, dilation, stride, channels):
+    torch.manual_seed(0)
+    images = torch.randn(3, channels, 9, 10).to(memory_format=torch.channels_last)
+    weight = torch.randn(channels, 1, kernel, kernel, dtype=torch.float64, requires_grad=True)
+    output = F.conv2d(images.double(), weight, None, stride, dilation * (kernel // 2), dilation, groups=channels)
+    slope = torch.randn_like(output, dtype=torch.float32)
+    (expected,) = grad(output, weight, slope.double())
+    found = native.depthwise_weight(images, slope, kernel, stride, dilation)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)

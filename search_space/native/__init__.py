@@ -1,4 +1,6 @@
-"""Separable operations of a node by compiled code: float32 on the CPU, weights fixed, as in every step of an attack."""
+"""Compiled code for float32 on the CPU: separable operations with fixed weights, as in every step of an attack, and
+the gradient in the weight of a depthwise convolution.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from search_space.fused import Fold, fold, fold_backward
+from search_space.folding import Fold, fold, fold_backward
 
 _FIRST_FORWARD, _SECOND_FORWARD, _MIX, _MIX_BACKWARD, _SECOND_BACKWARD, _FIRST_BACKWARD = range(6)
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
@@ -44,6 +46,10 @@ class _Node(ctypes.Structure):
     _fields_ = _fields("bias", "batch height width C groups border threads")
 
 
+class _Convolution(ctypes.Structure):
+    _fields_ = _fields(integers="batch height width channels out_height out_width kernel stride dilation threads")
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled passes, or None where the package was installed without a C++ compiler."""
@@ -53,7 +59,38 @@ def library() -> ctypes.CDLL | None:
     loaded = ctypes.CDLL(spec.origin)
     loaded.node_pass.restype = None
     loaded.node_pass.argtypes = [_POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER]
+    loaded.depthwise_weight.restype = None
+    loaded.depthwise_weight.argtypes = [_POINTER] * 4
     return loaded
+
+
+def _takes(values: Sequence[Tensor], channels: int) -> bool:
+    return (
+        library() is not None
+        and channels % 8 == 0
+        and all(value.dtype == torch.float32 and value.device.type == "cpu" for value in values)
+    )
+
+
+def supports_depthwise_weight(images: Tensor, slope: Tensor, kernel: int) -> bool:
+    """Whether `depthwise_weight` takes these."""
+    return kernel in (3, 5, 7) and _takes((images, slope), images.shape[1])
+
+
+def depthwise_weight(images: Tensor, slope: Tensor, kernel: int, stride: int, dilation: int) -> Tensor:
+    """The gradient of a depthwise convolution in its weight [C, 1, k, k].
+
+    images: what it read, [N, C, H, W].  slope: the gradient in what it gave.
+    """
+    images, slope = (value.contiguous(memory_format=torch.channels_last) for value in (images, slope))
+    batch, channels, height, width = images.shape
+    total = torch.zeros(kernel**2, channels, dtype=torch.float64)
+    of = _Convolution(
+        batch, height, width, channels, *slope.shape[2:], kernel, stride, dilation, torch.get_num_threads()
+    )
+    pointers = (value.data_ptr() for value in (images, slope, total))
+    library().depthwise_weight(ctypes.byref(of), *pointers)  # type: ignore[union-attr] # `supports_...` has seen it
+    return total.t().float().view(channels, 1, kernel, kernel)
 
 
 @dataclass(frozen=True)
@@ -73,11 +110,9 @@ def supports(operations: Sequence[Separable], states: Sequence[Tensor]) -> bool:
     weights = [weight for operation in operations for weight in (*operation.depthwise, *operation.pointwise)]
     return (
         bool(operations)
-        and library() is not None
+        and _takes((*weights, *states), operations[0].pointwise[0].shape[1])
         and not torch.is_autocast_enabled("cpu")
-        and all(value.dtype == torch.float32 and value.device.type == "cpu" for value in (*weights, *states))
         and not (torch.is_grad_enabled() and any(weight.requires_grad for weight in weights))
-        and operations[0].pointwise[0].shape[1] % 8 == 0
         and all(weight.shape[2] in (3, 5, 7) for operation in operations for weight in operation.depthwise)
     )
 

@@ -13,6 +13,8 @@
 //   4  second_backward  the gradient before the second depthwise convolution, and its products with `first`
 //   5  first_backward   the gradients in the states, summed over operations
 //
+// depthwise_weight, by itself, is the gradient of any depthwise convolution in its weight.
+//
 // A pass works on one image and edge at a time, so what lies between its steps stays in the core's cache.
 
 #include <cstddef>
@@ -54,6 +56,10 @@ struct Node {
     int batch, height, width, C, groups, border, threads; // border: largest reach of a kernel, in pixels
     const float *bias;                                    // [C], of `mix`
 };
+
+struct Convolution { // depthwise; height and width of its images and of what it gives
+    int batch, height, width, channels, out_height, out_width, kernel, stride, dilation, threads;
+};
 }
 
 namespace baseline {
@@ -76,13 +82,21 @@ namespace avx512 {
 #pragma GCC pop_options
 #endif
 
+#ifdef SEVERAL
+#define DISPATCH(...)                                                                                                  \
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return avx512::__VA_ARGS__;            \
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::__VA_ARGS__;                      \
+    return baseline::__VA_ARGS__
+#else
+#define DISPATCH(...) return baseline::__VA_ARGS__
+#endif
+
 extern "C" void node_pass(const Node *node, int pass, const State *states, int operations, const Operation *of,
                           float *values) {
-#ifdef SEVERAL
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-        return avx512::run(*node, pass, states, operations, of, values);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return avx2::run(*node, pass, states, operations, of, values);
-#endif
-    baseline::run(*node, pass, states, operations, of, values);
+    DISPATCH(run(*node, pass, states, operations, of, values));
+}
+
+// images [batch, height, width, channels] and slope [batch, out_height, out_width, channels] -> total [taps, channels]
+extern "C" void depthwise_weight(const Convolution *of, const float *images, const float *slope, double *total) {
+    DISPATCH(run_weight(*of, images, slope, total));
 }

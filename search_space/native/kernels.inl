@@ -29,6 +29,10 @@ template <int V> struct Plane {
     Buffer<float> values;
     Plane(int height, int width, int border)
         : width(width + 2 * border), border(border), values(size_t(height + 2 * border) * this->width * V) {}
+    void load(const float *image, int height, int width, int channels) {
+        for (int row = 0; row < height; ++row)
+            for (int column = 0; column < width; ++column, image += channels) at<V>(pixel(row, column)) = at<V>(image);
+    }
     float *pixel(int row, int column) { return values.data + (size_t(row + border) * width + column + border) * V; }
 };
 
@@ -153,9 +157,7 @@ template <int V> static void first_forward(const Node &node, const State *states
                 Plane<V> &plane = planes.of(x);
                 const size_t image = (size_t(g) * node.batch + n) * pixels * C;
                 for (int column = 0; column < C; column += V) {
-                    const float *values = x.values + size_t(n) * x.height * x.width * C + column;
-                    for (int row = 0; row < x.height; ++row)
-                        for (int w = 0; w < x.width; ++w, values += C) at<V>(plane.pixel(row, w)) = at<V>(values);
+                    plane.load(x.values + size_t(n) * x.height * x.width * C + column, x.height, x.width, C);
                     for (int o = 0; o < operations; ++o)
                         convolve<V>(of[o], of[o].first_weight + g * C + column, false, plane, node.height, node.width,
                                     x.stride, node.groups * C, of[o].first + image + column, C, false);
@@ -311,6 +313,46 @@ template <int V> static void first_backward(const Node &node, const State *state
                 }
             }
     }
+}
+
+// The gradient of a depthwise convolution in V channels of its weight, of one image, added to total [K * K][channels].
+template <int V, int K>
+static void weight_slope(Plane<V> &plane, const Convolution &of, const float *slope, double *total) {
+    const int reach = of.dilation * (K / 2);
+    Vector<V> sum[K * K] = {};
+    for (int row = 0; row < of.out_height; ++row)
+        for (int column = 0; column < of.out_width; ++column, slope += of.channels) {
+            const Vector<V> s = at<V>(slope);
+            const float *x = plane.pixel(row * of.stride - reach, column * of.stride - reach);
+            for (int i = 0; i < K; ++i)
+                for (int j = 0; j < K; ++j)
+                    sum[i * K + j] += at<V>(x + (size_t(i) * plane.width + j) * of.dilation * V) * s;
+        }
+    for (int tap = 0; tap < K * K; ++tap)
+        for (int v = 0; v < V; ++v) total[size_t(tap) * of.channels + v] += sum[tap][v];
+}
+
+template <int V> static void weight_slopes(const Convolution &of, const float *images, const float *slope, double *total) {
+    const auto pass = of.kernel == 3 ? weight_slope<V, 3> : of.kernel == 5 ? weight_slope<V, 5> : weight_slope<V, 7>;
+    const size_t pixels = size_t(of.height) * of.width, out_pixels = size_t(of.out_height) * of.out_width;
+    Totals totals(of.threads, size_t(of.kernel) * of.kernel * of.channels);
+#pragma omp parallel num_threads(of.threads)
+    {
+        double *mine = totals.of(omp_get_thread_num());
+        Plane<V> plane(of.height + 1, of.width + 1, of.dilation * (of.kernel / 2));
+#pragma omp for schedule(static)
+        for (int n = 0; n < of.batch; ++n)
+            for (int channel = 0; channel < of.channels; channel += V) {
+                plane.load(images + n * pixels * of.channels + channel, of.height, of.width, of.channels);
+                pass(plane, of, slope + n * out_pixels * of.channels + channel, mine + channel);
+            }
+    }
+    totals.add_to(total, 0, totals.each);
+}
+
+static void run_weight(const Convolution &of, const float *images, const float *slope, double *total) {
+    if (of.channels % 16 == 0) weight_slopes<16>(of, images, slope, total);
+    else weight_slopes<8>(of, images, slope, total);
 }
 
 static void run(const Node &node, int pass, const State *states, int operations, const Operation *of, float *values) {
