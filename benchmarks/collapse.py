@@ -1,7 +1,7 @@
 """A search that collapses, and the same search with each guard and remedy: what its cells hold at the end.
 
     python benchmarks/collapse.py                                   # experiment=collapse, three seeds
-    python benchmarks/collapse.py --seeds 0 --variants none darts_minus
+    python benchmarks/collapse.py --seeds 0 --variants none "auxiliary skip of weight 3"
 
 A cell has collapsed when most of its edges hold operations without weights. Every search starts from the same weights
 and alphas of its seed and sees the same batches.
@@ -32,6 +32,7 @@ VARIANTS = {
     "guard: stop by skips": ("guard=darts_plus", "search.guard.most_skips=4"),
     "guard: stop by eigenvalue": ("guard=robust_darts", "search.diagnostics.iterations=10"),
     "auxiliary skip (DARTS-)": ("relaxation=darts_minus",),
+    "auxiliary skip of weight 3": ("relaxation=darts_minus", "search.relaxation.auxiliary_skip=3"),
     "sigmoids (FairDARTS)": ("relaxation=fair_darts",),
     "edge normalisation (PC-DARTS)": ("relaxation=pc_darts_edges",),
     "operation dropout": ("relaxation=dropout",),

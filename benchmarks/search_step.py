@@ -2,6 +2,7 @@
 
     python benchmarks/search_step.py                       # both settings, first order and unrolled, PGD-7
     python benchmarks/search_step.py --settings small --repeats 5
+    python benchmarks/search_step.py --settings paper --orders first  # the published search, projected
 
 Plain: benchmarks/plain_supernet.py, torchattacks and autograd by hand, as most DARTS code is. Project: what a search
 runs. Both run in turn in one process; medians are printed and their ratio. Then how far gradients are from the plain
@@ -13,7 +14,6 @@ max pooling, in either step, and one such activation moves a gradient by about 1
 from __future__ import annotations
 
 import argparse
-import platform
 import resource
 import statistics
 import time
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 import torchattacks
 from plain_supernet import PlainSupernet, copy_weights, fused_order
+from record import machine, table
 from torch import Tensor, nn
 from torch.autograd import grad
 from torch.nn import functional as F
@@ -45,7 +46,8 @@ class Setting:
     batch: int
 
 
-SETTINGS = {"small": Setting(8, 5, 16, 32), "cifar": Setting(16, 8, 32, 16)}
+SETTINGS = {"small": Setting(8, 5, 16, 32), "cifar": Setting(16, 8, 32, 16), "paper": Setting(16, 8, 32, 64)}
+PAPER_STEPS = 50 * (25_000 // 64)  # of experiment=paper: epochs, and steps on the half of CIFAR-10 that trains weights
 
 Batch = tuple[Tensor, Tensor]
 Gradients = tuple[dict[str, Tensor], list[Tensor]]
@@ -219,31 +221,47 @@ def medians(setting: Setting, order: str, repeats: int, device: str) -> tuple[fl
     return statistics.median(seconds[0][1:]), statistics.median(seconds[1][1:])
 
 
+def peak_memory() -> str:
+    """Of the process on the CPU, of PyTorch's allocator on a GPU."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB of the GPU"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+
+
+def measure(setting: str, order: str, arguments: argparse.Namespace) -> list[str]:
+    """A row of the table."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plain, project = medians(SETTINGS[setting], order, arguments.repeats, device)
+    row = [setting, order, f"{plain:.2f}", f"{project:.2f}", f"{plain / project:.2f}"]
+    if arguments.batches:
+        singles = single_distances(SETTINGS[setting], order, device, arguments.batches)
+        double = double_distance(SETTINGS[setting], order, device)
+        row += [f"{distance:.1e}" for distance in (*singles, double)]
+    else:
+        row += ["not run"] * 3
+    if setting == "paper":
+        hours = PAPER_STEPS * project / 3600
+        print(f"experiment=paper at this speed, {order}: {hours:.2f} hours ({PAPER_STEPS:,} steps)")
+    return row
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["small", "cifar"])
     parser.add_argument("--orders", nargs="+", choices=("first", "unrolled"), default=["first", "unrolled"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batches", type=int, default=3, help="of the distances in float32; 0 for no distances")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    print(f"{device}: {name}, {arguments.threads} threads, torch {torch.__version__}")
-    print(f"PGD-{STEPS}, medians of {arguments.repeats} after one that does not count")
-    print("setting  order     plain s  project s  ratio  distance: plain, project float32, project float64")
+    print(f"{machine()}. PGD-{STEPS}, medians of {arguments.repeats} steps after one that does not count.\n")
+    header = ["setting", "order", "plain s", "project s", "ratio", "plain float32", "project float32", "float64"]
+    print(table(header, []), flush=True)
     for setting in arguments.settings:
         for order in arguments.orders:
-            plain, project = medians(SETTINGS[setting], order, arguments.repeats, device)
-            print(f"{setting:7}  {order:8}  {plain:7.2f}  {project:9.2f}  {plain / project:5.2f}", end="  ", flush=True)
-            if arguments.batches:
-                both = single_distances(SETTINGS[setting], order, device, arguments.batches)
-                double = double_distance(SETTINGS[setting], order, device)
-                print(f"{both[0]:.1e}, {both[1]:.1e}, {double:.1e}", end="")
-            print(flush=True)
-    print(f"peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+            print(table(measure(setting, order, arguments), []).splitlines()[0], flush=True)
+    print(f"\nPeak memory, of both together: {peak_memory()}.")
 
 
 if __name__ == "__main__":

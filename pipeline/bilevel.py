@@ -72,6 +72,7 @@ class BilevelSearch:
             in_channels=data.in_channels,
             mean=mean,
             std=std,
+            partial_channels=settings.partial_channels,
             recompute=settings.recompute,
             relaxation=settings.relaxation.build(),
         )

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from search_space.genotype import OPERATION_NAMES
+from search_space.published import PUBLISHED
 from search_space.relaxation import OperationWeights, Relaxation
 from search_space.skeleton import MINIMUM_LAYERS
 from search_space.space import DARTS_OPERATIONS, SearchSpace
@@ -319,10 +320,21 @@ class SearchSettings(Settings):
     alpha_learning_rate: Positive = Field(3e-4, description="of Adam on the alphas")
     alpha_betas: tuple[BelowOne, BelowOne] = Field((0.5, 0.999), description="of Adam on the alphas")
     alpha_weight_decay: NotNegative = Field(1e-3, description="of Adam on the alphas")
+    partial_channels: PositiveInt = Field(
+        1, description="1 / this part of the channels goes through the operations (PC-DARTS); must divide channels"
+    )
     recompute: bool = Field(False, description="compute each cell again in the backward pass: less memory, more time")
     relaxation: RelaxationSettings = RelaxationSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     guard: GuardSettings = GuardSettings()
+
+    @model_validator(mode="after")
+    def _channels_have_parts(self) -> Self:
+        if self.channels % self.partial_channels:
+            raise ValueError(
+                f"search.partial_channels={self.partial_channels} does not divide search.channels={self.channels}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _recomputation_saves_memory(self) -> Self:
@@ -390,6 +402,31 @@ class ExportSettings(Settings):
     )
 
 
+class ComparisonSettings(Settings):
+    """Searched cells beside random and published ones, retrained by one recipe."""
+
+    searches: PositiveInt = Field(3, description="searches, with seeds that count up from seed")
+    random: Annotated[int, Field(ge=2)] = Field(10, description="random cells inside the bounds of the search")
+    published: tuple[str, ...] = Field(
+        ("DARTS_V2", "PC_DARTS_cifar", "PDARTS", "ADVRUSH", "RACL"),
+        description="published cells, with the channels that come nearest to the searched cells' parameters",
+    )
+    seeds: PositiveInt = Field(3, description="retrainings of every cell, with seeds that count up from seed")
+    judged_images: PositiveInt | None = Field(
+        256, description="images held back from a supernet's weights on which it judges cells; null for all"
+    )
+    processes: PositiveInt | None = Field(None, description="retrainings at once; null for one a core")
+    results: str = Field("benchmarks/results", min_length=1, description="folder of the table and the pictures")
+
+    @field_validator("published")
+    @classmethod
+    def _are_known_and_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in PUBLISHED]
+        if unknown or len(set(names)) != len(names):
+            raise ValueError(f"expected names of published cells, each once: {', '.join(PUBLISHED)}")
+        return names
+
+
 class FabricSettings(Settings):
     """Where the work runs (Lightning Fabric)."""
 
@@ -418,6 +455,7 @@ class Experiment(Settings):
     retrain: RetrainSettings = RetrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     export: ExportSettings = ExportSettings()
+    comparison: ComparisonSettings = ComparisonSettings()
     fabric: FabricSettings = FabricSettings()
 
     @model_validator(mode="after")
@@ -425,6 +463,12 @@ class Experiment(Settings):
         for name, size in (("search", self.search.batch_size), ("retrain", self.retrain.batch_size)):
             if size % self.fabric.devices:  # gradients are means over processes: their shares must be equal
                 raise ValueError(f"{name}.batch_size={size} cannot be shared evenly by {self.fabric.devices} processes")
+        return self
+
+    @model_validator(mode="after")
+    def _partial_channels_have_two_inputs(self) -> Self:
+        if self.search.partial_channels > 1 and self.space.build().inputs == 1:
+            raise ValueError("search.partial_channels is for the DARTS family of cells; this space has one input")
         return self
 
     @model_validator(mode="after")

@@ -21,23 +21,31 @@ from search_space.space import NORMAL, REDUCTION, SearchSpace
 
 
 class SearchCell(nn.Module):
-    """A cell in which every node reads every earlier state through a mixed edge."""
+    """A cell in which every node reads every earlier state through a mixed edge.
 
-    def __init__(self, space: SearchSpace, plan: CellPlan) -> None:
+    partial: 1 / partial of a state's channels go through the operations, and the others pass by them to the node, where
+    a shuffle puts them among the first (partial channels; Xu et al. 2020).
+    """
+
+    def __init__(self, space: SearchSpace, plan: CellPlan, partial: int = 1) -> None:
         super().__init__()
+        if plan.channels % partial:
+            raise ValueError(f"a cell of {plan.channels} channels has no part of 1 / {partial} of them")
         self.space = space
         self.plan = plan
+        self.partial = partial
         self.row = REDUCTION if plan.reduction else NORMAL
         self.inputs = cell_inputs(plan, search_batch_norm)
         self.nodes = nn.ModuleList(
-            MixedNode(space.operations, plan.channels, [plan.stride(source) for source in sources])
+            MixedNode(space.operations, plan.channels // partial, [plan.stride(source) for source in sources])
             for sources in space.sources
         )
 
     def forward(self, before: Tensor, last: Tensor, probabilities: Tensor) -> Tensor:
         """probabilities: [2, edges, operations]."""
         of_node = torch.split(probabilities[self.row], [len(sources) for sources in self.space.sources])
-        states = [inputs(state) for inputs, state in zip(self.inputs, (before, last), strict=True)]
+        whole = [inputs(state) for inputs, state in zip(self.inputs, (before, last), strict=True)]
+        states = [self._part(state) for state in whole]
         rectified = [F.relu(state) for state in states]
         halves = every_second_pixel(rectified) if self.plan.reduction else None
         weight_free_terms: list[list[Tensor]] = [[] for _ in self.nodes]
@@ -46,10 +54,29 @@ class SearchCell(nn.Module):
         for node, mixed in enumerate(self.nodes):
             terms = weight_free_terms[node]
             learned = mixed(states, rectified, halves, of_node[node])
-            states.append(sum(terms, start=learned) if learned is not None else sum(terms[1:], start=terms[0]))
+            total = sum(terms, start=learned) if learned is not None else sum(terms[1:], start=terms[0])
+            whole.append(total if self.partial == 1 else self._with_others(total, whole, of_node[node]))
+            states.append(self._part(whole[-1]))
             rectified.append(F.relu(states[-1]))
             self._spread(CELL_INPUTS + node, states[-1], of_node, weight_free_terms)
-        return torch.cat(states[CELL_INPUTS:], dim=1)
+        return torch.cat(whole[CELL_INPUTS:], dim=1)
+
+    def _part(self, state: Tensor) -> Tensor:
+        """The channels that go through the operations."""
+        if self.partial == 1:
+            return state
+        return state[:, : self.plan.channels // self.partial].contiguous(memory_format=torch.channels_last)
+
+    def _with_others(self, total: Tensor, whole: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """What entered a node through operations and, by the edges' whole weights [edges], what passed them by."""
+        others = total.new_zeros(())
+        for source, (state, weight) in enumerate(zip(whole, weights.sum(dim=-1), strict=True)):
+            passing = state[:, total.shape[1] :]
+            if self.plan.stride(source) == 2:
+                passing = F.max_pool2d(passing, 2, ceil_mode=True)
+            others = others + weight * passing
+        shuffled = torch.cat([total, others], dim=1).unflatten(1, (self.partial, -1)).transpose(1, 2).flatten(1, 2)
+        return shuffled.contiguous(memory_format=torch.channels_last)
 
     def _spread(self, source: int, state: Tensor, of_node: Sequence[Tensor], terms: list[list[Tensor]]) -> None:
         """Add what the weight-free operations on one state give to every node that reads it, by one product."""
@@ -68,11 +95,15 @@ class SearchCell(nn.Module):
             terms[node].append(as_images(rows, outputs[0]))
 
 
-def search_layer(space: SearchSpace, plan: CellPlan) -> nn.Module:
+def search_layer(space: SearchSpace, plan: CellPlan, partial: int) -> nn.Module:
     """What stands at one place of the supernet's stack: a cell of mixed edges or a residual block."""
     if plan.residual:
         return ResidualLayer(plan, search_batch_norm)
-    return SearchCell(space, plan) if space.inputs == CELL_INPUTS else OneInputSearchCell(space, plan)
+    if space.inputs == CELL_INPUTS:
+        return SearchCell(space, plan, partial)
+    if partial > 1:
+        raise ValueError("partial channels are for cells of the DARTS family")
+    return OneInputSearchCell(space, plan)
 
 
 class Supernet(nn.Module):
@@ -80,6 +111,7 @@ class Supernet(nn.Module):
 
     alphas: parameter [cells, edges, operations]; row 0 normal, row 1 reduction cells; initially 1e-3 N(0, 1).
     relaxation: what mixes by them, at the moment of the search that `moment` is set to.
+    partial_channels: 1 / partial_channels of a state's channels go through the operations (`SearchCell`).
     recompute: keep the cells' outputs alone for the backward pass, which computes what is inside them again.
     BatchNorm uses the batch's statistics in every mode. Initial values come from torch's global generator.
     """
@@ -95,6 +127,7 @@ class Supernet(nn.Module):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         relaxation: Relaxation = DARTS,
+        partial_channels: int = 1,
         recompute: bool = False,
     ) -> None:
         super().__init__()
@@ -107,7 +140,7 @@ class Supernet(nn.Module):
         self.alphas = nn.Parameter(1e-3 * torch.randn(relaxation.alpha_shape(space)))
         self.normalize = Normalize(in_channels, mean, std)
         self.stem = stem(in_channels, skeleton.stem_channels, search_batch_norm)
-        self.cells = nn.ModuleList(search_layer(space, plan) for plan in skeleton.cells)
+        self.cells = nn.ModuleList(search_layer(space, plan, partial_channels) for plan in skeleton.cells)
         norm = search_batch_norm if skeleton.normalises_features else None
         self.classifier = classifier(skeleton.features, num_classes, norm)
 

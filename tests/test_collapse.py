@@ -311,3 +311,16 @@ def test_a_guard_or_relaxation_that_cannot_work_is_refused_before_any_work(tmp_p
     assert status == 2
     assert message in err
     assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_the_normal_cell_collapses_to_skips_and_a_strong_auxiliary_skip_prevents_it(tmp_path, call_script):
+    remedy = ["relaxation=darts_minus", "search.relaxation.auxiliary_skip=3"]
+    found = {}
+    for name, overrides in (("none", []), ("remedy", remedy)):
+        folder = tmp_path / name
+        status, _, err = call_script("search", "experiment=collapse", f"run={folder}", *overrides)
+        assert status == 0, err
+        found[name] = json.loads((folder / "search.json").read_text())["diagnostics"]["weight_free"]["normal"]
+    assert found["none"] >= 7  # of 8; 7, 8, 8 with seeds 0, 1, 2
+    assert found["remedy"] <= 3  # 1, 3, 1

@@ -1,0 +1,242 @@
+"""The honest comparison: searched cells beside random cells of the same size and published ones, by one recipe.
+
+Every cell is retrained with the same settings and seeds and attacked on the same test images. Searches and retrainings
+are run folders of their own, so that a comparison that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from pipeline.artifacts import load_network
+from pipeline.bilevel import derived_shape
+from pipeline.data import ImageData, load
+from pipeline.evaluate import CLEAN, Accuracy, evaluate
+from pipeline.judgement import judge
+from pipeline.objectives import Bound, bounds_of, check_attainable
+from pipeline.progress import progress_bar
+from pipeline.retrain import retrain
+from pipeline.run import RunError, make_fabric, stream_seed
+from pipeline.search import search
+from pipeline.settings import DataSettings, Experiment
+from pipeline.standings import PUBLISHED, RANDOM, SEARCHED, Standing
+from search_space import PUBLISHED as PUBLISHED_CELLS
+from search_space import CostTable, Genotype
+from search_space.cost import QUANTITIES
+
+MOST_DRAWS = 200_000  # of random cells, for one inside the bounds
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A cell and its name, which is also that of its folder."""
+
+    kind: str
+    name: str
+    genotype: Genotype
+
+
+@dataclass(frozen=True)
+class Searching:
+    """A search and its run folder."""
+
+    folder: Path
+    experiment: Experiment
+
+    def __call__(self) -> Genotype:
+        """Search, or read what was found."""
+        experiment = self.experiment
+        return search(self.folder, experiment, images_of(experiment.data), make_fabric(experiment.fabric))
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """A cell, the experiment whose recipe and seed it is retrained by, and the run folder."""
+
+    folder: Path
+    experiment: Experiment
+    contender: Contender
+
+    def __call__(self) -> tuple[list[Accuracy], Mapping[str, int]]:
+        """Retrain and evaluate, or read what was measured: accuracies and the network's size."""
+        experiment, data = self.experiment, images_of(self.experiment.data)
+        fabric = make_fabric(experiment.fabric)
+        name, genotype = self.contender.name, self.contender.genotype
+        retrain(self.folder, experiment, data, fabric, name=name, genotype=genotype)
+        trained = load_network(self.folder)
+        return evaluate(self.folder, experiment, data, fabric, trained), trained.description.cost()
+
+
+@dataclass(frozen=True)
+class Judging:
+    """A finished search whose supernet judges cells."""
+
+    folder: Path
+    experiment: Experiment
+    genotypes: tuple[Genotype, ...]
+
+    def __call__(self) -> list[float | None]:
+        """Accuracy under attack of each cell, None of one that is not of the space."""
+        experiment = self.experiment
+        data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
+        return judge(self.folder, experiment, data, fabric, self.genotypes)
+
+
+@cache
+def images_of(settings: DataSettings) -> ImageData:
+    """The images, loaded once a process."""
+    return load(settings)
+
+
+def compare(folder: Path, experiment: Experiment) -> list[Standing]:
+    """Search, draw random cells, retrain and evaluate all, and let the supernets judge them; searched cells first.
+
+    Raises ValueError before any work when the settings do not make an honest comparison, and RunError when the folder
+    holds one with other settings.
+    """
+    table = cost_table(experiment)
+    drawn = random_cells(experiment, table)
+    settings = experiment.comparison
+    searching = [
+        Searching(folder / "searches" / f"seed{seed}", seeded(experiment, seed))
+        for seed in seeds(experiment, settings.searches)
+    ]
+    found = in_processes("search", searching, settings.processes)
+    contenders = [
+        *(Contender(SEARCHED, f"searched-{index}", genotype) for index, genotype in enumerate(found)),
+        *(Contender(RANDOM, f"random-{index}", genotype) for index, genotype in enumerate(drawn)),
+        *(Contender(PUBLISHED, name, PUBLISHED_CELLS[name].genotype) for name in settings.published),
+    ]
+    size = round(statistics.fmean(table.exact(genotype)[0].item() for genotype in found))
+    results = in_processes("retrain", list(retrainings(folder, experiment, contenders, size)), settings.processes)
+    genotypes = tuple(contender.genotype for contender in contenders)
+    judging = [Judging(searched.folder, searched.experiment, genotypes) for searched in searching]
+    judgements = list(zip(*in_processes("judge", judging, settings.processes), strict=True))
+    return [
+        _standing(experiment, contender, results[first : first + settings.seeds], judgement)
+        for contender, first, judgement in zip(contenders, range(0, len(results), settings.seeds), judgements, strict=True)
+    ]
+
+
+def cost_table(experiment: Experiment) -> CostTable:
+    """Sizes of the space's networks. Raises ValueError when random cells would not have the size of searched ones."""
+    search, recipe = experiment.search, experiment.retrain
+    if recipe.parameters is not None:
+        raise ValueError("a comparison sets retrain.parameters itself, for the published cells; leave it null")
+    if (search.derived_channels, search.derived_layers) != (recipe.channels, recipe.layers):
+        raise ValueError(
+            f"the search bounds a network of {search.derived_channels} channels and {search.derived_layers} layers, but "
+            f"retrain.channels={recipe.channels} and retrain.layers={recipe.layers}; a comparison needs the same"
+        )
+    if None in experiment.objectives.parameters:
+        raise ValueError("random cells of the same size need both bounds: objectives.parameters=[lower, upper]")
+    table = CostTable(experiment.space.build(), derived_shape(experiment, images_of(experiment.data)))
+    check_attainable(bounds_of(experiment.objectives), table)
+    return table
+
+
+def random_cells(experiment: Experiment, table: CostTable) -> list[Genotype]:
+    """Cells drawn uniformly from those of the space that keep the bounds of the search (rejection sampling).
+
+    Raises ValueError when one of MOST_DRAWS cells is not inside.
+    """
+    bounds = bounds_of(experiment.objectives).values()
+    generator = torch.Generator().manual_seed(stream_seed(experiment.seed, "random cells"))
+    cells: list[Genotype] = []
+    for _ in range(experiment.comparison.random):
+        candidates = (table.space.random_genotype(generator) for _ in range(MOST_DRAWS))
+        inside = next((cell for cell in candidates if is_inside(cell, bounds, table)), None)
+        if inside is None:
+            raise ValueError(f"none of {MOST_DRAWS:,} random cells keeps the bounds of the search; widen them")
+        cells.append(inside)
+    return cells
+
+
+def is_inside(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) -> bool:
+    """Whether the genotype's network keeps all bounds."""
+    cost = table.exact(genotype)
+    return not any(bound.violation(cost[QUANTITIES.index(bound.quantity)]) > 0 for bound in bounds)
+
+
+def seeds(experiment: Experiment, count: int) -> range:
+    """`count` seeds from the experiment's own."""
+    return range(experiment.seed, experiment.seed + count)
+
+
+def seeded(experiment: Experiment, seed: int) -> Experiment:
+    """The experiment with another seed."""
+    return experiment.model_copy(update={"seed": seed})
+
+
+def retrainings(
+    folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
+) -> Iterator[Retraining]:
+    """Every cell with every seed. size: parameters that published cells get, by their channels."""
+    recipe = experiment.retrain.model_copy(update={"parameters": size})
+    sized = experiment.model_copy(update={"retrain": recipe})
+    for contender, seed in product(contenders, seeds(experiment, experiment.comparison.seeds)):
+        chosen = sized if contender.kind == PUBLISHED else experiment
+        yield Retraining(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
+
+
+def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | None) -> list[T]:
+    """What each work returns, in their order; `processes` at once, None for one a core."""
+    count = min(processes or os.cpu_count() or 1, len(works))
+    results: dict[int, T] = {}
+    with progress_bar(stage, len(works)) as bar:
+        if count == 1:
+            for index, work in enumerate(works):
+                results[index] = silently(work)
+                bar.advance("")
+            return list(results.values())
+        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(silently, work): index for index, work in enumerate(works)}
+            try:
+                for future in as_completed(futures):
+                    results[futures[future]] = future.result()
+                    bar.advance("")
+            except RunError as error:
+                raise RunError(str(error)) from error  # raised here, so that it is read as ours
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    return [results[index] for index in range(len(works))]
+
+
+def silently(work: Callable[[], T]) -> T:
+    """Work without its progress bar, which those of other processes would overwrite."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return work()
+
+
+def _standing(
+    experiment: Experiment,
+    contender: Contender,
+    results: Sequence[tuple[list[Accuracy], Mapping[str, int]]],
+    judgements: Sequence[float | None],
+) -> Standing:
+    cost = results[0][1]
+    return Standing(
+        name=contender.name,
+        kind=contender.kind,
+        parameters=cost["parameters"],
+        macs=cost[experiment.objectives.macs_convention],
+        accuracies={
+            name: tuple(accuracy.accuracy for measured, _ in results for accuracy in measured if accuracy.attack == name)
+            for name in (CLEAN, *experiment.evaluate.attacks)
+        },
+        judgements=tuple(judgement for judgement in judgements if judgement is not None),
+    )

@@ -1,0 +1,110 @@
+"""The arithmetic of a comparison: means and their errors, the front, and how far two rankings agree."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import kendalltau, spearmanr
+
+SEARCHED, RANDOM, PUBLISHED = KINDS = ("searched", "random", "published")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One cell after its retrainings.
+
+    parameters, macs: of its network.  accuracies: attack (or clean) -> one accuracy a retraining.
+    judgements: accuracy under attack in the supernet of each search; empty when the cell is not of the space.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    macs: int
+    accuracies: Mapping[str, tuple[float, ...]]
+    judgements: tuple[float, ...] = ()
+
+    def accuracy(self, attack: str) -> float:
+        """Mean over its retrainings."""
+        return statistics.fmean(self.accuracies[attack])
+
+    def deviation(self, attack: str) -> float:
+        """Sample standard deviation over its retrainings; NaN of one."""
+        return deviation(self.accuracies[attack])
+
+    @property
+    def judgement(self) -> float:
+        """Mean over the supernets."""
+        return statistics.fmean(self.judgements)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean of independent values, and its standard error: sample standard deviation / sqrt(n); NaN of one value."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Rank correlations of two measurements of the same cells, with two-sided p values; NaN where one is constant."""
+
+    cells: int
+    kendall: float
+    kendall_p: float
+    spearman: float
+    spearman_p: float
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation; NaN of one value."""
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """Mean and standard error."""
+    return Mean(statistics.fmean(values), deviation(values) / math.sqrt(len(values)))
+
+
+def difference(left: Mean, right: Mean) -> Mean:
+    """left - right of independent means; their errors add in squares."""
+    return Mean(left.value - right.value, math.hypot(left.error, right.error))
+
+
+def of_kind(standings: Sequence[Standing], kind: str) -> list[Standing]:
+    """The cells of one kind."""
+    return [standing for standing in standings if standing.kind == kind]
+
+
+def gain(standings: Sequence[Standing], attack: str) -> Mean:
+    """Mean accuracy of the searched cells minus that of the random ones; a cell counts once, by its own mean."""
+    searched, random = (
+        mean([standing.accuracy(attack) for standing in of_kind(standings, kind)]) for kind in (SEARCHED, RANDOM)
+    )
+    return difference(searched, random)
+
+
+def beaten(standing: Standing, others: Sequence[Standing], attack: str, size: str) -> int:
+    """How many others are at least as good in accuracy and in size ("parameters", "macs"), and better in one."""
+    mine = (-standing.accuracy(attack), getattr(standing, size))
+    theirs = [(-other.accuracy(attack), getattr(other, size)) for other in others]
+    return sum(a <= mine[0] and b <= mine[1] and (a, b) != mine for a, b in theirs)
+
+
+def agreement(standings: Sequence[Standing], attack: str) -> Agreement | None:
+    """Between the supernets' judgement and the accuracy after retraining; None of fewer than three judged cells.
+
+    Published cells are left out: their networks have other channels. Kendall's tau-b and Spearman's rho.
+    """
+    judged = [standing for standing in standings if standing.judgements and standing.kind != PUBLISHED]
+    if len(judged) < 3:
+        return None
+    pairs = [standing.judgement for standing in judged], [standing.accuracy(attack) for standing in judged]
+    if any(len(set(values)) == 1 for values in pairs):  # no ranking in it, and scipy warns
+        return Agreement(len(judged), *[math.nan] * 4)
+    tau, rho = kendalltau(*pairs), spearmanr(*pairs)
+    return Agreement(len(judged), *(float(x) for x in (tau.statistic, tau.pvalue, rho.statistic, rho.pvalue)))

@@ -1,0 +1,203 @@
+"""A walk along the Pareto front: where it goes, and how the alphas of a trained supernet get there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import ValidationError
+
+from pipeline.bilevel import BilevelSearch, derived_shape
+from pipeline.data import Batch, ImageData, Images, as_float, split
+from pipeline.evaluate import CLEAN, Accuracy, classified_right, wilson_interval
+from pipeline.judgement import set_cell
+from pipeline.objectives import bounds_of, check_attainable
+from pipeline.optimizers import cosine, make_weight_optimizer, set_learning_rate
+from pipeline.run import RunError, seed_stream, stream_seed
+from pipeline.settings import Experiment, ObjectiveSettings
+from pipeline.training import attack_on, naming
+from search_space import PUBLISHED, CostTable, Genotype
+
+STAGE = "pareto"
+LARGEST_RATIO = 10.0  # of one preference to the other, at either end of a walk over preferences
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on the walk.
+
+    asked: objectives.<key> -> value, of what differs from point to point; empty for a published cell.
+    experiment: with the point's own objectives.  genotype: of a published cell; None where one is to be found.
+    """
+
+    name: str
+    asked: Mapping[str, Any]
+    experiment: Experiment
+    genotype: Genotype | None = None
+
+
+def plan(experiment: Experiment, data: ImageData) -> list[Point]:
+    """The points of the walk that the settings describe, then the published cells.
+
+    Raises ValueError when a point's bounds cannot be met, its preferences do not fit, or the supernet does not hold a
+    published cell.
+    """
+    table = CostTable(experiment.space.build(), derived_shape(experiment, data))
+    points = [_point(f"{index:03}", experiment, asked) for index, asked in enumerate(_asked(experiment, table))]
+    for point in points:
+        try:
+            check_attainable(bounds_of(point.experiment.objectives), table)
+        except ValueError as error:
+            raise RunError(f"point {point.name} of the walk: {error}") from None
+    for name in experiment.pareto.published:
+        try:
+            table.space.check_member(PUBLISHED[name].genotype)
+        except ValueError as error:
+            raise RunError(f"pareto.published={name}: {error}") from None
+        points.append(Point(name, {}, _alone(experiment), PUBLISHED[name].genotype))
+    return points
+
+
+def _point(name: str, experiment: Experiment, asked: Mapping[str, Any]) -> Point:
+    objectives = experiment.objectives.model_dump() | asked
+    objectives["names"] = tuple(dict.fromkeys([*objectives["names"], *asked.keys() - {"preferences"}]))
+    try:
+        own = ObjectiveSettings.model_validate(objectives)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RunError(f"point {name} of the walk: {reason}") from None
+    return Point(name, asked, _alone(experiment).model_copy(update={"objectives": own}))
+
+
+def _alone(experiment: Experiment) -> Experiment:
+    """Without an attack that goes on from that of the epoch before: a point has no epoch before."""
+    return experiment.model_copy(update={"attack": experiment.attack.model_copy(update={"carry_over": False})})
+
+
+def _asked(experiment: Experiment, table: CostTable) -> Iterator[dict[str, Any]]:
+    if experiment.pareto.walk == "preferences":
+        return ({"preferences": values} for values in _preferences(experiment))
+    size = experiment.pareto.walk
+    return ({size: list(bounds)} for bounds in experiment.pareto.bounds or _equal_parts(experiment, table))
+
+
+def _equal_parts(experiment: Experiment, table: CostTable) -> Iterator[tuple[int, int]]:
+    """Bounds that share out what can be reached of one size inside the bounds of the search."""
+    size, count = experiment.pareto.walk, experiment.pareto.points
+    quantity = experiment.objectives.macs_convention if size == "macs" else size
+    low, high = table.reachable(quantity)
+    lower, upper = getattr(experiment.objectives, size)
+    low, high = max(low, int(lower or low)), min(high, int(upper or high))
+    return pairwise(low + (high - low) * part // count for part in range(count + 1))
+
+
+def _preferences(experiment: Experiment) -> Iterator[dict[str, float]]:
+    names, settings = experiment.objectives.names, experiment.pareto
+    for values in settings.preferences or ():
+        if len(values) != len(names):
+            raise RunError(f"pareto.preferences: expected a number for each of {', '.join(names)}, found {list(values)}")
+        yield dict(zip(names, values, strict=True))
+    if settings.preferences is not None:
+        return
+    if not {"accuracy", "robustness"} <= set(names):
+        raise RunError("pareto.walk=preferences goes from accuracy to robustness; objectives.names needs both")
+    own = experiment.objectives.preferences.model_dump()
+    for part in range(settings.points):
+        ratio = LARGEST_RATIO ** (1 - 2 * part / (settings.points - 1))
+        yield own | {"accuracy": ratio**0.5, "robustness": ratio**-0.5}
+
+
+class Walk(BilevelSearch):
+    """A search that goes on from the end of another, under other objectives, with images kept back to be judged on.
+
+    Half a search: what follows is drawn as the search's next epochs would be, at every point of the walk alike.
+    """
+
+    def __init__(self, experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
+        super().__init__(experiment, data, fabric)
+        settings = experiment.pareto
+        part_seed = stream_seed(experiment.seed, STAGE, "held back")
+        self.alpha_images, self.held_back = split(self.alpha_images, settings.held_back, part_seed)
+        if len(self.alpha_images) < experiment.search.batch_size:
+            raise RunError(
+                f"search.batch_size={experiment.search.batch_size} is larger than the {len(self.alpha_images)} images "
+                f"that pareto.held_back={settings.held_back} leaves for the alphas"
+            )
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Take over a search's supernet; Adam forgets averages that are those of other objectives."""
+        self.restore(state)
+        self.history = []
+        self.alpha_optimizer.state.clear()
+        if self.experiment.pareto.alpha_learning_rate is not None:
+            set_learning_rate(self.alpha_optimizer, self.experiment.pareto.alpha_learning_rate)
+
+    def epochs(self) -> Iterator[dict[str, Any]]:
+        """Train the alphas, and the weights where the settings say so; the row of each step."""
+        for epoch in range(self.experiment.pareto.epochs):
+            seed_stream(self.experiment.seed, STAGE, epoch)
+            for train, valid in self.batches():
+                with naming(f"epoch {epoch} of the walk"):
+                    row = self.step(train, valid)
+                yield {"epoch": epoch, **row}
+            self.epoch += 1
+
+    def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
+        """As a search's step, with the weights as they are unless they are trained."""
+        if self.experiment.pareto.weights == "trained":
+            return super().step(train, valid)
+        self.supernet.moment = self._moment()
+        return self.architecture_step(train, valid)
+
+    def adapt(self, genotype: Genotype) -> Iterator[float]:
+        """Leave one cell of the supernet, and train its weights alone; the loss of each step."""
+        set_cell(self.supernet, self.table.space.one_hot(genotype))
+        settings, first = self.experiment.pareto, self.experiment.weight_optimizer.learning_rate
+        self.weight_optimizer = make_weight_optimizer(self.weights, self.experiment.weight_optimizer)
+        last = first * self.experiment.search.final_rate
+        for epoch in range(settings.adapt_epochs):
+            seed_stream(self.experiment.seed, STAGE, "adapt", epoch)
+            set_learning_rate(self.weight_optimizer, cosine(epoch, settings.adapt_epochs, first, last))
+            for train, _ in self.batches():
+                with naming(f"adapting epoch {epoch}"):
+                    yield self.weight_step(train)["training_loss"]
+            self.epoch += 1
+
+    def judge(self) -> tuple[Accuracy, Accuracy]:
+        """Accuracy of the supernet as it is on the images held back, clean and under the judging attack."""
+        attack = attack_on(self.supernet, self.experiment.pareto.attack)
+        seed_stream(self.experiment.seed, STAGE, "judge")
+        started, clean, robust = time.monotonic(), 0, 0
+        for inputs, labels in _even_batches(self.held_back, self.experiment.search.batch_size):
+            with self.fabric.autocast():
+                right = classified_right(self.supernet, inputs, labels)
+                clean += int(right.sum())
+                # all are attacked: BatchNorm in a supernet sees the whole batch
+                robust += int((right & classified_right(self.supernet, attack(inputs, labels), labels)).sum())
+        seconds, images = round(time.monotonic() - started, 2), len(self.held_back)
+        name = f"{attack.settings['name']}-{self.experiment.pareto.attack.steps}"
+        return (
+            Accuracy(CLEAN, {}, clean, images, clean / images, *wilson_interval(clean, images), seconds),
+            Accuracy(name, attack.settings, robust, images, robust / images, *wilson_interval(robust, images), seconds),
+        )
+
+    def _progress(self) -> float:
+        return 1.0  # the search's schedules have come to their end
+
+
+def _even_batches(images: Images, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """All images in batches of about `size`, none of them small: their statistics are what BatchNorm uses."""
+    parts = max(1, len(images) // size)
+    for inputs, labels in zip(images.images.tensor_split(parts), images.labels.tensor_split(parts), strict=True):
+        yield as_float(inputs), labels
+
+
+def as_row(accuracies: tuple[Accuracy, Accuracy]) -> dict[str, Any]:
+    """Clean and robust accuracy as what JSON holds."""
+    clean, robust = accuracies
+    return {"clean": asdict(clean), "robust": asdict(robust)}

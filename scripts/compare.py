@@ -1,0 +1,34 @@
+"""Searched cells beside random and published ones: python scripts/compare.py experiment=comparison run=runs/comparison."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from _app import run_app
+
+from pipeline.comparison import compare
+from pipeline.comparison_report import text, write
+from pipeline.settings import Experiment
+
+
+def main(experiment: Experiment) -> None:
+    """Compare, and write the table, the pictures and the figures as JSON."""
+    started = time.monotonic()
+    standings = compare(Path(experiment.run), experiment)
+    minutes = (time.monotonic() - started) / 60
+    path = write(Path(experiment.comparison.results), experiment, standings, command(experiment), minutes)
+    print(text(experiment, standings))
+    print(path)
+
+
+def command(experiment: Experiment) -> str:
+    """The command line that was given, with the last part of a folder of images alone."""
+    line = " ".join(["python", "scripts/compare.py", *sys.argv[1:]])
+    images = experiment.data.path
+    return line.replace(images, Path(images).name) if images and Path(images).is_dir() else line
+
+
+if __name__ == "__main__":
+    run_app(main, "Retrain searched, random and published cells by one recipe, and compare them.", one_process=True)
