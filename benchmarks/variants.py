@@ -83,6 +83,9 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "carry-over 2": ("attack.carry_over=true", "attack.steps=2"),
     "carry-over 3": ("attack.carry_over=true", "attack.steps=3"),
     "FGSM-RS": ("attack.name=fgsm_rs",),
+    "partial channels": ("search.partial_channels=2",),
+    "sampled operations": ("relaxation=sampled_operations",),
+    "sampled edges": ("relaxation=sampled_edges",),
 }
 
 

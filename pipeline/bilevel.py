@@ -63,19 +63,7 @@ class BilevelSearch:
                 f"({len(weight_images)} images for weights, {len(alpha_images)} for alphas)"
             )
         seed_stream(experiment.seed, STAGE, "weights")
-        mean, std = data.statistics()
-        self.supernet = Supernet(
-            self.table.space,
-            channels=settings.channels,
-            layers=settings.layers,
-            num_classes=data.num_classes,
-            in_channels=data.in_channels,
-            mean=mean,
-            std=std,
-            partial_channels=settings.partial_channels,
-            recompute=settings.recompute,
-            relaxation=settings.relaxation.build(),
-        )
+        self.supernet = make_supernet(experiment, data)
         fabric.to_device(self.supernet)
         # depthwise convolutions are faster in it
         self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -309,6 +297,23 @@ class BilevelSearch:
 
     def _reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return mean_over_processes(self.fabric, tensors)
+
+
+def make_supernet(experiment: Experiment, data: ImageData) -> Supernet:
+    """The supernet of the settings, with initial values from torch's global generator."""
+    settings, (mean, std) = experiment.search, data.statistics()
+    return Supernet(
+        experiment.space.build(),
+        channels=settings.channels,
+        layers=settings.layers,
+        num_classes=data.num_classes,
+        in_channels=data.in_channels,
+        mean=mean,
+        std=std,
+        partial_channels=settings.partial_channels,
+        recompute=settings.recompute,
+        relaxation=settings.relaxation.build(),
+    )
 
 
 def derived_shape(experiment: Experiment, data: ImageData) -> NetworkShape:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -37,7 +36,7 @@ from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
 from search_space.cost import QUANTITIES
 
-MOST_DRAWS = 200_000  # of random cells, for one inside the bounds
+MOST_DRAWS = 20_000  # of random cells, for one inside the bounds
 T = TypeVar("T")
 
 
@@ -64,6 +63,14 @@ class Searching:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What one retraining gave."""
+
+    accuracies: Sequence[Accuracy]
+    cost: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Retraining:
     """A cell, the experiment whose recipe and seed it is retrained by, and the run folder."""
 
@@ -71,14 +78,14 @@ class Retraining:
     experiment: Experiment
     contender: Contender
 
-    def __call__(self) -> tuple[list[Accuracy], Mapping[str, int]]:
-        """Retrain and evaluate, or read what was measured: accuracies and the network's size."""
+    def __call__(self) -> tuple[str, Measured]:
+        """Retrain and evaluate, or read what was measured; the cell's name with it."""
         experiment, data = self.experiment, images_of(self.experiment.data)
         fabric = make_fabric(experiment.fabric)
         name, genotype = self.contender.name, self.contender.genotype
         retrain(self.folder, experiment, data, fabric, name=name, genotype=genotype)
         trained = load_network(self.folder)
-        return evaluate(self.folder, experiment, data, fabric, trained), trained.description.cost()
+        return name, Measured(evaluate(self.folder, experiment, data, fabric, trained), trained.description.cost())
 
 
 @dataclass(frozen=True)
@@ -127,8 +134,8 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
     judging = [Judging(searched.folder, searched.experiment, genotypes) for searched in searching]
     judgements = list(zip(*in_processes("judge", judging, settings.processes), strict=True))
     return [
-        _standing(experiment, contender, results[first : first + settings.seeds], judgement)
-        for contender, first, judgement in zip(contenders, range(0, len(results), settings.seeds), judgements, strict=True)
+        _standing(experiment, contender, [result for name, result in results if name == contender.name], judgement)
+        for contender, judgement in zip(contenders, judgements, strict=True)
     ]
 
 
@@ -139,8 +146,8 @@ def cost_table(experiment: Experiment) -> CostTable:
         raise ValueError("a comparison sets retrain.parameters itself, for the published cells; leave it null")
     if (search.derived_channels, search.derived_layers) != (recipe.channels, recipe.layers):
         raise ValueError(
-            f"the search bounds a network of {search.derived_channels} channels and {search.derived_layers} layers, but "
-            f"retrain.channels={recipe.channels} and retrain.layers={recipe.layers}; a comparison needs the same"
+            f"search.derived_channels={search.derived_channels} and search.derived_layers={search.derived_layers}, but "
+            f"retrain.channels={recipe.channels} and retrain.layers={recipe.layers}: a comparison needs them the same"
         )
     if None in experiment.objectives.parameters:
         raise ValueError("random cells of the same size need both bounds: objectives.parameters=[lower, upper]")
@@ -185,12 +192,14 @@ def seeded(experiment: Experiment, seed: int) -> Experiment:
 def retrainings(
     folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
 ) -> Iterator[Retraining]:
-    """Every cell with every seed. size: parameters that published cells get, by their channels."""
+    """Every cell with each of its seeds. size: parameters that published cells get, by their channels."""
     recipe = experiment.retrain.model_copy(update={"parameters": size})
     sized = experiment.model_copy(update={"retrain": recipe})
-    for contender, seed in product(contenders, seeds(experiment, experiment.comparison.seeds)):
+    settings = experiment.comparison
+    for contender in contenders:
         chosen = sized if contender.kind == PUBLISHED else experiment
-        yield Retraining(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
+        for seed in seeds(experiment, settings.random_seeds if contender.kind == RANDOM else settings.seeds):
+            yield Retraining(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
 
 
 def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | None) -> list[T]:
@@ -225,17 +234,17 @@ def silently(work: Callable[[], T]) -> T:
 def _standing(
     experiment: Experiment,
     contender: Contender,
-    results: Sequence[tuple[list[Accuracy], Mapping[str, int]]],
+    results: Sequence[Measured],
     judgements: Sequence[float | None],
 ) -> Standing:
-    cost = results[0][1]
+    cost = results[0].cost
     return Standing(
         name=contender.name,
         kind=contender.kind,
         parameters=cost["parameters"],
         macs=cost[experiment.objectives.macs_convention],
         accuracies={
-            name: tuple(accuracy.accuracy for measured, _ in results for accuracy in measured if accuracy.attack == name)
+            name: tuple(found.accuracy for result in results for found in result.accuracies if found.attack == name)
             for name in (CLEAN, *experiment.evaluate.attacks)
         },
         judgements=tuple(judgement for judgement in judgements if judgement is not None),

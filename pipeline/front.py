@@ -2,35 +2,98 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import moocore
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from scipy.stats import kendalltau
 
-from pipeline.evaluate import Accuracy
+from pipeline.evaluate import CLEAN, Accuracy
+from pipeline.run import RunError, read_json
+from pipeline.wording import bound_in_words, magnitude, named, printable
 
 BETTER_LARGE = {"clean": True, "robust": True, "parameters": False, "macs": False}
 """The objectives in their order, and whether more of one is better."""
 
+UNLIMITED_WIDTH = 1000  # letters: a table is as wide as it needs to be
 MARGIN = 1.1  # the reference lies this much above the largest sizes, so that the largest cell counts too
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A cell and its four objectives: accuracies as parts of the images, sizes of one network."""
+    """A cell and its four objectives: accuracies as parts of the images, sizes of one network.
+
+    asked: what was asked of it, as keys below objectives; empty for a published cell.
+    supernet: robust accuracy in the supernet, which is `robust` unless the cell was retrained.
+    """
 
     name: str
-    clean: Accuracy
-    robust: Accuracy
+    asked: Mapping[str, Any]
     parameters: int
     macs: int
+    clean: Accuracy
+    robust: Accuracy
+    supernet: Accuracy
+    on_front: bool = False
 
     @property
     def objectives(self) -> tuple[float, float, float, float]:
         """In the order of BETTER_LARGE."""
         return self.clean.accuracy, self.robust.accuracy, self.parameters, self.macs
+
+
+@dataclass(frozen=True)
+class Front:
+    """All points of a walk, those on the front marked, and published cells judged alike: the content of pareto.json.
+
+    reference, hypervolume: see `hypervolume`; published cells are no part of it.
+    agreement: Kendall's tau-b of robust accuracy in the supernet and after retraining; None without retraining, and
+        where one of the two ranks nothing.
+    """
+
+    settings: Mapping[str, Any]
+    retrained: bool
+    macs_convention: str
+    reference: Mapping[str, float]
+    hypervolume: float
+    agreement: float | None
+    points: Sequence[Judged]
+    published: Sequence[Judged] = field(default=())
+
+    @classmethod
+    def of(
+        cls,
+        points: Sequence[Judged],
+        published: Sequence[Judged],
+        *,
+        largest: Mapping[str, int],
+        settings: Mapping[str, Any],
+        retrained: bool,
+        macs_convention: str,
+    ) -> Front:
+        """Find the front among the points. largest: parameters and macs that a cell can have."""
+        reference = reference_point(largest)
+        marked = [replace(point, on_front=kept) for point, kept in zip(points, on_front(points), strict=True)]
+        return cls(
+            settings=settings,
+            retrained=retrained,
+            macs_convention=macs_convention,
+            reference=reference,
+            hypervolume=hypervolume(points, reference),
+            agreement=agreement([*points, *published]) if retrained else None,
+            points=marked,
+            published=published,
+        )
 
 
 def on_front(cells: Sequence[Judged]) -> list[bool]:
@@ -39,7 +102,7 @@ def on_front(cells: Sequence[Judged]) -> list[bool]:
 
 
 def reference_point(largest: Mapping[str, int]) -> dict[str, float]:
-    """The point from which the hypervolume is measured: no accuracy, and sizes MARGIN times the largest."""
+    """Where the hypervolume is measured from: no accuracy, and sizes MARGIN times the largest."""
     return {"clean": 0.0, "robust": 0.0} | {size: MARGIN * largest[size] for size in ("parameters", "macs")}
 
 
@@ -52,6 +115,68 @@ def hypervolume(cells: Sequence[Judged], reference: Mapping[str, float]) -> floa
     ideal = np.array([1.0 if better else 0.0 for better in _MAXIMISED])
     # every objective from 0, the reference, to 1, the ideal
     return float(moocore.hypervolume((_array(cells) - worst) / (ideal - worst), ref=np.zeros(4), maximise=True))
+
+
+def agreement(cells: Sequence[Judged]) -> float | None:
+    """Kendall's tau-b of the ranks in the supernet and after retraining."""
+    ranks = [[cell.supernet.accuracy for cell in cells], [cell.robust.accuracy for cell in cells]]
+    if any(len(set(values)) < 2 for values in ranks):
+        return None
+    tau = float(kendalltau(*ranks).statistic)
+    return tau if math.isfinite(tau) else None
+
+
+def read_front(path: Path) -> Front:
+    """The content of a pareto.json. Raises RunError that names the file when it is another."""
+    content = read_json(path)
+    try:
+        points, published = ([_judged(row) for row in content.pop(name)] for name in ("points", "published"))
+        if not points:
+            raise KeyError("points")
+        return Front(points=points, published=published, **content)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is not what pareto.py writes: {error}") from None
+
+
+def _judged(row: dict[str, Any]) -> Judged:
+    accuracies = {name: Accuracy(**row[name]) for name in ("clean", "robust", "supernet")}
+    return Judged(**(row | accuracies))
+
+
+def table(front: Front) -> str:
+    """The front as text, a row a point, and what it dominates."""
+    text = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    attack = front.points[0].robust.attack
+    for heading in ("point", "asked", "parameters", "MACs", CLEAN, attack, "front"):
+        text.add_column(heading, justify="left" if heading in ("point", "asked", "front") else "right", no_wrap=True)
+    for cell in (*front.points, *front.published):
+        accuracies = (f"{100 * result.accuracy:.1f}" for result in (cell.clean, cell.robust))
+        sizes = (magnitude(cell.parameters), magnitude(cell.macs))
+        cells = [printable(cell.name), asked_in_words(cell.asked), *sizes, *accuracies, "yes" if cell.on_front else ""]
+        text.add_row(*map(Text, cells))
+    file = io.StringIO()
+    Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(text)
+    lines = [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+    where = "retrained, on test images" if front.retrained else "in the supernet, on images it was not trained on"
+    lines.append(f"Accuracy in %, {where}. Hypervolume {front.hypervolume:.3f} of 1, from {reference_in_words(front)}.")
+    return "\n".join(lines)
+
+
+def reference_in_words(front: Front) -> str:
+    """Where the hypervolume is measured from."""
+    sizes = (magnitude(front.reference[size]) for size in ("parameters", "macs"))
+    return "accuracies of 0, {} parameters and {} MACs".format(*sizes)
+
+
+def asked_in_words(asked: Mapping[str, Any]) -> str:
+    """What was asked of a point: a bound, or the preferences that differ from 1."""
+    said = []
+    for name, value in asked.items():
+        if name == "preferences":
+            said += [f"{objective} {weight:.2g}" for objective, weight in value.items() if weight != 1]
+        else:
+            said.append(f"{named(name)} {bound_in_words(value)}")
+    return ", ".join(said) or ("-" if not asked else "all alike")
 
 
 _MAXIMISED = list(BETTER_LARGE.values())

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.artifacts import NetworkDescription
 from pipeline.evaluate import CLEAN
+from pipeline.front import Front, asked_in_words, reference_in_words
 from pipeline.results import Plain, Run, Runs, attacks_of, strongest
 from pipeline.wording import bound_in_words, counted, interval, magnitude, named, percent, shown
 from search_space import PUBLISHED
@@ -33,6 +34,7 @@ def content(runs: Runs) -> Plain:
         "comparisons": list(_comparisons(runs)),
         "differences": _differences(runs),
         "attack_rows": list(_attack_rows(run)),
+        "pareto": _pareto(run.pareto) if run.pareto else None,
         "stages": list(_stages(run, list(runs.values())[1:])),
         "settings_json": json.dumps(run.settings, indent=1, ensure_ascii=False),
         "genotype_json": run.genotype.to_json() if run.genotype else "",
@@ -202,6 +204,21 @@ def _call(part: Plain) -> str:
     return f"{part['class']}({arguments})"
 
 
+def _pareto(front: Front) -> Plain:
+    """The points of a walk, the published cells beside them, and what is to be said of them."""
+    sentences = [
+        "No other point is at least as good in both accuracies and both sizes, and better in one, as a point on the "
+        f"front. The front dominates {front.hypervolume:.3f} of the box between the best, accuracies of 1 and sizes of "
+        f"0, and the reference: {reference_in_words(front)}."
+    ]
+    if front.agreement is not None:
+        sentences.append(
+            f"Robust accuracy in the supernet and after retraining agree in rank by Kendall's tau "
+            f"{front.agreement:.2f}."
+        )
+    return {"front": front, "sentences": sentences, "asked": asked_in_words}
+
+
 def _stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
     """How each stage is repeated: its command, all its settings, and the command with all of them."""
     for stage, settings in run.settings.items():
@@ -235,5 +252,5 @@ def _cell_argument(run: Run) -> list[str]:
 
 def _override(key: str, value: Any) -> str:
     """A stored setting in the grammar of the command line, in which JSON's scalars and lists mean themselves."""
-    name = "fabric.precision" if key == "precision" else key
+    name = {"precision": "fabric.precision", "processes": "fabric.devices"}.get(key, key)
     return f"{name}={json.dumps(value, ensure_ascii=False)}"

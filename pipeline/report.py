@@ -76,6 +76,7 @@ def _draw(runs: Runs) -> dict[str, list[Picture]]:
         "cells": _cell_pictures(run.genotype) if run.genotype else [],
         "search": _search_pictures(run) if run.search_rows else [],
         "alphas": list(_alpha_pictures(run)),
+        "pareto": figures.pareto_pictures(run.pareto) if run.pareto else [],
         "retrain": figures.retrain_pictures(curves, _best_epochs(runs)) if any(curves.values()) else [],
     }
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.artifacts import NetworkDescription, genotype_from_plain
 from pipeline.evaluate import CLEAN, Accuracy, read_accuracies
+from pipeline.front import Front, read_front
 from pipeline.run import RunError, read_json, read_metrics
 from search_space import Genotype
 
@@ -48,6 +49,7 @@ class Run:
     accuracies: Sequence[Accuracy]
     onnx: Plain | None
     alphas: Tensor | None
+    pareto: Front | None
     search_rows: Sequence[Plain]
     retrain_rows: Sequence[Plain]
 
@@ -77,6 +79,7 @@ class Run:
             "search": self.search and self.search["settings"],
             "retrain": self.network and self.network.training.get("settings"),
             "evaluate": self.robustness and self.robustness["settings"],
+            "pareto": self.pareto and dict(self.pareto.settings),
         }
         return {stage: settings for stage, settings in found.items() if settings}
 
@@ -109,6 +112,7 @@ def read_run(folder: Path) -> Run:
         accuracies=read_accuracies(folder) if robustness else (),
         onnx=_optional(folder / "onnx.json", read_json),
         alphas=_optional(folder / "alphas.safetensors", _read_alphas),
+        pareto=_optional(folder / "pareto.json", read_front),
         search_rows=_rows(folder, "search", SEARCH_KEYS),
         retrain_rows=_rows(folder, "retrain", RETRAIN_KEYS),
     )

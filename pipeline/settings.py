@@ -334,6 +334,14 @@ class SearchSettings(Settings):
             raise ValueError(
                 f"search.partial_channels={self.partial_channels} does not divide search.channels={self.channels}"
             )
+        relaxation = self.relaxation
+        if self.partial_channels > 1 and (
+            relaxation.operations == "sigmoid" or relaxation.auxiliary_skip or relaxation.dropout
+        ):
+            raise ValueError(
+                "search.partial_channels weighs what passes an edge by the sum of its operations' weights, which "
+                "sigmoids, an auxiliary skip and dropout change; use another relaxation"
+            )
         return self
 
     @model_validator(mode="after")
@@ -411,7 +419,8 @@ class ComparisonSettings(Settings):
         ("DARTS_V2", "PC_DARTS_cifar", "PDARTS", "ADVRUSH", "RACL"),
         description="published cells, with the channels that come nearest to the searched cells' parameters",
     )
-    seeds: PositiveInt = Field(3, description="retrainings of every cell, with seeds that count up from seed")
+    seeds: PositiveInt = Field(3, description="retrainings of searched and published cells, seeds count up from seed")
+    random_seeds: PositiveInt = Field(1, description="retrainings of each random cell, seeds count up from seed")
     judged_images: PositiveInt | None = Field(
         256, description="images held back from a supernet's weights on which it judges cells; null for all"
     )
@@ -425,6 +434,46 @@ class ComparisonSettings(Settings):
         if unknown or len(set(names)) != len(names):
             raise ValueError(f"expected names of published cells, each once: {', '.join(PUBLISHED)}")
         return names
+
+
+class ParetoSettings(Settings):
+    """A walk along the Pareto front, from one trained supernet."""
+
+    walk: Literal["parameters", "macs", "preferences"] = Field(
+        "parameters", description="what differs from point to point: bounds of one size, or preferences"
+    )
+    points: Annotated[int, Field(ge=2)] = Field(6, description="number of points; not used where they are listed")
+    bounds: Annotated[tuple[Range, ...], Field(min_length=1)] | None = Field(
+        None, description="parameters, macs: [lower, upper] of each point; null shares out what can be reached"
+    )
+    preferences: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)] | None = Field(
+        None,
+        description="preferences: of each point, in the order of objectives.names; null for accuracy to robustness "
+        "from 10:1 to 1:10",
+    )
+    epochs: PositiveInt = Field(5, description="of the alphas to each point, from where the search ended")
+    weights: Literal["frozen", "trained"] = Field(
+        "frozen", description="what the supernet's weights do meanwhile; trained: as in the search"
+    )
+    alpha_learning_rate: Positive | None = Field(None, description="null is search.alpha_learning_rate")
+    adapt_epochs: NonNegativeInt = Field(
+        2, description="of the supernet's weights in a point's cell alone, before it is judged there"
+    )
+    held_back: Split = Field(0.5, description="part of the images of the alphas that judges points and trains none")
+    attack: AttackSettings = Field(AttackSettings(steps=10), description="under which the supernet judges a point")
+    published: tuple[str, ...] = Field((), description="published cells that are judged beside the points")
+    retrain: bool = Field(False, description="also retrain and evaluate every point, and let that judge it")
+
+    @model_validator(mode="after")
+    def _what_is_listed_is_walked(self) -> Self:
+        if self.bounds is not None and self.walk == "preferences":
+            raise ValueError("pareto.bounds are of pareto.walk=parameters or macs; walk=preferences has none")
+        if self.preferences is not None and self.walk != "preferences":
+            raise ValueError(f"pareto.preferences are of pareto.walk=preferences; walk={self.walk} has none")
+        unknown = [name for name in self.published if name not in PUBLISHED]
+        if unknown or len(set(self.published)) != len(self.published):
+            raise ValueError(f"pareto.published: expected published cells, each once: {', '.join(PUBLISHED)}")
+        return self
 
 
 class FabricSettings(Settings):
@@ -456,6 +505,7 @@ class Experiment(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
     export: ExportSettings = ExportSettings()
     comparison: ComparisonSettings = ComparisonSettings()
+    pareto: ParetoSettings = ParetoSettings()
     fabric: FabricSettings = FabricSettings()
 
     @model_validator(mode="after")

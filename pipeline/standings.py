@@ -71,7 +71,7 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def difference(left: Mean, right: Mean) -> Mean:
-    """left - right of independent means; their errors add in squares."""
+    """The first minus the second of independent means; their errors add in squares."""
     return Mean(left.value - right.value, math.hypot(left.error, right.error))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +40,12 @@ class Point:
     experiment: Experiment
     genotype: Genotype | None = None
 
+    @property
+    def epochs(self) -> int:
+        """On the way to it and of its judgement; one whose genotype is given has nothing to find."""
+        settings = self.experiment.pareto
+        return settings.adapt_epochs + (settings.epochs if self.genotype is None else 0)
+
 
 def plan(experiment: Experiment, data: ImageData) -> list[Point]:
     """The points of the walk that the settings describe, then the published cells.
@@ -64,7 +70,7 @@ def plan(experiment: Experiment, data: ImageData) -> list[Point]:
 
 
 def _point(name: str, experiment: Experiment, asked: Mapping[str, Any]) -> Point:
-    objectives = experiment.objectives.model_dump() | asked
+    objectives = experiment.objectives.model_dump() | dict(asked)
     objectives["names"] = tuple(dict.fromkeys([*objectives["names"], *asked.keys() - {"preferences"}]))
     try:
         own = ObjectiveSettings.model_validate(objectives)
@@ -100,7 +106,7 @@ def _preferences(experiment: Experiment) -> Iterator[dict[str, float]]:
     names, settings = experiment.objectives.names, experiment.pareto
     for values in settings.preferences or ():
         if len(values) != len(names):
-            raise RunError(f"pareto.preferences: expected a number for each of {', '.join(names)}, found {list(values)}")
+            raise RunError(f"pareto.preferences: expected numbers for {', '.join(names)}, found {list(values)}")
         yield dict(zip(names, values, strict=True))
     if settings.preferences is not None:
         return
@@ -115,7 +121,7 @@ def _preferences(experiment: Experiment) -> Iterator[dict[str, float]]:
 class Walk(BilevelSearch):
     """A search that goes on from the end of another, under other objectives, with images kept back to be judged on.
 
-    Half a search: what follows is drawn as the search's next epochs would be, at every point of the walk alike.
+    Random numbers are those of the epochs that follow the search, the same at every point.
     """
 
     def __init__(self, experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
@@ -195,9 +201,3 @@ def _even_batches(images: Images, size: int) -> Iterator[tuple[torch.Tensor, tor
     parts = max(1, len(images) // size)
     for inputs, labels in zip(images.images.tensor_split(parts), images.labels.tensor_split(parts), strict=True):
         yield as_float(inputs), labels
-
-
-def as_row(accuracies: tuple[Accuracy, Accuracy]) -> dict[str, Any]:
-    """Clean and robust accuracy as what JSON holds."""
-    clean, robust = accuracies
-    return {"clean": asdict(clean), "robust": asdict(robust)}

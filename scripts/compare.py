@@ -1,4 +1,4 @@
-"""Searched cells beside random and published ones: python scripts/compare.py experiment=comparison run=runs/comparison."""
+"""Searched cells beside random and published ones: python scripts/compare.py experiment=comparison."""
 
 from __future__ import annotations
 

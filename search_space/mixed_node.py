@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space import native
-from search_space.fused import depthwise, normalised_relu, normalised_sum
+from search_space.fused import batch_norm, depthwise, normalised_relu, normalised_sum
 from search_space.operations import OPERATIONS, search_batch_norm
 
 
@@ -174,7 +174,7 @@ def weight_free(name: str, state: Tensor, stride: int) -> Tensor:
         pooled = F.max_pool2d(state, 3, stride, padding=1)
     else:
         pooled = F.avg_pool2d(state, 3, stride, padding=1, count_include_pad=False)
-    return F.batch_norm(pooled, None, None, training=True)
+    return batch_norm(pooled)
 
 
 def _uniform(*shape: int, fan_in: int) -> nn.Parameter:

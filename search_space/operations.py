@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_space.fused import SearchBatchNorm
 from search_space.genotype import OPERATION_NAMES
 
 NormFactory = Callable[[int], nn.Module]
@@ -22,7 +23,7 @@ OperationFactory = Callable[[int, int, NormFactory], nn.Module]
 batch_norm: NormFactory = nn.BatchNorm2d
 """For networks that are trained: learned scale and shift, running statistics for evaluation."""
 
-search_batch_norm: NormFactory = partial(nn.BatchNorm2d, affine=False, track_running_stats=False)
+search_batch_norm: NormFactory = SearchBatchNorm
 """For the supernet: a learned scale would compete with alpha, and running statistics mix architectures that change.
 
 Without them every mode uses the statistics of the batch, so that an attack sees the function that is trained.

@@ -75,8 +75,9 @@ class SearchCell(nn.Module):
             if self.plan.stride(source) == 2:
                 passing = F.max_pool2d(passing, 2, ceil_mode=True)
             others = others + weight * passing
-        shuffled = torch.cat([total, others], dim=1).unflatten(1, (self.partial, -1)).transpose(1, 2).flatten(1, 2)
-        return shuffled.contiguous(memory_format=torch.channels_last)
+        joined = torch.cat([total, others], dim=1)
+        by_part = joined.view(len(joined), self.partial, -1, *joined.shape[2:])
+        return by_part.transpose(1, 2).reshape(joined.shape).contiguous(memory_format=torch.channels_last)
 
     def _spread(self, source: int, state: Tensor, of_node: Sequence[Tensor], terms: list[list[Tensor]]) -> None:
         """Add what the weight-free operations on one state give to every node that reads it, by one product."""

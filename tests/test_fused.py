@@ -10,7 +10,7 @@ from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from search_space import SearchSpace, Supernet
-from search_space.fused import depthwise, normalised_relu, normalised_sum
+from search_space.fused import batch_norm, depthwise, normalised_relu, normalised_sum
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from plain_supernet import PlainSupernet, copy_weights, fused_order
@@ -159,3 +159,25 @@ def test_one_seed_gives_the_same_genotype_by_plain_and_fused_supernet():
             optimizer.step()
     assert space.derive(plain.alphas) == space.derive(fused.alphas)
     close(fused.alphas.detach(), plain.alphas.detach())
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5, 5), (2, 8, 4, 3)])
+def test_batch_norm_is_that_of_torch_and_twice_differentiable(shape):
+    torch.manual_seed(0)
+    images = doubles(*shape)
+    torch.testing.assert_close(batch_norm(images), F.batch_norm(images, None, None, training=True))
+    assert gradcheck(batch_norm, (images,))
+    assert gradgradcheck(batch_norm, (images,), atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [3, 8, 48])
+def test_batch_norm_in_channels_last_is_as_exact_as_float32_allows(channels):
+    torch.manual_seed(0)
+    images = (2 + torch.randn(8, channels, 16, 16)).to(memory_format=torch.channels_last).requires_grad_()
+    slope = torch.randn_like(images)
+    exact = images.detach().double().requires_grad_()
+    expected = F.batch_norm(exact, None, None, training=True)
+    found = batch_norm(images)
+    assert (found - expected).norm() < 5e-7 * expected.norm()
+    (expected,) = grad(expected, exact, slope.double())
+    assert (grad(found, images, slope)[0] - expected).norm() < 1e-6 * expected.norm()

@@ -2,6 +2,7 @@
 
 from pipeline.figures.cells import alpha_pictures, cell_picture
 from pipeline.figures.collapse import collapse_pictures
+from pipeline.figures.pareto import pareto_pictures
 from pipeline.figures.results import accuracy_picture, size_picture
 from pipeline.figures.search import search_pictures
 from pipeline.figures.style import Picture
@@ -13,6 +14,7 @@ __all__ = [
     "alpha_pictures",
     "cell_picture",
     "collapse_pictures",
+    "pareto_pictures",
     "retrain_pictures",
     "search_pictures",
     "size_picture",

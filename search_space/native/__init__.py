@@ -61,6 +61,8 @@ def library() -> ctypes.CDLL | None:
     loaded.node_pass.argtypes = [_POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER]
     loaded.depthwise_weight.restype = None
     loaded.depthwise_weight.argtypes = [_POINTER] * 4
+    loaded.column_sums.restype = None
+    loaded.column_sums.argtypes = [_POINTER, _POINTER, ctypes.c_long, _INT, _INT, _POINTER]
     return loaded
 
 
@@ -70,6 +72,20 @@ def _takes(values: Sequence[Tensor], channels: int) -> bool:
         and channels % 8 == 0
         and all(value.dtype == torch.float32 and value.device.type == "cpu" for value in values)
     )
+
+
+def supports_column_sums(rows: Tensor) -> bool:
+    """Whether `column_sums` takes these."""
+    return _takes((rows,), rows.shape[1])
+
+
+def column_sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over the rows of right, and of left * right: [rows, C] twice -> [C] twice, in float64."""
+    left, right = left.contiguous(), right.contiguous()
+    total = torch.zeros(2, left.shape[1], dtype=torch.float64)
+    sizes = (*left.shape, torch.get_num_threads())
+    library().column_sums(left.data_ptr(), right.data_ptr(), *sizes, total.data_ptr())  # type: ignore[union-attr]
+    return total[0], total[1]
 
 
 def supports_depthwise_weight(images: Tensor, slope: Tensor, kernel: int) -> bool:

@@ -100,3 +100,9 @@ extern "C" void node_pass(const Node *node, int pass, const State *states, int o
 extern "C" void depthwise_weight(const Convolution *of, const float *images, const float *slope, double *total) {
     DISPATCH(run_weight(*of, images, slope, total));
 }
+
+// left, right [rows, channels] -> total [2, channels]: sums over rows of right, and of left * right
+extern "C" void column_sums(const float *left, const float *right, long rows, int channels, int threads,
+                            double *total) {
+    DISPATCH(run_sums(left, right, rows, channels, threads, total));
+}

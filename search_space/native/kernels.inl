@@ -355,6 +355,36 @@ static void run_weight(const Convolution &of, const float *images, const float *
     else weight_slopes<8>(of, images, slope, total);
 }
 
+// Sums over rows of right and of left * right, V columns from `column`, by float in blocks and double over them.
+template <int V>
+static void block_sums(const float *left, const float *right, int rows, int channels, double *total) {
+    for (int column = 0; column < channels; column += V) {
+        Vector<V> sum = {}, products = {};
+        for (int row = 0; row < rows; ++row) {
+            const Vector<V> r = at<V>(right + size_t(row) * channels + column);
+            sum += r;
+            products += at<V>(left + size_t(row) * channels + column) * r;
+        }
+        for (int v = 0; v < V; ++v) {
+            total[column + v] += sum[v];
+            total[channels + column + v] += products[v];
+        }
+    }
+}
+
+static void run_sums(const float *left, const float *right, long rows, int channels, int threads, double *total) {
+    const long block = 128;
+    Totals totals(threads, 2 * size_t(channels));
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long first = 0; first < rows; first += block) {
+        const int count = int(rows - first < block ? rows - first : block);
+        const size_t at_row = size_t(first) * channels;
+        (channels % 16 ? block_sums<8> : block_sums<16>)(left + at_row, right + at_row, count, channels,
+                                                         totals.of(omp_get_thread_num()));
+    }
+    totals.add_to(total, 0, totals.each);
+}
+
 static void run(const Node &node, int pass, const State *states, int operations, const Operation *of, float *values) {
 #define PASSES(V)                                                                                                      \
     switch (pass) {                                                                                                    \

@@ -1,0 +1,179 @@
+"""A comparison as files: a table in Markdown, its pictures, and the figures as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.evaluate import CLEAN
+from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
+from pipeline.run import plain, write_atomically, write_json
+from pipeline.settings import Experiment
+from pipeline.standings import (
+    KINDS,
+    PUBLISHED,
+    RANDOM,
+    SEARCHED,
+    Mean,
+    Standing,
+    agreement,
+    beaten,
+    gain,
+    mean,
+    of_kind,
+)
+from pipeline.wording import counted, printable, shown
+
+HEADER = ("cell", "parameters", "MACs", CLEAN)
+
+
+def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], command: str, minutes: float) -> Path:
+    """Write comparison_<data>.md, .json and .png into the folder; returns the path of the first."""
+    name, attack = f"comparison_{name_of(experiment)}", strongest_attack(experiment, standings)
+    pictures = [size_and_robustness_picture(standings, attack, name)]
+    if agreement(standings, attack) is not None:
+        pictures.append(judgement_picture(standings, attack, f"{name}_judgement"))
+    for picture in pictures:
+        write_atomically(folder / f"{picture.name}.png", picture.png)
+    write_json(folder / f"{name}.json", figures(experiment, standings, command))
+    images = "\n\n".join(f"![{picture.alt}]({picture.name}.png)\n\n{picture.caption}" for picture in pictures)
+    heading = f"# Searched, random and published cells: {printable(data_name(experiment))}"
+    how = f"`{command}`. torch {torch.__version__}, {minutes:.0f} minutes in this call; finished parts are read."
+    write_atomically(folder / f"{name}.md", "\n\n".join([heading, how, text(experiment, standings), images]) + "\n")
+    return folder / f"{name}.md"
+
+
+def figures(experiment: Experiment, standings: Sequence[Standing], command: str) -> dict[str, Any]:
+    """All that was measured, and with which settings."""
+    attack = strongest_attack(experiment, standings)
+    agreed = agreement(standings, attack)
+    parts = ("objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate", "seed")
+    return {
+        "command": command,
+        "data": data_name(experiment),
+        "settings": plain({part: getattr(experiment, part) for part in parts}),
+        "attack": attack,
+        "cells": [asdict(standing) for standing in standings],
+        "searched_minus_random": _finite(asdict(gain(standings, attack))),
+        "agreement": None if agreed is None else _finite(asdict(agreed)),
+    }
+
+
+def text(experiment: Experiment, standings: Sequence[Standing]) -> str:
+    """The sizes, the table and what it says, in Markdown."""
+    attack = strongest_attack(experiment, standings)
+    return "\n\n".join([_sizes(experiment), _table(standings, experiment), _findings(standings, attack)])
+
+
+def strongest_attack(experiment: Experiment, standings: Sequence[Standing]) -> str:
+    """The attack that leaves the least accuracy over all cells; cw has a radius of its own and does not count."""
+    attacks: list[str] = [name for name in experiment.evaluate.attacks if name != "cw"] or [CLEAN]
+    return min(attacks, key=lambda attack: sum(standing.accuracy(attack) for standing in standings))
+
+
+def data_name(experiment: Experiment) -> str:
+    """What results call the images."""
+    data = experiment.data
+    return data.name or (Path(data.path).name if data.path else data.source)
+
+
+def name_of(experiment: Experiment) -> str:
+    """The images' name as part of a file's."""
+    data = experiment.data
+    return (Path(data.path).name if data.path else data.source).replace("-", "_")
+
+
+def _sizes(experiment: Experiment) -> str:
+    search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
+    attack, bounds = recipe.attack, [f"{bound:,.0f}" for bound in experiment.objectives.parameters if bound]
+    against = f"{attack.name}, {counted(attack.steps, 'step')}" if attack.name == "pgd" else attack.name
+    return "\n".join(
+        [
+            f"- Images: {printable(data_name(experiment))}, {data.limit or 'all'} for training, "
+            f"{data.test_limit or 'all'} for testing; Linf, eps {shown('eps', experiment.evaluate.eps)}.",
+            f"- Search: C={search.channels}, {counted(search.layers, 'layer')}, {counted(search.epochs, 'epoch')}, "
+            f"order {search.order}, alpha learning rate {search.alpha_learning_rate:g}, objectives "
+            f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}.",
+            f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
+            f"nearest in parameters), {counted(recipe.epochs, 'epoch')}, trained against "
+            f"{against if recipe.adversarial else 'nothing'}; checkpoint chosen on held-back training images.",
+            f"- {settings.searches} searches; {settings.random} random cells, uniform within the same bounds; "
+            f"{settings.seeds} retrainings of a searched or published cell, {settings.random_seeds} of a random one.",
+        ]
+    )
+
+
+def _table(standings: Sequence[Standing], experiment: Experiment) -> str:
+    attacks = (CLEAN, *experiment.evaluate.attacks)
+    header = [*HEADER[:3], *attacks, "in the supernets"]
+    lines = [header, ["---"] * len(header)]
+    for kind in KINDS:
+        cells = of_kind(standings, kind)
+        lines += [_line(cell, attacks) for cell in cells]
+        if cells and kind != PUBLISHED:
+            lines.append(_mean_line(kind, cells, attacks))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _line(cell: Standing, attacks: Sequence[str]) -> list[str]:
+    accuracies = [_percent(Mean(cell.accuracy(attack), cell.deviation(attack))) for attack in attacks]
+    judgement = f"{cell.judgement:.1%}" if cell.judgements else "-"
+    return [cell.name, f"{cell.parameters:,}", f"{cell.macs:,}", *accuracies, judgement]
+
+
+def _mean_line(kind: str, cells: Sequence[Standing], attacks: Sequence[str]) -> list[str]:
+    sizes = [f"{mean([getattr(cell, size) for cell in cells]).value:,.0f}" for size in ("parameters", "macs")]
+    accuracies = [_percent(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
+    judged = [cell.judgement for cell in cells if cell.judgements]
+    row = [f"mean of {len(cells)} {kind}", *sizes, *accuracies, f"{mean(judged).value:.1%}" if judged else "-"]
+    return [f"**{value}**" for value in row]
+
+
+def _findings(standings: Sequence[Standing], attack: str) -> str:
+    found, agreed = gain(standings, attack), agreement(standings, attack)
+    parts = [
+        "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
+        f"**Searched minus random, accuracy under {attack}: {_points(found)} points.** ± is the standard error.",
+        _places(standings, attack),
+    ]
+    if agreed is not None:
+        parts.append(
+            f"Rank correlation of the supernets' judgement with the retrained accuracy under {attack}, over "
+            f"{agreed.cells} searched and random cells: Kendall tau {agreed.kendall:+.2f} (p {agreed.kendall_p:.2f}), "
+            f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.2f})."
+        )
+    return "\n\n".join(parts)
+
+
+def _places(standings: Sequence[Standing], attack: str) -> str:
+    """Where each searched cell stands among the random ones."""
+    random, lines = of_kind(standings, RANDOM), []
+    for cell in of_kind(standings, SEARCHED):
+        place = 1 + sum(other.accuracy(attack) > cell.accuracy(attack) for other in random)
+        behind = {size: beaten(cell, random, attack, size) for size in ("parameters", "macs")}
+        fronts = [
+            f"by {'MACs' if s == 'macs' else s} {f'beaten by {n}' if n else 'on the front'}" for s, n in behind.items()
+        ]
+        lines.append(f"- {cell.name}: place {place} of {len(random) + 1} with the random cells; {', '.join(fronts)}.")
+    return "\n".join(lines)
+
+
+def _percent(figure: Mean) -> str:
+    return f"{100 * figure.value:.1f}{_error(figure)} %"
+
+
+def _points(figure: Mean) -> str:
+    return f"{100 * figure.value:+.1f}{_error(figure)}"
+
+
+def _error(figure: Mean) -> str:
+    return "" if math.isnan(figure.error) else f" ± {100 * figure.error:.1f}"
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}

@@ -1,0 +1,29 @@
+"""Walk along the Pareto front from one supernet: python scripts/pareto.py experiment=pareto_demo run=runs/front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _app import run_app
+
+from pipeline.data import load
+from pipeline.front import table
+from pipeline.pareto import pareto
+from pipeline.run import make_fabric
+from pipeline.settings import Experiment
+
+
+def main(experiment: Experiment) -> None:
+    """Walk, and print the front."""
+    fabric, data = make_fabric(experiment.fabric), load(experiment.data)
+    folder = Path(experiment.run)
+    print(table(pareto(folder, experiment, data, fabric)))
+    print(folder / "pareto.json")
+
+
+if __name__ == "__main__":
+    run_app(
+        main,
+        "Walk budgets or preferences from one trained supernet, and write the front with its hypervolume.",
+        one_process=True,
+    )

@@ -1,0 +1,209 @@
+"""The comparison: random cells are of the searched cells' size, its arithmetic is scipy's, and it resumes."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from _app import Refused, compose_experiment
+from conftest import TINY
+from scipy import stats
+
+from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
+from pipeline.judgement import set_cell
+from pipeline.objectives import bounds_of
+from pipeline.standings import Standing, agreement, beaten, difference, gain, mean
+from search_space import PUBLISHED, Network, SearchSpace, Supernet, network_cost
+
+SMALL = (
+    "experiment=comparison",
+    *(override for override in TINY if not override.startswith("objectives")),
+    "objectives.names=[accuracy,robustness,parameters]",
+    "objectives.parameters=[2500,4000]",
+    "objectives.macs=[null,null]",
+    "attack.step=0.05",
+    "search.epochs=1",
+    "retrain.epochs=1",
+    "retrain.select_every=1",
+    "evaluate.attacks=[fgsm]",
+    "comparison.searches=1",
+    "comparison.random=2",
+    "comparison.published=[DARTS_V2]",
+    "comparison.seeds=1",
+    "comparison.judged_images=20",
+    "comparison.processes=1",
+)
+
+
+def cell(kind, robust, *, parameters=100, macs=1000, judgements=()):
+    robust = tuple(np.atleast_1d(robust))
+    accuracies = {"clean": robust, "pgd-20": robust}
+    return Standing(f"{kind}-{robust[0]}", kind, parameters, macs, accuracies, tuple(judgements))
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return compose_experiment(SMALL)
+
+
+@pytest.fixture(scope="module")
+def table(experiment):
+    return cost_table(experiment)
+
+
+def test_random_cells_keep_the_bounds_and_are_those_of_their_seed(experiment, table):
+    asked = experiment.model_copy(update={"comparison": experiment.comparison.model_copy(update={"random": 8})})
+    cells = random_cells(asked, table)
+    assert len(set(cells)) == len(cells) == 8
+    for genotype in cells:
+        cost = network_cost(genotype, channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
+        assert 2500 <= cost.parameters <= 4000
+    assert random_cells(asked, table) == cells
+    assert random_cells(asked.model_copy(update={"seed": 1}), table) != cells
+
+
+def test_random_cells_are_uniform_over_what_is_inside(experiment, table):
+    """Rejection keeps the odds between cells: those inside hold operations as often as unbounded draws that pass."""
+    bounds = bounds_of(experiment.objectives).values()
+    generator = torch.Generator().manual_seed(5)
+    inside = [g for g in (table.space.random_genotype(generator) for _ in range(150)) if is_inside(g, bounds, table)]
+    asked = experiment.comparison.model_copy(update={"random": 30})
+    drawn = random_cells(experiment.model_copy(update={"comparison": asked}), table)
+    names = SearchSpace().operations[1:]
+
+    def counts(genotypes):
+        held = [edge.operation for genotype in genotypes for edge in genotype.normal.edges]
+        return [held.count(name) for name in names]
+
+    assert stats.chi2_contingency([counts(inside), counts(drawn)]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("retrain.parameters=3000", "leave it null"),
+        ("retrain.channels=6", "needs them the same"),
+        ("objectives.parameters=[null,4000]", "need both bounds"),
+        ("objectives.parameters=[3000,3000.5]", "no cell of this space"),
+    ],
+)
+def test_a_comparison_that_would_not_be_fair_is_refused(override, message):
+    with pytest.raises(ValueError, match=message):
+        cost_table(compose_experiment([*SMALL, override]))
+
+
+@pytest.mark.parametrize("names", ["[DARTS_V2,DARTS_V2]", "[MINE]"])
+def test_published_cells_are_known_and_named_once(names):
+    with pytest.raises(Refused, match="each once: "):
+        compose_experiment([*SMALL, f"comparison.published={names}"])
+
+
+def test_every_cell_is_retrained_by_one_recipe_but_for_the_channels_of_published_ones(experiment, tmp_path):
+    genotype = PUBLISHED["DARTS_V2"].genotype
+    contenders = [Contender(kind, kind, genotype) for kind in ("searched", "random", "published")]
+    seeds = experiment.comparison.model_copy(update={"seeds": 3, "random_seeds": 2})
+    works = list(retrainings(tmp_path, experiment.model_copy(update={"comparison": seeds}), contenders, 3000))
+    assert [work.experiment.seed for work in works] == [0, 1, 2, 0, 1, 0, 1, 2]
+    recipes = {work.contender.kind: work.experiment.retrain.model_dump() for work in works}
+    assert recipes["searched"] == recipes["random"] == experiment.retrain.model_dump()
+    assert recipes["published"] == experiment.retrain.model_dump() | {"parameters": 3000}
+    assert len({work.folder for work in works}) == len(works)
+
+
+def test_the_gain_and_its_error_are_those_of_welch():
+    rng = np.random.default_rng(0)
+    searched, random = rng.uniform(size=3), rng.uniform(size=10)
+    found = gain([*(cell("searched", x) for x in searched), *(cell("random", x) for x in random)], "pgd-20")
+    welch = stats.ttest_ind(searched, random, equal_var=False)
+    assert found.value == pytest.approx(searched.mean() - random.mean())
+    assert found.value / found.error == pytest.approx(welch.statistic)
+
+
+def test_a_cell_counts_once_however_often_it_was_retrained():
+    once = [cell("searched", 0.5), cell("searched", 0.7), cell("random", 0.4), cell("random", 0.2)]
+    twice = [cell("searched", [0.4, 0.6]), cell("searched", [0.7, 0.7]), *once[2:]]
+    assert gain(twice, "pgd-20") == gain(once, "pgd-20")
+    assert twice[0].deviation("pgd-20") == pytest.approx(np.std([0.4, 0.6], ddof=1))
+
+
+def test_the_error_of_one_value_is_unknown():
+    assert math.isnan(mean([0.5]).error)
+    assert mean([1.0, 3.0]).error == pytest.approx(stats.sem([1.0, 3.0]))
+    assert difference(mean([1.0, 3.0]), mean([0.0, 0.0])).error == mean([1.0, 3.0]).error
+
+
+def test_a_cell_is_beaten_by_those_that_are_no_worse_and_somewhere_better():
+    mine = cell("searched", 0.5, parameters=100)
+    others = [
+        cell("random", 0.5, parameters=100),  # the same
+        cell("random", 0.6, parameters=101),  # larger
+        cell("random", 0.4, parameters=50),  # less robust
+        cell("random", 0.5, parameters=99),
+        cell("random", 0.6, parameters=100),
+    ]
+    assert beaten(mine, others, "pgd-20", "parameters") == 2
+
+
+def test_the_rank_correlation_is_scipys_over_searched_and_random_cells():
+    rng = np.random.default_rng(1)
+    judged, robust = rng.uniform(size=8), rng.uniform(size=8)
+    kinds = ["searched"] * 3 + ["random"] * 5
+    cells = [cell(kind, y, judgements=(x - 0.1, x + 0.1)) for kind, x, y in zip(kinds, judged, robust, strict=True)]
+    found = agreement([*cells, cell("published", 0.1, judgements=(0.9,)), cell("random", 0.5)], "pgd-20")
+    assert found.cells == 8
+    assert found.kendall == pytest.approx(stats.kendalltau(judged, robust).statistic)
+    assert found.spearman == pytest.approx(np.corrcoef(stats.rankdata(judged), stats.rankdata(robust))[0, 1])
+    assert agreement(cells[:2], "pgd-20") is None
+    assert math.isnan(agreement([cell("random", y, judgements=(0.5,)) for y in robust], "pgd-20").kendall)
+
+
+def test_a_supernet_set_to_a_cell_computes_nothing_else():
+    torch.manual_seed(0)
+    space = SearchSpace()
+    supernet = Supernet(space, channels=4, layers=3, in_channels=1)
+    genotype = space.random_genotype(torch.Generator().manual_seed(3))
+    one_hot = space.one_hot(genotype)
+    images = torch.rand(6, 1, 8, 8)
+    before = supernet(images)
+    set_cell(supernet, one_hot)
+    logits = supernet(images)
+    assert (logits - before).abs().max() > 1e-3
+    used = torch.autograd.grad(logits.square().sum(), supernet.weights(), materialize_grads=True)
+    names = [name for name, parameter in supernet.named_parameters() if parameter is not supernet.alphas]
+    silent = sum(not gradient.any() for gradient in used)
+    network = Network(genotype, channels=4, layers=3, in_channels=1)
+    assert 0 < silent < len(names)
+    assert len(names) - silent <= len(list(network.parameters()))
+
+
+def test_results_come_in_the_order_of_the_works():
+    works = [lambda value=value: value for value in range(4)]
+    assert in_processes("test", works, 1) == [0, 1, 2, 3]
+
+
+def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, call_script):
+    command = (*SMALL, f"run={tmp_path / 'run'}", f"comparison.results={tmp_path / 'results'}")
+    status, out, err = call_script("compare", *command)
+    assert status == 0, err
+    table = (tmp_path / "results" / "comparison_digits.md").read_text()
+    for name in ("searched-0", "random-0", "random-1", "DARTS_V2", "mean of 2 random"):
+        assert f"{name} " in table or f"{name}** " in table
+    figures = json.loads((tmp_path / "results" / "comparison_digits.json").read_text())
+    cells = {row["name"]: row for row in figures["cells"]}
+    assert len(cells["random-0"]["judgements"]) == 1
+    robust = [
+        np.mean(cells[name]["accuracies"]["fgsm"]) for name in ("searched-0", "searched-1", "random-0", "random-1")
+    ]
+    assert figures["searched_minus_random"]["value"] == pytest.approx(np.mean(robust[:2]) - np.mean(robust[2:]))
+    assert all(2500 <= row["parameters"] <= 4000 for row in figures["cells"] if row["kind"] != "published")
+    for name in ("comparison_digits", "comparison_digits_judgement"):
+        assert (tmp_path / "results" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+    written = tmp_path / "run" / "cells" / "random-0" / "seed0" / "network.safetensors"
+    before = written.stat().st_mtime_ns
+    assert call_script("compare", *command)[1] == out
+    assert written.stat().st_mtime_ns == before
+    status, _, err = call_script("compare", *command, "retrain.epochs=2")
+    assert status == 2
+    assert "holds a run with other settings" in err
