@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from search_space.network import Classifier, Normalize, cell_inputs, stem
-from search_space.operations import OPERATIONS, search_batch_norm
+from search_space.operations import OPERATIONS
 from search_space.skeleton import CellPlan, plan_skeleton
 from search_space.space import SearchSpace
 from search_space.supernet import Supernet
+
+plain_batch_norm = partial(nn.BatchNorm2d, affine=False, track_running_stats=False)
 
 
 class MixedOperation(nn.Module):
@@ -19,9 +23,9 @@ class MixedOperation(nn.Module):
         super().__init__()
         self.operations = nn.ModuleList()
         for name in operations:
-            operation = OPERATIONS[name](channels, stride, search_batch_norm)
+            operation = OPERATIONS[name](channels, stride, plain_batch_norm)
             if "pool" in name:
-                operation = nn.Sequential(operation, search_batch_norm(channels))
+                operation = nn.Sequential(operation, plain_batch_norm(channels))
             self.operations.append(operation)
 
     def forward(self, state: Tensor, probabilities: Tensor) -> Tensor:
@@ -36,7 +40,7 @@ class PlainCell(nn.Module):
         super().__init__()
         self.sources = space.sources
         self.row = int(plan.reduction)
-        self.inputs = cell_inputs(plan, search_batch_norm)
+        self.inputs = cell_inputs(plan, plain_batch_norm)
         self.edges = nn.ModuleList(
             MixedOperation(space.operations, plan.channels, plan.stride(source)) for source in space.edges
         )
@@ -64,7 +68,7 @@ class PlainSupernet(nn.Module):
         self.space = space
         self.alphas = nn.Parameter(1e-3 * torch.randn(space.alpha_shape))
         self.normalize = Normalize(in_channels, None, None)
-        self.stem = stem(in_channels, skeleton.stem_channels, search_batch_norm)
+        self.stem = stem(in_channels, skeleton.stem_channels, plain_batch_norm)
         self.cells = nn.ModuleList(PlainCell(space, plan) for plan in skeleton.cells)
         self.classifier = Classifier(skeleton.features, num_classes)
 

@@ -5,10 +5,10 @@
     python benchmarks/search_step.py --settings paper --orders first  # the published search, projected
 
 Plain: benchmarks/plain_supernet.py, torchattacks and autograd by hand, as most DARTS code is. Project: what a search
-runs. Both run in turn in one process; medians are printed and their ratio. Then how far gradients are from the plain
-step's in float64, as the largest relative distance of any: each one's in float32 on the same attacked images, medians
-over batches, and the project's in float64, attack included. Rounding moves some activations across a kink of ReLU or
-max pooling, in either step, and one such activation moves a gradient by about 1e-3: float32 is no more exact than that.
+runs. Both run in turn in one process: medians and their ratio. Then the relative distance of each objective's gradient
+in alpha, and of the weights', from the plain step's in float64: in float32 on the same attacked images, medians over
+batches, and the project's in float64, attack included. Rounding takes an activation across a kink of ReLU or max pooling
+now and then, in either step, and one such activation moves a gradient by about 1e-3.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torchattacks
@@ -48,6 +49,24 @@ class Setting:
 
 SETTINGS = {"small": Setting(8, 5, 16, 32), "cifar": Setting(16, 8, 32, 16), "paper": Setting(16, 8, 32, 64)}
 PAPER_STEPS = 50 * (25_000 // 64)  # of experiment=paper: epochs, and steps on the half of CIFAR-10 that trains weights
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the tables."""
+
+    setting: str
+    order: str
+    attack: str
+
+    @property
+    def sizes(self) -> Setting:
+        """Of the supernet and the batch."""
+        return SETTINGS[self.setting]
+
+    def __str__(self) -> str:
+        return f"{self.setting} | {self.order} | {self.attack}"
+
 
 Batch = tuple[Tensor, Tensor]
 Gradients = tuple[dict[str, Tensor], list[Tensor]]
@@ -145,8 +164,10 @@ def build(
     return plain, fused, batch(), batch()
 
 
-def attacks(plain: nn.Module, fused: nn.Module) -> tuple[Attack, Attack]:
-    """PGD-7 by hand and as a search runs it."""
+def attacks(name: str, plain: nn.Module, fused: nn.Module) -> tuple[Attack, Attack]:
+    """By torchattacks alone, and as a search runs it."""
+    if name == "fgsm":
+        return torchattacks.FGSM(plain, eps=EPS), attack_on(fused, AttackSettings(name="fgsm", eps=EPS))
     by_hand = torchattacks.PGD(plain, eps=EPS, alpha=STEP, steps=STEPS)
     return by_hand, attack_on(fused, AttackSettings(eps=EPS, step=STEP, steps=STEPS))
 
@@ -161,9 +182,9 @@ def vectors(plain: PlainSupernet, fused: Supernet, found: Gradients, of_plain: b
     return [slope.double().flatten() for slope in (*alphas.values(), torch.cat([w.flatten() for w in weights]))]
 
 
-def distance(found: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest relative one."""
-    return max(((f - e).norm() / e.norm()).item() for f, e in zip(found, expected, strict=True))
+def distances(found: list[Tensor], expected: list[Tensor]) -> list[float]:
+    """The relative one of each gradient."""
+    return [((f - e).norm() / e.norm()).item() for f, e in zip(found, expected, strict=True)]
 
 
 class Remembered:
@@ -177,39 +198,37 @@ class Remembered:
         return next(attacked for known, attacked in self.attacked if torch.equal(known, labels)).to(images.dtype)
 
 
-def single_distances(setting: Setting, order: str, device: str, batches: int) -> tuple[float, float]:
-    """Of the plain and the project step in float32 from the plain one in float64, on images attacked once; medians."""
-    distances = []
+def single_distances(case: Case, device: str, batches: int) -> list[list[float]]:
+    """Of each gradient of the plain and the project step, float32 from float64, on images attacked once; medians."""
+    kept: list[list[list[float]]] = []
     for seed in range(batches):
-        plain, fused, train, valid = build(setting, torch.float32, device, seed)
-        attack, _ = attacks(plain, fused)
-        attacked = Remembered(attack, (train, valid))
+        plain, fused, train, valid = build(case.sizes, torch.float32, device, seed)
+        attacked = Remembered(attacks(case.attack, plain, fused)[0], (train, valid))
         found = [
-            vectors(plain, fused, plain_step(plain, order, attacked)(train, valid), True),
-            vectors(plain, fused, project_step(fused, order, attacked)(train, valid), False),
+            vectors(plain, fused, plain_step(plain, case.order, attacked)(train, valid), True),
+            vectors(plain, fused, project_step(fused, case.order, attacked)(train, valid), False),
         ]
         doubles = [(images.double(), labels) for images, labels in (train, valid)]
-        expected = vectors(plain, fused, plain_step(plain.double(), order, attacked)(*doubles), True)
-        distances.append([distance(kept, expected) for kept in found])
-    plain_distance, project_distance = (statistics.median(kept) for kept in zip(*distances, strict=True))
-    return plain_distance, project_distance
+        expected = vectors(plain, fused, plain_step(plain.double(), case.order, attacked)(*doubles), True)
+        kept.append([distances(one, expected) for one in found])
+    return [[statistics.median(of_batch) for of_batch in zip(*one, strict=True)] for one in zip(*kept, strict=True)]
 
 
-def double_distance(setting: Setting, order: str, device: str) -> float:
-    """Of the whole project step from the plain one, attack included, in float64."""
-    plain, fused, train, valid = build(setting, torch.float64, device)
-    by_hand, ours = attacks(plain, fused)
+def double_distances(case: Case, device: str) -> list[float]:
+    """Of each gradient of the whole project step from the plain one, attack included, in float64."""
+    plain, fused, train, valid = build(case.sizes, torch.float64, device)
+    by_hand, ours = attacks(case.attack, plain, fused)
     torch.manual_seed(1)
-    expected = vectors(plain, fused, plain_step(plain, order, by_hand)(train, valid), True)
+    expected = vectors(plain, fused, plain_step(plain, case.order, by_hand)(train, valid), True)
     torch.manual_seed(1)
-    return distance(vectors(plain, fused, project_step(fused, order, ours)(train, valid), False), expected)
+    return distances(vectors(plain, fused, project_step(fused, case.order, ours)(train, valid), False), expected)
 
 
-def medians(setting: Setting, order: str, repeats: int, device: str) -> tuple[float, float]:
+def medians(case: Case, repeats: int, device: str) -> tuple[float, float]:
     """Seconds of a plain and of a project step, in turn."""
-    plain, fused, train, valid = build(setting, torch.float32, device)
-    attack, checked = attacks(plain, fused)
-    steps = (plain_step(plain, order, attack), project_step(fused, order, checked))
+    plain, fused, train, valid = build(case.sizes, torch.float32, device)
+    by_hand, ours = attacks(case.attack, plain, fused)
+    steps = (plain_step(plain, case.order, by_hand), project_step(fused, case.order, ours))
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats + 1):
         for step, kept in zip(steps, seconds, strict=True):
@@ -228,40 +247,33 @@ def peak_memory() -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
 
 
-def measure(setting: str, order: str, arguments: argparse.Namespace) -> list[str]:
-    """A row of the table."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    plain, project = medians(SETTINGS[setting], order, arguments.repeats, device)
-    row = [setting, order, f"{plain:.2f}", f"{project:.2f}", f"{plain / project:.2f}"]
-    if arguments.batches:
-        singles = single_distances(SETTINGS[setting], order, device, arguments.batches)
-        double = double_distance(SETTINGS[setting], order, device)
-        row += [f"{distance:.1e}" for distance in (*singles, double)]
-    else:
-        row += ["not run"] * 3
-    if setting == "paper":
-        hours = PAPER_STEPS * project / 3600
-        print(f"experiment=paper at this speed, {order}: {hours:.2f} hours ({PAPER_STEPS:,} steps)")
-    return row
-
-
 def main() -> None:
-    """Print a table."""
+    """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["small", "cifar"])
     parser.add_argument("--orders", nargs="+", choices=("first", "unrolled"), default=["first", "unrolled"])
+    parser.add_argument("--attacks", nargs="+", choices=("pgd-7", "fgsm"), default=["pgd-7"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batches", type=int, default=3, help="of the distances in float32; 0 for no distances")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"{machine()}. PGD-{STEPS}, medians of {arguments.repeats} steps after one that does not count.\n")
-    header = ["setting", "order", "plain s", "project s", "ratio", "plain float32", "project float32", "float64"]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    cases = [Case(*case) for case in product(arguments.settings, arguments.orders, arguments.attacks)]
+    print(f"{machine()}. Medians of {arguments.repeats} steps after one that does not count.\n")
+    print(table(["setting", "order", "attack", "plain s", "project s", "ratio"], []), flush=True)
+    for case in cases:
+        plain, project = medians(case, arguments.repeats, device)
+        print(f"| {case} | {plain:.2f} | {project:.2f} | {plain / project:.2f} |", flush=True)
+        if case.setting == "paper":
+            print(f"\nexperiment=paper at this speed: {PAPER_STEPS * project / 3600:.2f} h, {PAPER_STEPS:,} steps\n")
+    print(f"\nPeak memory, of both together: {peak_memory()}. Distances from the plain step in float64:\n")
+    header = ["setting", "order", "attack", "gradient", "plain float32", "project float32", "project float64"]
     print(table(header, []), flush=True)
-    for setting in arguments.settings:
-        for order in arguments.orders:
-            print(table(measure(setting, order, arguments), []).splitlines()[0], flush=True)
-    print(f"\nPeak memory, of both together: {peak_memory()}.")
+    for case in cases if arguments.batches else ():
+        columns = (*single_distances(case, device, arguments.batches), double_distances(case, device))
+        for name, *figures in zip(("accuracy", "robustness", "weights"), *columns, strict=True):
+            print(f"| {case} | {name} | " + " | ".join(f"{figure:.1e}" for figure in figures) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Retraining:
+class Measuring:
     """A cell, the experiment whose recipe and seed it is retrained by, and the run folder."""
 
     folder: Path
@@ -191,7 +191,7 @@ def seeded(experiment: Experiment, seed: int) -> Experiment:
 
 def retrainings(
     folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
-) -> Iterator[Retraining]:
+) -> Iterator[Measuring]:
     """Every cell with each of its seeds. size: parameters that published cells get, by their channels."""
     recipe = experiment.retrain.model_copy(update={"parameters": size})
     sized = experiment.model_copy(update={"retrain": recipe})
@@ -199,7 +199,7 @@ def retrainings(
     for contender in contenders:
         chosen = sized if contender.kind == PUBLISHED else experiment
         for seed in seeds(experiment, settings.random_seeds if contender.kind == RANDOM else settings.seeds):
-            yield Retraining(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
+            yield Measuring(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
 
 
 def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | None) -> list[T]:

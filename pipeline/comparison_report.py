@@ -27,7 +27,7 @@ from pipeline.standings import (
     mean,
     of_kind,
 )
-from pipeline.wording import counted, printable, shown
+from pipeline.wording import counted, percent, printable, shown
 
 HEADER = ("cell", "parameters", "MACs", CLEAN)
 
@@ -52,11 +52,13 @@ def figures(experiment: Experiment, standings: Sequence[Standing], command: str)
     """All that was measured, and with which settings."""
     attack = strongest_attack(experiment, standings)
     agreed = agreement(standings, attack)
-    parts = ("objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate", "seed")
+    parts = ("seed", "data", "objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate")
+    settings = plain({part: getattr(experiment, part) for part in parts})
+    del settings["data"]["path"]  # where the images lie on one machine
     return {
         "command": command,
         "data": data_name(experiment),
-        "settings": plain({part: getattr(experiment, part) for part in parts}),
+        "settings": settings,
         "attack": attack,
         "cells": [asdict(standing) for standing in standings],
         "searched_minus_random": _finite(asdict(gain(standings, attack))),
@@ -121,16 +123,16 @@ def _table(standings: Sequence[Standing], experiment: Experiment) -> str:
 
 
 def _line(cell: Standing, attacks: Sequence[str]) -> list[str]:
-    accuracies = [_percent(Mean(cell.accuracy(attack), cell.deviation(attack))) for attack in attacks]
-    judgement = f"{cell.judgement:.1%}" if cell.judgements else "-"
+    accuracies = [_with_error(Mean(cell.accuracy(attack), cell.deviation(attack))) for attack in attacks]
+    judgement = percent(cell.judgement) if cell.judgements else "-"
     return [cell.name, f"{cell.parameters:,}", f"{cell.macs:,}", *accuracies, judgement]
 
 
 def _mean_line(kind: str, cells: Sequence[Standing], attacks: Sequence[str]) -> list[str]:
     sizes = [f"{mean([getattr(cell, size) for cell in cells]).value:,.0f}" for size in ("parameters", "macs")]
-    accuracies = [_percent(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
+    accuracies = [_with_error(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
     judged = [cell.judgement for cell in cells if cell.judgements]
-    row = [f"mean of {len(cells)} {kind}", *sizes, *accuracies, f"{mean(judged).value:.1%}" if judged else "-"]
+    row = [f"mean of {len(cells)} {kind}", *sizes, *accuracies, percent(mean(judged).value) if judged else "-"]
     return [f"**{value}**" for value in row]
 
 
@@ -163,7 +165,7 @@ def _places(standings: Sequence[Standing], attack: str) -> str:
     return "\n".join(lines)
 
 
-def _percent(figure: Mean) -> str:
+def _with_error(figure: Mean) -> str:
     return f"{100 * figure.value:.1f}{_error(figure)} %"
 
 
