@@ -7,8 +7,8 @@
 Plain: benchmarks/plain_supernet.py, torchattacks and autograd by hand, as most DARTS code is. Project: what a search
 runs. Both run in turn in one process: medians and their ratio. Then the relative distance of each objective's gradient
 in alpha, and of the weights', from the plain step's in float64: in float32 on the same attacked images, medians over
-batches, and the project's in float64, attack included. Rounding takes an activation across a kink of ReLU or max pooling
-now and then, in either step, and one such activation moves a gradient by about 1e-3.
+batches, and the project's in float64, attack included. Rounding takes an activation across a kink of ReLU or of max
+pooling now and then, in either step, and one such activation moves a gradient by about 1e-3.
 """
 
 from __future__ import annotations

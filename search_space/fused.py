@@ -141,7 +141,7 @@ def _column_sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Sums over the rows of right, and of left * right, in float64."""
     if not torch.is_grad_enabled() and native.supports_column_sums(left):
         return native.column_sums(left, right)
-    return right.sum(dim=0, dtype=torch.float64), (left * right).sum(dim=0, dtype=torch.float64)
+    return right.sum(dim=0).double(), (left * right).sum(dim=0).double()
 
 
 def batch_norm(images: Tensor) -> Tensor:
@@ -194,6 +194,9 @@ class _NormalisedRelu(Function):
         folded, offset, matrix, of_weight, _ = fold_backward(fold_of, of_folded, of_bias, rows.shape[1])
         if not ctx.needs_input_grad[0]:
             return None, of_weight
+        if torch.is_grad_enabled():
+            by_group = torch.baddbmm(torch.baddbmm(offset, slope, folded.transpose(1, 2)), rows, matrix)
+            return as_images(_joined_groups(by_group), images), of_weight
         of_rows = rows.new_empty(rows.shape[1], images.shape[1])
         by_group = _rows_by_group(of_rows, len(weight)).copy_(offset)
         by_group.baddbmm_(slope, folded.transpose(1, 2)).baddbmm_(rows, matrix)
@@ -231,8 +234,14 @@ class _NormalisedSum(Function):
             if not wanted:
                 of_terms.append(None)
                 continue
-            of_rows = torch.addmm(offset.flatten(), slope, folded.flatten(0, 1).t())
-            _rows_by_group(of_rows, len(folded)).baddbmm_(_by_group(images, len(folded)), matrix)
+            of_rows, rows = (
+                torch.addmm(offset.flatten(), slope, folded.flatten(0, 1).t()),
+                _by_group(images, len(folded)),
+            )
+            if torch.is_grad_enabled():  # recorded writes into views copy the whole again on their way back
+                of_rows = of_rows + _joined_groups(rows @ matrix)
+            else:
+                _rows_by_group(of_rows, len(folded)).baddbmm_(rows, matrix)
             of_terms.append(as_images(of_rows, images))
         return of_weight, of_scale, *of_terms
 
@@ -281,3 +290,8 @@ def _by_group(images: Tensor, groups: int) -> Tensor:
 def _rows_by_group(rows: Tensor, groups: int) -> Tensor:
     """[pixels, groups * C] -> [groups, pixels, C], a view."""
     return rows.view(len(rows), groups, -1).transpose(0, 1)
+
+
+def _joined_groups(by_group: Tensor) -> Tensor:
+    """[groups, pixels, C] -> [pixels, groups * C], a copy."""
+    return by_group.transpose(0, 1).flatten(1)
