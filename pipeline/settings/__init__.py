@@ -1,0 +1,58 @@
+"""Every setting of every stage: its type, its range, its default and what it means.
+
+The models are immutable and refuse unknown keys. A number may be written as a fraction, such as "8/255".
+"""
+
+from pipeline.settings.base import Channels, Layers, Settings
+from pipeline.settings.experiment import Experiment
+from pipeline.settings.problem import (
+    AttackSettings,
+    BalanceSettings,
+    DataSettings,
+    FabricSettings,
+    ObjectiveSettings,
+    PreferenceSettings,
+    SearchAttackSettings,
+    SpaceSettings,
+)
+from pipeline.settings.results import (
+    ComparisonSettings,
+    EvaluateSettings,
+    ExportSettings,
+    ParetoSettings,
+    RetrainSettings,
+)
+from pipeline.settings.searching import (
+    DiagnosticsSettings,
+    GuardSettings,
+    ImplicitSettings,
+    RelaxationSettings,
+    SearchSettings,
+    WeightOptimizerSettings,
+)
+
+__all__ = [
+    "AttackSettings",
+    "BalanceSettings",
+    "Channels",
+    "ComparisonSettings",
+    "DataSettings",
+    "DiagnosticsSettings",
+    "EvaluateSettings",
+    "Experiment",
+    "ExportSettings",
+    "FabricSettings",
+    "GuardSettings",
+    "ImplicitSettings",
+    "Layers",
+    "ObjectiveSettings",
+    "ParetoSettings",
+    "PreferenceSettings",
+    "RelaxationSettings",
+    "RetrainSettings",
+    "SearchAttackSettings",
+    "SearchSettings",
+    "Settings",
+    "SpaceSettings",
+    "WeightOptimizerSettings",
+]

@@ -1,0 +1,98 @@
+"""All settings together, and the refusals that concern several stages."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    model_validator,
+)
+
+from pipeline.settings.base import (
+    Settings,
+)
+from pipeline.settings.problem import (
+    DataSettings,
+    FabricSettings,
+    ObjectiveSettings,
+    SearchAttackSettings,
+    SpaceSettings,
+)
+from pipeline.settings.results import (
+    ComparisonSettings,
+    EvaluateSettings,
+    ExportSettings,
+    ParetoSettings,
+    RetrainSettings,
+)
+from pipeline.settings.searching import (
+    SearchSettings,
+    WeightOptimizerSettings,
+)
+
+
+class Experiment(Settings):
+    """All that a script is told."""
+
+    run: str = Field("runs/search", min_length=1, description="run folder: every stage reads and writes here")
+    genotype: str | None = Field(
+        None, description="retrain, export: published name, NAS-Bench-201 string, file or run folder; null: of the run"
+    )
+    compare: tuple[str, ...] = Field((), description="report: other run folders to set beside this one")
+    seed: NonNegativeInt = Field(0, description="of all randomness")
+    data: DataSettings = DataSettings()
+    space: SpaceSettings = SpaceSettings()
+    objectives: ObjectiveSettings = ObjectiveSettings()
+    attack: SearchAttackSettings = SearchAttackSettings()
+    weight_optimizer: WeightOptimizerSettings = WeightOptimizerSettings()
+    search: SearchSettings = SearchSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    export: ExportSettings = ExportSettings()
+    comparison: ComparisonSettings = ComparisonSettings()
+    pareto: ParetoSettings = ParetoSettings()
+    fabric: FabricSettings = FabricSettings()
+
+    @model_validator(mode="after")
+    def _processes_share_batches(self) -> Self:
+        for name, size in (("search", self.search.batch_size), ("retrain", self.retrain.batch_size)):
+            if size % self.fabric.devices:  # gradients are means over processes: their shares must be equal
+                raise ValueError(f"{name}.batch_size={size} cannot be shared evenly by {self.fabric.devices} processes")
+        return self
+
+    @model_validator(mode="after")
+    def _partial_channels_have_two_inputs(self) -> Self:
+        if self.search.partial_channels > 1 and self.space.build().inputs == 1:
+            raise ValueError("search.partial_channels is for the DARTS family of cells; this space has one input")
+        return self
+
+    @model_validator(mode="after")
+    def _a_step_can_be_unrolled(self) -> Self:
+        if self.search.order == "unrolled" and self.weight_optimizer.name != "sgd":
+            raise ValueError(
+                "search.order=unrolled looks through a step of sgd; use weight_optimizer=sgd or order=first"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_differenced_does_not_change(self) -> Self:
+        search = self.search
+        if search.order != "first" and search.hessian == "finite_difference" and "noise" in self.space.operations:
+            raise ValueError(
+                "search.hessian=finite_difference subtracts gradients under two draws of the operation noise; use exact"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_have_a_minimum_to_stay_at(self) -> Self:
+        order, optimizer = self.search.order, self.weight_optimizer
+        if order in ("neumann", "cg") and optimizer.name == "adamw" and optimizer.weight_decay > 0:
+            raise ValueError(
+                f"search.order={order} needs weight decay that is part of the loss; that of adamw is not: use "
+                "weight_optimizer.weight_decay=0, weight_optimizer=sgd or order=first"
+            )
+        if order != "neumann" and self.search.implicit.step is not None:
+            raise ValueError(f"search.implicit.step is that of order=neumann; order={order} has none")
+        return self

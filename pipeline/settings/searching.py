@@ -1,0 +1,166 @@
+"""Settings of the bi-level search and of what trains weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
+
+from pipeline.settings.base import (
+    BelowOne,
+    Channels,
+    Layers,
+    NotNegative,
+    Number,
+    Positive,
+    Settings,
+    Split,
+    UpToOne,
+)
+from search_space.relaxation import OperationWeights, Relaxation
+
+
+class WeightOptimizerSettings(Settings):
+    """What trains weights, of the supernet and of derived networks."""
+
+    name: Literal["sgd", "adamw"] = Field("sgd", description="sgd or adamw")
+    learning_rate: Positive = Field(0.025, description="at the start; a cosine lowers it over the epochs")
+    momentum: UpToOne = Field(0.9, description="of sgd")
+    betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="of adamw")
+    weight_decay: NotNegative = Field(3e-4, description="of all weights")
+    clip: Positive | None = Field(5.0, description="largest norm of the gradient; null for no clipping")
+
+
+class RelaxationSettings(Settings):
+    """How alphas become the weights of a mixture, and what may be random in it."""
+
+    operations: OperationWeights = Field(
+        "softmax", description="weights of an edge's operations: softmax (DARTS), sigmoid (FairDARTS), gumbel (GDAS)"
+    )
+    normalised_edges: bool = Field(
+        False, description="weights of a node's edges too: softmax of an alpha an edge (PC-DARTS)"
+    )
+    zero_one: NotNegative = Field(0.0, description="sigmoid: weight of FairDARTS's zero-one loss; 10 as published")
+    auxiliary_skip: NotNegative = Field(
+        0.0, description="added to skip_connect, falling to 0 over the search; 1 as published (DARTS-)"
+    )
+    dropout: BelowOne = Field(0.0, description="probability that an operation of an edge is left out of a step")
+    sampled_operations: PositiveInt | None = Field(
+        None, description="operations of an edge that take part in a step, at least 2; null for all"
+    )
+    sampled_edges: PositiveInt | None = Field(
+        None, description="edges of a node that take part in a step; null for all"
+    )
+    temperature: tuple[Positive, Positive] = Field(
+        (10.0, 0.1), description="gumbel: at the start and the end of the search, in a line between"
+    )
+
+    @model_validator(mode="after")
+    def _a_relaxation_can_be_built(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> Relaxation:
+        """The relaxation of these settings."""
+        return Relaxation(**dict(self))
+
+
+class DiagnosticsSettings(Settings):
+    """The largest eigenvalue of the validation loss's Hessian in alpha, measured once an epoch."""
+
+    iterations: NonNegativeInt = Field(0, description="products of the power iteration at most; 0 measures none")
+    images: PositiveInt = Field(64, description="images of the loss, of those that train alphas")
+
+
+class GuardSettings(Settings):
+    """What is done when the search collapses."""
+
+    action: Literal["none", "stop", "rollback"] = Field(
+        "none", description="stop: end with earlier alphas; rollback: go on from them with more weight decay"
+    )
+    rule: Literal["eigenvalue", "skips"] = Field(
+        "eigenvalue", description="its rise over `window` epochs (RobustDARTS), or skips of the normal cell (DARTS+)"
+    )
+    window: PositiveInt = Field(5, description="eigenvalue: epochs of the mean, and from one mean to the other")
+    ratio: Split = Field(0.75, description="eigenvalue: collapsed when the earlier mean is below this part of it")
+    most_skips: NonNegativeInt = Field(2, description="skips: collapsed when the normal cell has more")
+    decay_factor: Annotated[Number, Field(ge=1)] = Field(
+        10.0, description="rollback: the weight decay of weights is multiplied by it each time (DARTS-ADA)"
+    )
+
+
+class ImplicitSettings(Settings):
+    """The linear system behind an implicit gradient of alpha: (Hessian + weight decay + damping) x = v."""
+
+    iterations: PositiveInt = Field(5, description="Hessian-vector products for each of accuracy and robustness")
+    damping: NotNegative = Field(10.0, description="added to the Hessian in the weights, to make it positive definite")
+    step: Positive | None = Field(None, description="neumann: step size; null is the learning rate of the weights")
+
+
+class SearchSettings(Settings):
+    """The bi-level search."""
+
+    channels: Channels = Field(16, description="of the supernet's first cell")
+    layers: Layers = Field(8, description="cells of the supernet")
+    derived_channels: Channels = Field(36, description="of the network to be derived, whose size is bounded")
+    derived_layers: Layers = Field(20, description="cells of the network to be derived")
+    epochs: PositiveInt = Field(50, description="passes over the images that train weights")
+    batch_size: PositiveInt = Field(64, description="images of a step, over all processes")
+    order: Literal["first", "unrolled", "neumann", "cg"] = Field(
+        "first", description="gradient of alpha: weights fixed, after one step (DARTS), or at a minimum (implicit)"
+    )
+    hessian: Literal["exact", "finite_difference"] = Field("exact", description="Hessian-vector product; not of first")
+    implicit: ImplicitSettings = ImplicitSettings()
+    adversarial_fraction: UpToOne = Field(1.0, description="weight of attacked images in the training loss of weights")
+    alpha_split: Split = Field(
+        0.5, description="part of the training set that trains alphas; weights train on the rest"
+    )
+    final_rate: UpToOne = Field(0.04, description="learning rate at the end of the cosine, as a part of the first")
+    alpha_learning_rate: Positive = Field(3e-4, description="of Adam on the alphas")
+    alpha_betas: tuple[BelowOne, BelowOne] = Field((0.5, 0.999), description="of Adam on the alphas")
+    alpha_weight_decay: NotNegative = Field(1e-3, description="of Adam on the alphas")
+    partial_channels: PositiveInt = Field(
+        1, description="1 / this part of the channels goes through the operations (PC-DARTS); must divide channels"
+    )
+    recompute: bool = Field(False, description="compute each cell again in the backward pass: less memory, more time")
+    relaxation: RelaxationSettings = RelaxationSettings()
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    guard: GuardSettings = GuardSettings()
+
+    @model_validator(mode="after")
+    def _channels_have_parts(self) -> Self:
+        if self.channels % self.partial_channels:
+            raise ValueError(
+                f"search.partial_channels={self.partial_channels} does not divide search.channels={self.channels}"
+            )
+        relaxation = self.relaxation
+        if self.partial_channels > 1 and (
+            relaxation.operations == "sigmoid" or relaxation.auxiliary_skip or relaxation.dropout
+        ):
+            raise ValueError(
+                "search.partial_channels weighs what passes an edge by the sum of its operations' weights, which "
+                "sigmoids, an auxiliary skip and dropout change; use another relaxation"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recomputation_saves_memory(self) -> Self:
+        if self.recompute and self.order != "first" and self.hessian == "exact":
+            raise ValueError(
+                "search.recompute saves nothing beside exact second derivatives, which record the whole backward pass; "
+                "use search.hessian=finite_difference or search.order=first"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_guard_has_what_it_reads(self) -> Self:
+        if self.guard.action != "none" and self.guard.rule == "eigenvalue" and not self.diagnostics.iterations:
+            raise ValueError(
+                "search.guard.rule=eigenvalue reads the eigenvalue: give search.diagnostics.iterations, such as 20"
+            )
+        return self
