@@ -16,11 +16,16 @@ def fold(mean: Tensor, second: Tensor, weight: Tensor, scale: Tensor) -> tuple[T
 
     mean, second: moments of what it reads.  weight: [groups, C, D].  scale: [groups], of each group's output.
     """
-    covariance = second - mean.transpose(1, 2) * mean
-    variance = ((covariance @ weight) * weight).sum(dim=1, keepdim=True)
-    factor = torch.rsqrt(variance.clamp_min(0) + EPS)  # below 0 by rounding alone
+    _, factor = _norm_factor(mean, second, weight)
     folded = weight * (factor * scale.view(-1, 1, 1))
     return folded, -(mean @ folded)
+
+
+def _norm_factor(mean: Tensor, second: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Covariance @ weight [groups, C, D], and what batch norm multiplies each output by [groups, 1, D]."""
+    transformed = (second - mean.transpose(1, 2) * mean) @ weight
+    variance = (transformed * weight).sum(dim=1, keepdim=True)
+    return transformed, torch.rsqrt(variance.clamp_min(0) + EPS)  # below 0 by rounding alone
 
 
 def fold_backward(
@@ -33,8 +38,7 @@ def fold_backward(
     dtype = of_folded.dtype
     mean, second, weight, scale = fold_of
     of_folded, of_bias = of_folded.to(weight.dtype), of_bias.to(weight.dtype)
-    transformed = (second - mean.transpose(1, 2) * mean) @ weight
-    factor = torch.rsqrt((transformed * weight).sum(dim=1, keepdim=True).clamp_min(0) + EPS)
+    transformed, factor = _norm_factor(mean, second, weight)
     scaled = factor * scale.view(-1, 1, 1)
     folded = weight * scaled
     of_folded = of_folded - mean.transpose(1, 2) * of_bias  # the bias is -mean @ folded

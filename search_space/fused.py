@@ -41,8 +41,7 @@ class _Depthwise(Function):
         (slope,) = slopes
         of_images = of_weight = None
         if _wanted(ctx, 0):
-            spread = slope if ctx.stride == 1 else _spread(slope, images)
-            of_images = _Depthwise.apply(spread, weight.flip(2, 3), 1, ctx.dilation)  # type: ignore[no-untyped-call]
+            of_images = _slope_in_images(images, weight, slope, ctx.stride, ctx.dilation)
         if _wanted(ctx, 1):
             of_weight = _DepthwiseWeight.apply(images, slope, weight.shape, ctx.stride, ctx.dilation)  # type: ignore[no-untyped-call]
         return of_images, of_weight, None, None
@@ -69,8 +68,7 @@ class _DepthwiseWeight(Function):
         (along,) = slopes
         of_images = of_slope = None
         if _wanted(ctx, 0):
-            spread = slope if ctx.stride == 1 else _spread(slope, images)
-            of_images = _Depthwise.apply(spread, along.flip(2, 3), 1, ctx.dilation)  # type: ignore[no-untyped-call]
+            of_images = _slope_in_images(images, along, slope, ctx.stride, ctx.dilation)
         if _wanted(ctx, 1):
             of_slope = _Depthwise.apply(images, along, ctx.stride, ctx.dilation)  # type: ignore[no-untyped-call]
         return of_images, of_slope, None, None, None
@@ -90,6 +88,12 @@ def _wanted(ctx: Any, index: int) -> bool:
 
 def _padding(weight: Tensor, dilation: int) -> int:
     return dilation * (weight.shape[2] // 2)
+
+
+def _slope_in_images(images: Tensor, weight: Tensor, slope: Tensor, stride: int, dilation: int) -> Tensor:
+    """The gradient of a depthwise convolution in its images: the convolution of its own with the flipped kernel."""
+    spread = slope if stride == 1 else _spread(slope, images)
+    return depthwise(spread, weight.flip(2, 3), dilation=dilation)
 
 
 def _spread(slope: Tensor, images: Tensor) -> Tensor:

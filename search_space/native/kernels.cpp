@@ -83,8 +83,12 @@ namespace avx512 {
 #endif
 
 #ifdef SEVERAL
+static bool has_avx512() { // all that its copy above was compiled for
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
 #define DISPATCH(...)                                                                                                  \
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return avx512::__VA_ARGS__;            \
+    if (has_avx512()) return avx512::__VA_ARGS__;                                                                      \
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::__VA_ARGS__;                      \
     return baseline::__VA_ARGS__
 #else
