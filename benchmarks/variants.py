@@ -31,10 +31,9 @@ from matplotlib import rc_context
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.artifacts import load_network
 from pipeline.bilevel import BilevelSearch
 from pipeline.data import Batch, ImageData, load
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import retrain_and_evaluate
 from pipeline.figures.style import (
     COLOURS,
     MARKERS,
@@ -47,7 +46,6 @@ from pipeline.figures.style import (
     whole_numbers,
 )
 from pipeline.optimizers import cosine, set_learning_rate
-from pipeline.retrain import retrain
 from pipeline.run import make_fabric, stream_seed
 from pipeline.search import search
 from pipeline.settings import Experiment
@@ -180,10 +178,9 @@ def final(folder: Path, experiment: Experiment, data: ImageData) -> Final:
     """Search, retrain and evaluate in a run folder, or what is there already."""
     fabric = make_fabric(experiment.fabric)
     genotype = search(folder, experiment, data, fabric)
-    retrain(folder, experiment, data, fabric, name=folder.name, genotype=genotype)
-    trained = load_network(folder)
-    accuracy = {result.attack: result.accuracy for result in evaluate(folder, experiment, data, fabric, trained)}
-    return Final(accuracy["clean"], accuracy[ATTACK], trained.description.cost()["parameters"])
+    results, cost = retrain_and_evaluate(folder, experiment, data, fabric, name=folder.name, genotype=genotype)
+    accuracy = {result.attack: result.accuracy for result in results}
+    return Final(accuracy["clean"], accuracy[ATTACK], cost["parameters"])
 
 
 def ratios(followed: Mapping[str, Followed], name: str) -> list[float]:

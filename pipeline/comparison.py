@@ -20,14 +20,12 @@ from typing import TypeVar
 
 import torch
 
-from pipeline.artifacts import load_network
 from pipeline.bilevel import derived_shape
 from pipeline.data import ImageData, load
-from pipeline.evaluate import CLEAN, Accuracy, evaluate
+from pipeline.evaluate import CLEAN, Accuracy, retrain_and_evaluate
 from pipeline.judgement import judge
 from pipeline.objectives import Bound, bounds_of, check_attainable
 from pipeline.progress import progress_bar
-from pipeline.retrain import retrain
 from pipeline.run import RunError, make_fabric, stream_seed
 from pipeline.search import search
 from pipeline.settings import DataSettings, Experiment
@@ -83,9 +81,9 @@ class Measuring:
         experiment, data = self.experiment, images_of(self.experiment.data)
         fabric = make_fabric(experiment.fabric)
         name, genotype = self.contender.name, self.contender.genotype
-        retrain(self.folder, experiment, data, fabric, name=name, genotype=genotype)
-        trained = load_network(self.folder)
-        return name, Measured(evaluate(self.folder, experiment, data, fabric, trained), trained.description.cost())
+        return name, Measured(
+            *retrain_and_evaluate(self.folder, experiment, data, fabric, name=name, genotype=genotype)
+        )
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from attacks import CheckedAttack, evaluation_attack
-from pipeline.artifacts import TrainedNetwork
+from pipeline.artifacts import TrainedNetwork, load_network
 from pipeline.data import ImageData, Images, balanced_indices
 from pipeline.progress import Bar, progress_bar
+from pipeline.retrain import retrain
 from pipeline.run import RunError, exclusive, plain, read_json, seed_stream, write_json
 from pipeline.settings import Experiment
+from search_space import Genotype
 
 STAGE = "evaluate"
 CLEAN = "clean"
@@ -96,6 +98,15 @@ def measure(
     low, high = wilson_interval(right, seen)
     record = {} if attack is None else attack.settings
     return Accuracy(name, record, right, seen, right / seen, low, high, round(time.monotonic() - started, 2))
+
+
+def retrain_and_evaluate(
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, name: str, genotype: Genotype
+) -> tuple[list[Accuracy], dict[str, int]]:
+    """Both stages in a run folder, or what they left there: the accuracies, and the network's cost."""
+    retrain(folder, experiment, data, fabric, name=name, genotype=genotype)
+    trained = load_network(folder)
+    return evaluate(folder, experiment, data, fabric, trained), trained.description.cost()
 
 
 @torch.no_grad()

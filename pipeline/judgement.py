@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.bilevel import STAGE, BilevelSearch
 from pipeline.data import ImageData, Images, balanced_indices
+from pipeline.evaluate import classified_right
 from pipeline.run import Checkpoints, RunError, seed_stream
 from pipeline.settings import Experiment
 from pipeline.training import attack_on
@@ -57,9 +58,7 @@ def _judgement(supernet: Supernet, experiment: Experiment, images: Images, genot
     attack = attack_on(supernet, experiment.retrain.attack)
     right = 0
     for inputs, labels in images.batches(experiment.search.batch_size):
-        attacked = attack(inputs, labels)
-        with torch.no_grad():
-            right += int((supernet(attacked).argmax(dim=1) == labels).sum())
+        right += int(classified_right(supernet, attack(inputs, labels), labels).sum())
     return right / len(images)
 
 

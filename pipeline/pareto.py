@@ -11,16 +11,16 @@ from lightning_fabric import Fabric
 from safetensors.torch import save
 
 from pipeline import figures
-from pipeline.artifacts import load_genotype, load_network
+from pipeline.artifacts import load_genotype
 from pipeline.bilevel import STAGE as SEARCH
 from pipeline.bilevel import derived_shape
 from pipeline.data import ImageData
-from pipeline.evaluate import CLEAN, Accuracy, evaluate
+from pipeline.evaluate import CLEAN, Accuracy, retrain_and_evaluate
 from pipeline.front import Front, Judged
 from pipeline.objectives import settle
 from pipeline.progress import Bar, progress_bar
 from pipeline.results import strongest
-from pipeline.retrain import Retraining, retrain
+from pipeline.retrain import Retraining
 from pipeline.run import (
     Checkpoints,
     MetricLog,
@@ -190,10 +190,10 @@ def _by_retraining(
     for cell in judged:
         where = _folder(folder, cell.name)
         _, genotype = load_genotype(str(where))
-        retrain(where, experiment, data, fabric, name=f"{folder.resolve().name}-{cell.name}", genotype=genotype)
-        trained = load_network(where)
-        costs[cell.name] = trained.description.cost()
-        accuracies[cell.name] = evaluate(where, experiment, data, fabric, trained)
+        name = f"{folder.resolve().name}-{cell.name}"
+        accuracies[cell.name], costs[cell.name] = retrain_and_evaluate(
+            where, experiment, data, fabric, name=name, genotype=genotype
+        )
     attack, convention = strongest(accuracies), experiment.objectives.macs_convention
     return [
         replace(
