@@ -120,7 +120,7 @@ def draw(found: Series, kind: str, exponents: dict[tuple[str, str], tuple[float,
     axes.set_xticks([2**power for power in range(int(np.log2(largest)) + 1)])
     add_legend(figure)
     text = "; ".join(f"{VARIED[q]}: exponent {exponents[q, kind][0]:.2f}" for q in found)
-    return make_picture(f"growth-{kind}", KINDS[kind], "", f"Time of a {KINDS[kind]}. {text}.", figure)
+    return make_picture(f"growth-{kind}", KINDS[kind], "", f"Time: {KINDS[kind]}. {text}.", figure)
 
 
 def report(base: Size, found: Series, exponents: dict[tuple[str, str], tuple[float, float]], repeats: int) -> str:

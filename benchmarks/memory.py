@@ -24,6 +24,7 @@ import numpy as np
 import record
 import torch
 from matplotlib import rc_context
+from matplotlib.ticker import LogLocator
 from synthetic import Size, random_search
 
 from pipeline.figures.style import COLOURS, GREY, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
@@ -125,6 +126,7 @@ def draw(found: list[Series], verified: list[tuple[Series, int, float]]) -> Pict
         axes.axhline(limit, color=GREY, linewidth=0.8, linestyle="--")
         axes.annotate(name, (0.01, limit), xycoords=("axes fraction", "data"), va="bottom", color=GREY)
     record.plain_logarithms(axes)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))  # four figures a label
     axes.set_ylim(top=2 * LIMITS["80 GB"])
     add_legend(figure)
     text = "; ".join(f"{s.label}: {s.line()[1] * 1024:.0f} MiB an image" for s in found)

@@ -33,7 +33,7 @@ from pipeline.optimizers import drift, make_weight_optimizer
 from pipeline.run import mean_over_processes, seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import attack_on, clipped_step, continued_attack_on
-from search_space import CostTable, NetworkShape, Supernet
+from search_space import CostTable, Genotype, NetworkShape, Supernet
 from search_space.cost import QUANTITIES
 from search_space.relaxation import Chance, Moment, Relaxation
 
@@ -86,9 +86,9 @@ class BilevelSearch:
         self.seconds = 0.0
 
     def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
-        """One step of the alphas, then one of the weights; returns the row for metrics.jsonl."""
+        """One step of the alphas, then one of the weights, alone at first; returns the row for metrics.jsonl."""
         self.supernet.moment = self._moment()
-        row = self.architecture_step(train, valid)
+        row = self._waiting_row() if self.is_warming_up else self.architecture_step(train, valid)
         self.supernet.moment = self._moment()
         return row | self.weight_step(train)
 
@@ -205,6 +205,11 @@ class BilevelSearch:
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], list(state["history"])
 
     @property
+    def is_warming_up(self) -> bool:
+        """Whether the alphas wait in the present epoch."""
+        return self.epoch < self.experiment.search.warm_up
+
+    @property
     def relaxation(self) -> Relaxation:
         """Of the supernet."""
         return self.supernet.relaxation
@@ -224,8 +229,15 @@ class BilevelSearch:
 
     def derived_cost(self) -> dict[str, int]:
         """Exact size of the network that the present alphas give."""
-        exact = self.table.exact(self.supernet.derive())
+        return self.cost_of(self.supernet.derive())
+
+    def cost_of(self, genotype: Genotype) -> dict[str, int]:
+        """Exact size of a genotype's network, of the shape that is bounded."""
+        exact = self.table.exact(genotype)
         return {quantity: int(value) for quantity, value in zip(QUANTITIES, exact.tolist(), strict=True)}
+
+    def _waiting_row(self) -> dict[str, Any]:
+        return {"warm_up": True, "derived": self.derived_cost()}
 
     def _row(self, evaluated: dict[str, Evaluated], balanced: Balance) -> dict[str, Any]:
         residuals = {name: result.residual for name, result in evaluated.items() if result.residual is not None}

@@ -6,8 +6,6 @@ are run folders of their own, so that a comparison that was stopped goes on wher
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,9 +23,10 @@ from pipeline.data import ImageData, load
 from pipeline.evaluate import CLEAN, Accuracy, retrain_and_evaluate
 from pipeline.judgement import judge
 from pipeline.objectives import Bound, bounds_of, check_attainable
-from pipeline.progress import progress_bar
+from pipeline.progress import progress_bar, silently
 from pipeline.run import RunError, make_fabric, stream_seed
 from pipeline.search import search
+from pipeline.selection import try_cells
 from pipeline.settings import DataSettings, Experiment
 from pipeline.standings import PUBLISHED, RANDOM, SEARCHED, Standing
 from search_space import PUBLISHED as PUBLISHED_CELLS
@@ -101,6 +100,21 @@ class Judging:
         return judge(self.folder, experiment, data, fabric, self.genotypes)
 
 
+@dataclass(frozen=True)
+class Trying:
+    """A search's last choice, between cells that it did not find."""
+
+    folder: Path
+    experiment: Experiment
+    genotypes: tuple[Genotype, ...]
+
+    def __call__(self) -> list[float]:
+        """The accuracy of each cell after its short training."""
+        experiment = self.experiment
+        data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
+        return try_cells(self.folder, experiment, data, fabric, self.genotypes)
+
+
 @cache
 def images_of(settings: DataSettings) -> ImageData:
     """The images, loaded once a process."""
@@ -131,10 +145,30 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
     genotypes = tuple(contender.genotype for contender in contenders)
     judging = [Judging(searched.folder, searched.experiment, genotypes) for searched in searching]
     judgements = list(zip(*in_processes("judge", judging, settings.processes), strict=True))
+    trials = _trials(folder, experiment, drawn)
     return [
-        _standing(experiment, contender, [result for name, result in results if name == contender.name], judgement)
+        _standing(
+            experiment,
+            contender,
+            [result for name, result in results if name == contender.name],
+            judgement,
+            trials.get(contender.name, ()),
+        )
         for contender, judgement in zip(contenders, judgements, strict=True)
     ]
+
+
+def _trials(folder: Path, experiment: Experiment, drawn: Sequence[Genotype]) -> dict[str, tuple[float, ...]]:
+    """Of each random cell, the accuracies after the short training by which searches choose; {} where they do not."""
+    settings = experiment.comparison
+    if experiment.search.selection.candidates == 1:
+        return {}
+    trying = [
+        Trying(folder / "trials" / f"seed{seed}", seeded(experiment, seed), tuple(drawn))
+        for seed in seeds(experiment, settings.searches)
+    ]
+    of_seeds = in_processes("try random", trying, settings.processes)
+    return {f"random-{index}": accuracies for index, accuracies in enumerate(zip(*of_seeds, strict=True))}
 
 
 def cost_table(experiment: Experiment) -> CostTable:
@@ -207,11 +241,11 @@ def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | 
     with progress_bar(stage, len(works)) as bar:
         if count == 1:
             for index, work in enumerate(works):
-                results[index] = silently(work)
+                results[index] = quiet(work)
                 bar.advance("")
             return list(results.values())
         with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(silently, work): index for index, work in enumerate(works)}
+            futures = {pool.submit(quiet, work): index for index, work in enumerate(works)}
             try:
                 for future in as_completed(futures):
                     results[futures[future]] = future.result()
@@ -223,9 +257,9 @@ def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | 
     return [results[index] for index in range(len(works))]
 
 
-def silently(work: Callable[[], T]) -> T:
-    """Work without its progress bar, which those of other processes would overwrite."""
-    with contextlib.redirect_stdout(io.StringIO()):
+def quiet(work: Callable[[], T]) -> T:
+    """Work without its progress bar."""
+    with silently():
         return work()
 
 
@@ -234,6 +268,7 @@ def _standing(
     contender: Contender,
     results: Sequence[Measured],
     judgements: Sequence[float | None],
+    trials: tuple[float, ...],
 ) -> Standing:
     cost = results[0].cost
     return Standing(
@@ -246,4 +281,5 @@ def _standing(
             for name in (CLEAN, *experiment.evaluate.attacks)
         },
         judgements=tuple(judgement for judgement in judgements if judgement is not None),
+        trials=trials,
     )

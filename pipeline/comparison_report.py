@@ -23,6 +23,8 @@ from pipeline.standings import (
     Standing,
     agreement,
     beaten,
+    chosen,
+    difference,
     gain,
     mean,
     of_kind,
@@ -92,6 +94,7 @@ def name_of(experiment: Experiment) -> str:
 
 def _sizes(experiment: Experiment) -> str:
     search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
+    selection = search.selection
     attack, bounds = recipe.attack, [f"{bound:,.0f}" for bound in experiment.objectives.parameters if bound]
     against = f"{attack.name}, {counted(attack.steps, 'step')}" if attack.name == "pgd" else attack.name
     return "\n".join(
@@ -100,7 +103,13 @@ def _sizes(experiment: Experiment) -> str:
             f"{data.test_limit or 'all'} for testing; Linf, eps {shown('eps', experiment.evaluate.eps)}.",
             f"- Search: C={search.channels}, {counted(search.layers, 'layer')}, {counted(search.epochs, 'epoch')}, "
             f"order {search.order}, alpha learning rate {search.alpha_learning_rate:g}, objectives "
-            f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}.",
+            f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}"
+            + (
+                f"; choice between {counted(selection.candidates, 'cell')} after {counted(selection.epochs, 'epoch')} "
+                "of training."
+                if selection.candidates > 1
+                else "."
+            ),
             f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
             f"nearest in parameters), {counted(recipe.epochs, 'epoch')}, trained against "
             f"{against if recipe.adversarial else 'nothing'}; checkpoint chosen on held-back training images.",
@@ -141,6 +150,7 @@ def _findings(standings: Sequence[Standing], attack: str) -> str:
     parts = [
         "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
         f"**Searched minus random, accuracy under {attack}: {_points(found)} points.** ± is the standard error.",
+        *_chosen(standings, attack),
         _places(standings, attack),
     ]
     if agreed is not None:
@@ -150,6 +160,20 @@ def _findings(standings: Sequence[Standing], attack: str) -> str:
             f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.2f})."
         )
     return "\n\n".join(parts)
+
+
+def _chosen(standings: Sequence[Standing], attack: str) -> list[str]:
+    """What the searches' last choice alone would have found among the random cells."""
+    best = chosen(standings)
+    if not best:
+        return []
+    searched = mean([cell.accuracy(attack) for cell in of_kind(standings, SEARCHED)])
+    of_best = mean([cell.accuracy(attack) for cell in best])
+    return [
+        f"Searches end with a choice between candidates, by short trainings. The same choice between the random cells "
+        f"takes {', '.join(cell.name for cell in best)} (one a search): {_with_error(of_best)}; searched minus these: "
+        f"{_points(difference(searched, of_best))} points."
+    ]
 
 
 def _places(standings: Sequence[Standing], attack: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,3 +34,8 @@ def progress_bar(description: str, total: int, *, done: int = 0, show: bool = Tr
     )
     with Progress(*columns, disable=not show) as progress:
         yield Bar(progress, description, total, done)
+
+
+def silently() -> AbstractContextManager[object]:
+    """Without the bars of what runs inside another one, which would overwrite it."""
+    return redirect_stdout(io.StringIO())

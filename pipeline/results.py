@@ -157,7 +157,7 @@ def _rows(folder: Path, stage: str, keys: Sequence[str]) -> list[Plain]:
     """A stage's rows of metrics.jsonl. Raises RunError when one lacks a key, or an objective that the first one has."""
     path = folder / "metrics.jsonl"
     try:
-        rows = read_metrics(folder, stage)
+        rows = [row for row in read_metrics(folder, stage) if not row.get("warm_up")]  # the alphas wait there
     except (KeyError, TypeError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not what the stages write: a row without stage, or not text ({error})") from None
     if rows and isinstance(rows[0].get("objectives"), Mapping):

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.bilevel import STAGE, BilevelSearch
 from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
+from pipeline.environment import environment
 from pipeline.objectives import settle
 from pipeline.optimizers import cosine, set_learning_rate
 from pipeline.progress import progress_bar
@@ -25,10 +26,12 @@ from pipeline.run import (
     exclusive,
     read_json,
     seed_stream,
+    stream_seed,
     what_training_depends_on,
     write_atomically,
     write_json,
 )
+from pipeline.selection import Tried, draw_candidates, try_cells
 from pipeline.settings import Experiment
 from pipeline.training import naming
 from search_space import Genotype
@@ -54,12 +57,16 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
             check_same_settings(state["settings"], settings, folder)
             bilevel.restore(state)
         _train(bilevel, folder, settings, checkpoints)
-        return _finish(bilevel, folder, settings)
+        tried = _candidates_tried(bilevel, folder, data)
+        return _finish(bilevel, folder, settings, tried)
 
 
 def search_settings(experiment: Experiment) -> dict[str, Any]:
     """All that a search's result depends on."""
-    return what_training_depends_on(experiment, "space", "objectives", "attack", "search")
+    names = ["space", "objectives", "attack", "search"]
+    if experiment.search.selection.candidates > 1:
+        names.append("retrain")
+    return what_training_depends_on(experiment, *names)
 
 
 def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
@@ -84,9 +91,11 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
                         row |= {"diagnostics": signs}
                 log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
                 bar.advance(_figures(row))
+            has_chosen = not bilevel.is_warming_up
             bilevel.epoch += 1
             bilevel.history.append(bilevel.alphas.detach().cpu().clone())
-            _obey(bilevel, signs)
+            if has_chosen:
+                _obey(bilevel, signs)
             bilevel.seconds += time.monotonic() - started
             checkpoints.save(bilevel.epoch, bilevel.state(settings))
             if fabric.is_global_zero:
@@ -107,10 +116,11 @@ def _obey(bilevel: BilevelSearch, signs: dict[str, Any]) -> None:
 
 
 def _figures(row: dict[str, Any]) -> str:
-    shown = {name: value for name, value in row["objectives"].items() if value > 0}  # a bound that is met is 0
-    objectives = " ".join(f"{name[:3]} {value:.2f}" for name, value in shown.items())
+    objectives = row.get("objectives", {"warm-up": row["training_loss"]})
+    shown = {name: value for name, value in objectives.items() if value > 0}  # a bound that is met is 0
+    figures = " ".join(f"{name[:3]} {value:.2f}" for name, value in shown.items())
     derived = row["derived"]
-    return f"{objectives} | {derived['parameters'] / 1e6:.3f}M {derived['conv_linear_macs'] / 1e6:.1f}M MACs"
+    return f"{figures} | {derived['parameters'] / 1e6:.3f}M {derived['conv_linear_macs'] / 1e6:.1f}M MACs"
 
 
 def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:
@@ -119,10 +129,29 @@ def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:
     )
 
 
-def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any]) -> Genotype:
+def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> list[Tried]:
+    """The alphas' likeliest cells, the best first; the derived one alone, untried, unless more are asked for."""
     settle(bilevel.bounds, bilevel.table, bilevel.alphas, relaxation=bilevel.relaxation)
     bilevel.history[-1] = bilevel.alphas.detach().cpu().clone()
-    genotype, cost = bilevel.supernet.derive(), bilevel.derived_cost()
+    experiment = bilevel.experiment
+    genotypes = draw_candidates(
+        experiment.search.selection.candidates,
+        bilevel.history[-1],
+        table=bilevel.table,
+        bounds=bilevel.bounds,
+        relaxation=bilevel.relaxation,
+        generator=torch.Generator().manual_seed(stream_seed(experiment.seed, STAGE, "selection")),
+    )
+    if experiment.search.selection.candidates == 1:
+        return [Tried(genotypes[0], None)]
+    accuracies = try_cells(folder / "selection", experiment, data, bilevel.fabric, genotypes)
+    ranked = sorted(zip(accuracies, genotypes, strict=True), key=lambda pair: -pair[0])
+    return [Tried(genotype, accuracy) for accuracy, genotype in ranked]
+
+
+def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], tried: Sequence[Tried]) -> Genotype:
+    genotype = tried[0].genotype
+    cost = bilevel.cost_of(genotype)
     if not bilevel.fabric.is_global_zero:
         return genotype
     _write_alphas(folder, bilevel.history)
@@ -143,7 +172,9 @@ def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any]) -> G
             "bounds": bounds,
             "diagnostics": signs_of_collapse(bilevel.supernet),
             "guard": bilevel.guard.events,
+            "selection": [cell.as_dict() for cell in tried if cell.accuracy is not None],
             "seconds": round(bilevel.seconds, 1),
+            "environment": environment(),
         },
     )
     return genotype

@@ -18,6 +18,7 @@ class Standing:
 
     parameters, macs: of its network.  accuracies: attack (or clean) -> one accuracy a retraining.
     judgements: accuracy under attack in the supernet of each search; empty when the cell is not of the space.
+    trials: of a random cell, the accuracy that each search's last choice would have chosen by; empty without one.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Standing:
     macs: int
     accuracies: Mapping[str, tuple[float, ...]]
     judgements: tuple[float, ...] = ()
+    trials: tuple[float, ...] = ()
 
     def accuracy(self, attack: str) -> float:
         """Mean over its retrainings."""
@@ -86,6 +88,13 @@ def gain(standings: Sequence[Standing], attack: str) -> Mean:
         mean([standing.accuracy(attack) for standing in of_kind(standings, kind)]) for kind in (SEARCHED, RANDOM)
     )
     return difference(searched, random)
+
+
+def chosen(standings: Sequence[Standing]) -> list[Standing]:
+    """The random cell with the best trial, once for each search; empty without trials."""
+    tried = [standing for standing in of_kind(standings, RANDOM) if standing.trials]
+    trials = range(len(tried[0].trials)) if tried else range(0)
+    return [max(tried, key=lambda cell: cell.trials[trial]) for trial in trials]
 
 
 def beaten(standing: Standing, others: Sequence[Standing], attack: str, size: str) -> int:

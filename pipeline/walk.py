@@ -8,23 +8,39 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from pydantic import ValidationError
+from torch import Tensor, nn
 
 from pipeline.bilevel import BilevelSearch, derived_shape
 from pipeline.data import Batch, ImageData, Images, as_float, split
 from pipeline.evaluate import CLEAN, Accuracy, classified_right, wilson_interval
-from pipeline.judgement import set_cell
 from pipeline.objectives import bounds_of, check_attainable
 from pipeline.optimizers import cosine, make_weight_optimizer, set_learning_rate
 from pipeline.run import RunError, seed_stream, stream_seed
 from pipeline.settings import Experiment, ObjectiveSettings
 from pipeline.training import attack_on, naming
-from search_space import PUBLISHED, CostTable, Genotype
+from search_space import PUBLISHED, CostTable, Genotype, SearchSpace, Supernet
+from search_space.relaxation import Moment, Relaxation
 
 STAGE = "pareto"
 LARGEST_RATIO = 10.0  # of one preference to the other, at either end of a walk over preferences
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given(Relaxation):
+    """The alphas are themselves the weights of the mixture."""
+
+    def weights(self, space: SearchSpace, alphas: Tensor, moment: Moment) -> Tensor:
+        """The alphas."""
+        return alphas
+
+
+def set_cell(supernet: Supernet, one_hot: Tensor) -> None:
+    """Let a supernet run one cell: probabilities [cells, edges, operations] in the place of its alphas."""
+    device = supernet.alphas.device
+    supernet.alphas = nn.Parameter(one_hot.float().to(device), requires_grad=False)
+    supernet.relaxation = Given()
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ def plan(experiment: Experiment, data: ImageData) -> list[Point]:
             table.space.check_member(PUBLISHED[name].genotype)
         except ValueError as error:
             raise RunError(f"pareto.published={name}: {error}") from None
-        points.append(Point(name, {}, _alone(experiment), PUBLISHED[name].genotype))
+        points.append(Point(name, {}, alone(experiment), PUBLISHED[name].genotype))
     return points
 
 
@@ -77,11 +93,11 @@ def _point(name: str, experiment: Experiment, asked: Mapping[str, Any]) -> Point
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise RunError(f"point {name} of the walk: {reason}") from None
-    return Point(name, asked, _alone(experiment).model_copy(update={"objectives": own}))
+    return Point(name, asked, alone(experiment).model_copy(update={"objectives": own}))
 
 
-def _alone(experiment: Experiment) -> Experiment:
-    """Without an attack that goes on from that of the epoch before: a point has no epoch before."""
+def alone(experiment: Experiment) -> Experiment:
+    """The experiment without an attack that goes on from that of the epoch before: a point has no epoch before."""
     return experiment.model_copy(update={"attack": experiment.attack.model_copy(update={"carry_over": False})})
 
 
@@ -196,7 +212,7 @@ class Walk(BilevelSearch):
         return 1.0  # the search's schedules have come to their end
 
 
-def _even_batches(images: Images, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _even_batches(images: Images, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in batches of about `size`, none of them small: their statistics are what BatchNorm uses."""
     parts = max(1, len(images) // size)
     for inputs, labels in zip(images.images.tensor_split(parts), images.labels.tensor_split(parts), strict=True):

@@ -11,7 +11,7 @@ from conftest import TINY
 from scipy import stats
 
 from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
-from pipeline.judgement import set_cell
+from pipeline.walk import set_cell
 from pipeline.objectives import bounds_of
 from pipeline.standings import Standing, agreement, beaten, difference, gain, mean
 from search_space import PUBLISHED, Network, SearchSpace, Supernet, network_cost
@@ -31,7 +31,7 @@ SMALL = (
     "comparison.random=2",
     "comparison.published=[DARTS_V2]",
     "comparison.seeds=1",
-    "comparison.judged_images=20",
+    "pareto.adapt_epochs=1",
     "comparison.processes=1",
 )
 

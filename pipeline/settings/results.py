@@ -87,9 +87,6 @@ class ComparisonSettings(Settings):
     )
     seeds: PositiveInt = Field(3, description="retrainings of searched and published cells, seeds count up from seed")
     random_seeds: PositiveInt = Field(1, description="retrainings of each random cell, seeds count up from seed")
-    judged_images: PositiveInt | None = Field(
-        256, description="images held back from a supernet's weights on which it judges cells; null for all"
-    )
     processes: PositiveInt | None = Field(None, description="retrainings at once; null for one a core")
     results: str = Field("benchmarks/results", min_length=1, description="folder of the table and the pictures")
 
@@ -103,7 +100,7 @@ class ComparisonSettings(Settings):
 
 
 class ParetoSettings(Settings):
-    """A walk along the Pareto front, from one trained supernet."""
+    """A walk along the Pareto front, from one trained supernet; and how a supernet judges, of comparisons too."""
 
     walk: Literal["parameters", "macs", "preferences"] = Field(
         "parameters", description="what differs from point to point: bounds of one size, or preferences"

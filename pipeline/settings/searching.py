@@ -102,6 +102,16 @@ class ImplicitSettings(Settings):
     step: Positive | None = Field(None, description="neumann: step size; null is the learning rate of the weights")
 
 
+class SelectionSettings(Settings):
+    """The last choice of a search, between its likeliest cells."""
+
+    candidates: PositiveInt = Field(
+        1, description="cells drawn from the alphas' probabilities inside the bounds; 1 takes the likeliest untried"
+    )
+    epochs: PositiveInt = Field(10, description="for which each candidate is trained, by the recipe of retraining")
+    held_back: Split = Field(0.3, description="part of the training set on which trained candidates are compared")
+
+
 class SearchSettings(Settings):
     """The bi-level search."""
 
@@ -110,6 +120,9 @@ class SearchSettings(Settings):
     derived_channels: Channels = Field(36, description="of the network to be derived, whose size is bounded")
     derived_layers: Layers = Field(20, description="cells of the network to be derived")
     epochs: PositiveInt = Field(50, description="passes over the images that train weights")
+    warm_up: NonNegativeInt = Field(
+        0, description="first epochs, of `epochs`, in which the weights train alone (15 of 50 in PC-DARTS)"
+    )
     batch_size: PositiveInt = Field(64, description="images of a step, over all processes")
     order: Literal["first", "unrolled", "neumann", "cg"] = Field(
         "first", description="gradient of alpha: weights fixed, after one step (DARTS), or at a minimum (implicit)"
@@ -131,6 +144,13 @@ class SearchSettings(Settings):
     relaxation: RelaxationSettings = RelaxationSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     guard: GuardSettings = GuardSettings()
+    selection: SelectionSettings = SelectionSettings()
+
+    @model_validator(mode="after")
+    def _alphas_train_after_the_warm_up(self) -> Self:
+        if self.warm_up >= self.epochs:
+            raise ValueError(f"search.warm_up={self.warm_up} leaves no epoch of search.epochs={self.epochs} for alphas")
+        return self
 
     @model_validator(mode="after")
     def _channels_have_parts(self) -> Self:
