@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,9 @@ def machine() -> str:
 
 
 def command() -> str:
-    """The command line that was given."""
-    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """The command line that was given, without where this machine keeps files."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
 def plain_logarithms(axes: Axes, subdivisions: tuple[float, ...] = (1, 2, 5)) -> None:

@@ -56,6 +56,7 @@ from _app import compose_experiment
 ATTACK = "pgd-20"
 BASE = (
     "experiment=demo",
+    "attack.steps=7",
     "attack.step=null",
     "search.epochs=10",
     "retrain.epochs=12",
@@ -75,7 +76,7 @@ FOLDER = (  # CIFAR-10's radius, and the demo's bounds for 16 times as many pixe
 )
 REFERENCE = "PGD-7"
 VARIANTS: Mapping[str, tuple[str, ...]] = {
-    REFERENCE: ("attack.steps=7",),
+    REFERENCE: (),
     "PGD-10": ("attack.steps=10",),
     "carry-over 1": ("attack.carry_over=true", "attack.steps=1"),
     "carry-over 2": ("attack.carry_over=true", "attack.steps=2"),
@@ -234,11 +235,13 @@ def draw_cosines(followed: Mapping[str, Followed], name: str) -> Picture:
         for at, found in one.cosines:
             by_epoch.setdefault(int(at) + 1, []).append(found["robustness"])
         means = [statistics.fmean(seen) for seen in by_epoch.values()]
-        axes.plot(list(by_epoch), means, color=colour, marker=marker, markersize=4, label=variant)
+        if not np.isnan(means).all():
+            axes.plot(list(by_epoch), means, color=colour, marker=marker, markersize=4, label=variant)
     axes.set_ylim(top=1.005)
     whole_numbers(axes)
     add_legend(figure)
-    text = "; ".join(f"{variant}: mean {one.cosine('robustness'):.3f}" for variant, one in followed.items())
+    known = {variant: one.cosine("robustness") for variant, one in followed.items()}
+    text = "; ".join(f"{variant}: mean {mean:.3f}" for variant, mean in known.items() if not np.isnan(mean))
     return make_picture(f"{name}-cosine", "Gradients", "", f"Cosine of the robustness gradient. {text}.", figure)
 
 
