@@ -67,12 +67,13 @@ BASE = (
 DIGITS = ("data.limit=400",)
 FOLDER = (  # CIFAR-10's radius, and the demo's bounds for 16 times as many pixels
     "data=huggingface",
-    "data.limit=256",
-    "data.test_limit=400",
+    "data.limit=480",
+    "data.test_limit=500",
     "attack.eps=8/255",
     "objectives.macs=[null,6.4e6]",
-    "search.batch_size=32",
     "search.epochs=5",
+    "retrain.epochs=20",
+    "retrain.attack.name=fgsm_rs",
 )
 REFERENCE = "PGD-7"
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -134,14 +135,20 @@ def exact_gradients(reference: Remembering, variant: Remembering, train: Batch, 
     return reference.gradients
 
 
-def follow(experiments: Mapping[str, Experiment], data: ImageData, probes: int) -> dict[str, Followed]:
-    """All searches in turn, a step each; `probes` times an epoch their gradients are compared with the exact ones."""
+def follow(
+    experiments: Mapping[str, Experiment], data: ImageData, probes: int, epochs: int | None
+) -> dict[str, Followed]:
+    """All searches in turn, a step each; `probes` times an epoch their gradients are compared with the exact ones.
+
+    epochs: of the searches, from the first; None for all.
+    """
     fabric = make_fabric(experiments[REFERENCE].fabric)
     followed = {name: Followed(Remembering(experiment, data, fabric)) for name, experiment in experiments.items()}
     reference = Remembering(experiments[REFERENCE], data, fabric)
     settings = experiments[REFERENCE].search
     steps = followed[REFERENCE].search.steps_per_epoch
-    for epoch in range(settings.epochs):
+    count = min(epochs or settings.epochs, settings.epochs)
+    for epoch in range(count):
         batches = {name: start_epoch(one.search, epoch) for name, one in followed.items()}
         for index in range(steps):
             probe = index % max(1, steps // probes) == 0
@@ -156,7 +163,7 @@ def follow(experiments: Mapping[str, Experiment], data: ImageData, probes: int) 
                 one.seconds.append(time.perf_counter() - started)
                 if exact:
                     one.cosines.append((epoch + index / steps, cosines(one.search.gradients, exact)))
-        print(f"searches in turn: epoch {epoch + 1} of {settings.epochs}", flush=True)
+        print(f"searches in turn: epoch {epoch + 1} of {count}", flush=True)
     return followed
 
 
@@ -218,7 +225,7 @@ def report(followed: Mapping[str, Followed], finals: Mapping[str, list[Final]], 
             f"{settings.data.name or settings.data.path or settings.data.source}, {settings.data.limit} training "
             f"images, eps {settings.attack.eps:.4g}; search of C={settings.search.channels}, {settings.search.layers} "
             f"layers, {settings.search.epochs} epochs, batch {settings.search.batch_size}; derived cells retrained for "
-            f"{settings.retrain.epochs} epochs with PGD-{settings.retrain.attack.steps}; "
+            f"{settings.retrain.epochs} epochs against {settings.retrain.attack.name}; "
             f"{len(finals[REFERENCE])} seeds.",
             f"Time is relative to {REFERENCE}: median and quartiles over the steps of searches that take turns. "
             "Accuracies: mean, sample deviation and range over the seeds, on the test images.",
@@ -270,6 +277,7 @@ def main() -> None:
     parser.add_argument("--variant", nargs="+", action="append", default=[], metavar=("NAME", "OVERRIDE"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--probes", type=int, default=3, help="comparisons of the gradients an epoch")
+    parser.add_argument("--epochs", type=int, help="of the searches that take turns; all without it")
     parser.add_argument("--runs", type=Path, default=Path("runs/variants"))
     parser.add_argument("--results", type=Path, default=record.RESULTS)
     arguments = parser.parse_args()
@@ -285,7 +293,7 @@ def main() -> None:
     by_seed = {seed: composed(seed) for seed in arguments.seeds}  # all, so that a wrong override is refused first
     first = by_seed[arguments.seeds[0]]
     data = load(first[REFERENCE].data)
-    followed = follow(first, data, arguments.probes)
+    followed = follow(first, data, arguments.probes, arguments.epochs)
     finals: dict[str, list[Final]] = {name: [] for name in chosen}
     for seed, experiments in by_seed.items():
         for name, experiment in experiments.items():
