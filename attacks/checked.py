@@ -46,7 +46,9 @@ class CheckedAttack:
         with undisturbed(self.model, self.spec.statistics), _randomness(self.spec.seed), _gradients_on():
             victim = Victim(self.model, images, labels, self.spec.num_classes)
             attack = (self.build or self.spec.build)(victim)
-            attacked = attack(images.detach().clone(), labels.clone())
+            # PGDL2 and Square view their images as rows
+            start = images.detach().clone(memory_format=torch.contiguous_format)
+            attacked = attack(start, labels.clone())
         victim.check_gradients()
         return attacked.detach()  # APGD's results require grad
 

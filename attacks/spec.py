@@ -2,25 +2,47 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast, get_args
 
+import torch
 import torchattacks
 from torch import Tensor, nn
 
+Norm = Literal["Linf", "L2"]
 Statistics = Literal["running", "batch"]
 ImageAttack = Callable[[Tensor, Tensor], Tensor]  # images [N, C, H, W], labels [N] -> images
 
 
 @dataclass(frozen=True)
 class Part:
-    """One torchattacks class with all its arguments but the model, for example PGD(eps=8/255, alpha=2/255, steps=7)."""
+    """One torchattacks class with all its arguments but the model, for example PGD(eps=8/255, alpha=2/255, steps=7).
+
+    target: the attack aims at each image's target-th likeliest wrong class, counted from 1; None: at any wrong one.
+    """
 
     class_name: str
     arguments: Mapping[str, float | str]
+    target: int | None = None
 
     def build(self, model: nn.Module) -> ImageAttack:
         """The torchattacks object that attacks `model`."""
-        return cast("ImageAttack", getattr(torchattacks, self.class_name)(model, **self.arguments))
+        attack = getattr(torchattacks, self.class_name)(model, **self.arguments)
+        if self.target is not None:
+            attack.set_mode_targeted_by_function(partial(_likely_wrong_class, model, self.target), quiet=True)
+        return cast("ImageAttack", attack)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        aimed = {} if self.target is None else {"target": self.target}
+        return {"class": self.class_name, "arguments": dict(self.arguments)} | aimed
+
+
+@torch.no_grad()
+def _likely_wrong_class(model: nn.Module, rank: int, images: Tensor, labels: Tensor) -> Tensor:
+    """int64 [N]: the rank-th likeliest class that is not the label."""
+    logits: Tensor = model(images)
+    return logits.scatter(1, labels[:, None], -torch.inf).topk(rank, dim=1).indices[:, -1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +60,7 @@ class AttackSpec:
     name: str
     parts: tuple[Part, ...]
     eps: float
-    norm: Literal["Linf", "L2"] = "Linf"
+    norm: Norm = "Linf"
     restarts: int = 1
     statistics: Statistics = "running"
     seed: int | None = None
@@ -68,7 +90,7 @@ class AttackSpec:
             "name": self.name,
             "library": "torchattacks",
             "version": torchattacks.__version__,
-            "attacks": [{"class": part.class_name, "arguments": dict(part.arguments)} for part in self.parts],
+            "attacks": [part.as_dict() for part in self.parts],
             "norm": self.norm,
             "eps": self.eps,
             "restarts": self.restarts,

@@ -13,9 +13,10 @@ from torch import nn
 
 from attacks.bounded_cw import bounded_cw
 from attacks.checked import CheckedAttack
-from attacks.spec import AttackSpec, Part
+from attacks.spec import AttackSpec, Norm, Part
 
 _PUBLISHED_TARGETS = 9  # of APGD-T and FAB-T in the standard AutoAttack, for any number of classes
+_CLASSES_IN_L2 = {"PGD": "PGDL2"}  # the others take the norm as an argument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class EvaluationAttack:
 
     steps: gradient steps of a run (Square has none).  queries: forward passes of Square.
     randomised: whether restarts find something new.
+    targeted: runs aim at one of the 9 likeliest wrong classes after the other (Gowal et al. 2019, MultiTargeted).
     least_classes: what its losses need; APGD-T's compares the four largest logits.
     Another budget: `dataclasses.replace(EVALUATION_ATTACKS["pgd-20"], name="pgd-50", steps=50)`.
     """
@@ -33,6 +35,7 @@ class EvaluationAttack:
     steps: int = 1
     queries: int = 5000
     randomised: bool = True
+    targeted: bool = False
     least_classes: int = 2
 
     def __post_init__(self) -> None:
@@ -47,6 +50,7 @@ EVALUATION_ATTACKS: Mapping[str, EvaluationAttack] = MappingProxyType(
         for attack in (
             EvaluationAttack(name="fgsm", classes=("FGSM",), randomised=False),
             EvaluationAttack(name="pgd-20", classes=("PGD",), steps=20),
+            EvaluationAttack(name="pgd-20-targeted", classes=("PGD",), steps=20, targeted=True),
             EvaluationAttack(name="pgd-100", classes=("PGD",), steps=100),
             EvaluationAttack(name="apgd-ce", classes=("APGD",), steps=100),
             EvaluationAttack(name="apgd-t", classes=("APGDT",), steps=100, least_classes=4),
@@ -63,6 +67,7 @@ def evaluation_attack(
     model: nn.Module,
     *,
     eps: float = 8 / 255,
+    norm: Norm = "Linf",
     num_classes: int = 10,
     restarts: int = 1,
     seed: int = 0,
@@ -70,25 +75,32 @@ def evaluation_attack(
 ) -> CheckedAttack:
     """The attack `name` of EVALUATION_ATTACKS, or one described by hand, on `model`.
 
-    eps: Linf radius, 0 < eps <= 1; PGD's step is eps / 4, so 2/255 at 8/255.
-    num_classes: the model's logits; used by "apgd-t" and "autoattack", which aim at the 9 likeliest wrong classes.
+    eps: radius in `norm`, for Linf 0 < eps <= 1; PGD's step is eps / 4, so 2/255 at 8/255.
+    norm: "fgsm" is an attack in Linf alone.
+    num_classes: the model's logits; used by attacks that aim at the 9 likeliest wrong classes: "pgd-20-targeted",
+    "apgd-t" and "autoattack".
     restarts: random starts, of which any may break an image ("fgsm" and "cw" have none).
     seed: the attacked images of a batch depend on it alone, and the caller's random state is kept.
     cw_radius: "cw" looks for the nearest error in L2, however far: an image counts as broken where it was found within
-    this radius, and is returned unchanged where not. Compare it with L2 figures of this radius, not with eps.
+    this radius, and is returned unchanged where not. Compare it with L2 figures of this radius; in L2 it is eps.
     ValueError if a name or number is not one of these.
     """
     attack = _look_up(name)
-    _check(attack, num_classes, restarts)
+    _check(attack, norm, num_classes, restarts)
     if attack.classes == ("CW",):
-        return bounded_cw(attack.name, model, radius=cw_radius, steps=attack.steps, seed=seed)
+        radius = eps if norm == "L2" else cw_radius
+        return bounded_cw(attack.name, model, radius=radius, steps=attack.steps, seed=seed)
     parts = tuple(
         part
         for class_name in attack.classes
-        for part in _parts(class_name, attack, eps=eps, num_classes=num_classes, restarts=restarts, seed=seed)
+        for part in _parts(
+            class_name, attack, eps=eps, norm=norm, num_classes=num_classes, restarts=restarts, seed=seed
+        )
     )
-    used_classes = num_classes if "APGDT" in attack.classes else None
-    spec = AttackSpec(name=attack.name, parts=parts, eps=eps, restarts=restarts, seed=seed, num_classes=used_classes)
+    used_classes = num_classes if attack.targeted or "APGDT" in attack.classes else None
+    spec = AttackSpec(
+        name=attack.name, parts=parts, eps=eps, norm=norm, restarts=restarts, seed=seed, num_classes=used_classes
+    )
     return CheckedAttack(model, spec)
 
 
@@ -100,7 +112,10 @@ def _look_up(name: str | EvaluationAttack) -> EvaluationAttack:
     return EVALUATION_ATTACKS[name]
 
 
-def _check(attack: EvaluationAttack, num_classes: int, restarts: int) -> None:
+def _check(attack: EvaluationAttack, norm: Norm, num_classes: int, restarts: int) -> None:
+    if norm == "L2" and "FGSM" in attack.classes:
+        others = [other.name for other in EVALUATION_ATTACKS.values() if "FGSM" not in other.classes]
+        raise ValueError(f"expected norm Linf for {attack.name}, found L2; attacks in L2 are {', '.join(others)}")
     if num_classes < attack.least_classes:
         others = [other.name for other in EVALUATION_ATTACKS.values() if other.least_classes <= max(num_classes, 2)]
         raise ValueError(
@@ -112,11 +127,12 @@ def _check(attack: EvaluationAttack, num_classes: int, restarts: int) -> None:
 
 
 def _parts(
-    class_name: str, attack: EvaluationAttack, *, eps: float, num_classes: int, restarts: int, seed: int
+    class_name: str, attack: EvaluationAttack, *, eps: float, norm: Norm, num_classes: int, restarts: int, seed: int
 ) -> tuple[Part, ...]:
-    """The torchattacks objects that run one class; PGD has no restarts of its own and is repeated."""
-    seeded: dict[str, float | str] = {"norm": "Linf", "eps": eps, "n_restarts": restarts, "seed": seed}
-    n_classes = min(num_classes - 1, _PUBLISHED_TARGETS) + 1  # torchattacks aims at n_classes - 1 targets
+    """The torchattacks objects that run one class; PGD has no restarts or targets of its own and is repeated."""
+    seeded: dict[str, float | str] = {"norm": norm, "eps": eps, "n_restarts": restarts, "seed": seed}
+    aims = min(num_classes - 1, _PUBLISHED_TARGETS)
+    n_classes = aims + 1  # torchattacks aims at n_classes - 1 targets
     arguments: dict[str, dict[str, float | str]] = {
         "FGSM": {"eps": eps},
         "PGD": {"eps": eps, "alpha": eps / 4, "steps": attack.steps, "random_start": True},
@@ -125,4 +141,7 @@ def _parts(
         "FAB": {**seeded, "steps": attack.steps, "n_classes": n_classes, "multi_targeted": True},
         "Square": {**seeded, "n_queries": attack.queries},
     }
-    return (Part(class_name, arguments[class_name]),) * (restarts if class_name == "PGD" else 1)
+    chosen = _CLASSES_IN_L2.get(class_name, class_name) if norm == "L2" else class_name
+    targets = range(1, aims + 1) if attack.targeted else (None,)
+    once = tuple(Part(chosen, arguments[class_name], target) for target in targets)
+    return once * (restarts if class_name == "PGD" else 1)

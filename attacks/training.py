@@ -29,8 +29,16 @@ def _fgsm_rs(eps: float, step: float, steps: int) -> Part:
     return Part("FFGSM", {"eps": eps, "alpha": 1.25 * eps})
 
 
+def _tpgd(eps: float, step: float, steps: int) -> Part:
+    """PGD away from the clean image's own probabilities, by KL divergence (Zhang et al. 2019); labels are not read.
+
+    It starts at noise of deviation .001, since the divergence has no slope at the clean image.
+    """
+    return Part("TPGD", {"eps": eps, "alpha": step, "steps": steps})
+
+
 TRAINING_ATTACKS: Mapping[str, Callable[[float, float, int], Part]] = MappingProxyType(
-    {"pgd": _pgd, "fgsm": _fgsm, "fgsm_rs": _fgsm_rs}
+    {"pgd": _pgd, "fgsm": _fgsm, "fgsm_rs": _fgsm_rs, "tpgd": _tpgd}
 )
 
 
@@ -46,7 +54,7 @@ def training_attack(
     """The Linf attack `name` of TRAINING_ATTACKS on `model`, to be called on images and labels at each training step.
 
     eps: radius of the ball, 0 < eps <= 1.
-    step > 0, steps >= 1: of "pgd"; the two others take one step of their own size.
+    step > 0, steps >= 1: of "pgd" and "tpgd"; the two others take one step of their own size.
     statistics: "running" attacks the model as in eval mode; "batch" lets BatchNorm normalise with the batch at hand, as
     it will in the training step, without moving its running statistics. BatchNorm without running statistics, as in a
     supernet, uses the batch's either way, SyncBatchNorm those of its own process. Dropout is in eval mode.

@@ -99,8 +99,9 @@ class Victim(nn.Module):
             images.register_hook(lambda gradient: self._watch(gradient, excused))  # type: ignore[no-untyped-call]
         return logits.to(images.dtype)
 
-    def _watch(self, gradient: Tensor, excused: Tensor) -> None:
+    def _watch(self, gradient: Tensor, excused: Tensor) -> Tensor:
         self.gradients_finite &= gradient.isfinite().all() | excused
+        return gradient.contiguous()  # PGDL2 views it as rows, which that of a model in channels_last does not allow
 
     def check_gradients(self) -> None:
         """Raise FloatingPointError if any gradient so far was not finite."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from pipeline.environment import processor
 from pipeline.figures.style import Picture
 from pipeline.run import write_atomically
 
@@ -20,13 +20,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 def machine() -> str:
     """Where it was measured: processor, threads, torch."""
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    else:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+    return f"{processor()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
 
 
 def command() -> str:

@@ -45,7 +45,7 @@ from pipeline.figures.style import (
     make_picture,
     whole_numbers,
 )
-from pipeline.optimizers import cosine, set_learning_rate
+from pipeline.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.run import make_fabric, stream_seed
 from pipeline.search import search
 from pipeline.settings import Experiment
@@ -169,8 +169,8 @@ def follow(
 
 def start_epoch(search: BilevelSearch, epoch: int) -> Iterator[tuple[Batch, Batch]]:
     """What the search stage does at the start of an epoch."""
-    first = search.experiment.weight_optimizer.learning_rate
-    rate = cosine(epoch, search.experiment.search.epochs, first, first * search.experiment.search.final_rate)
+    settings = search.experiment.search
+    rate = rate_of_epoch(search.experiment.weight_optimizer, epoch, settings.epochs, settings.final_rate)
     set_learning_rate(search.weight_optimizer, rate)
     search.epoch = epoch
     return search.batches()
@@ -244,7 +244,7 @@ def draw_cosines(followed: Mapping[str, Followed], name: str) -> Picture:
         means = [statistics.fmean(seen) for seen in by_epoch.values()]
         if not np.isnan(means).all():
             axes.plot(list(by_epoch), means, color=colour, marker=marker, markersize=4, label=variant)
-    axes.set_ylim(top=1.005)
+    axes.set_ylim(top=1.03)  # markers at 1 are seen whole
     whole_numbers(axes)
     add_legend(figure)
     known = {variant: one.cosine("robustness") for variant, one in followed.items()}

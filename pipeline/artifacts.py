@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+from pipeline.data import ImageData
 from pipeline.run import RunError, read_json, write_atomically, write_json
 from pipeline.settings import Channels, Layers, Settings
 from search_space import PUBLISHED, Genotype, Network, network_cost
+from search_space.layouts import UNNAMED, from_python
 
 NETWORK_FORMAT_VERSION = 1
+SMALLEST_NUMBER = 2  # bytes of a weight: half precision
 
 
 class NetworkDescription(Settings):
@@ -77,50 +82,83 @@ def genotype_from_plain(content: dict[str, Any]) -> Genotype:
 
 
 def load_genotype(reference: str) -> tuple[str, Genotype]:
-    """Name and genotype of a published name, a string of NAS-Bench-201, a genotype.json or a run folder.
+    """Name and genotype of what `genotype=` may be; raises RunError otherwise.
 
-    Raises RunError otherwise.
+    That is a published name, a string of NAS-Bench-201, a run folder, or a file: genotype.json, a text with such a
+    string, or Python text of DARTS's or FairDARTS's, where `genotypes.py:NAME` chooses among several. No file is
+    executed.
     """
     if reference in PUBLISHED:
         return reference, PUBLISHED[reference].genotype
     if reference.startswith("|"):
-        try:
+        with _naming(f"genotype={reference}"):
             return reference, Genotype.from_nasbench201(reference)
-        except ValueError as error:
-            raise RunError(f"genotype={reference}: {error}") from None
-    path = Path(reference)
-    if path.is_dir() and (path / "genotype.json").is_file():
-        path = path / "genotype.json"
-    elif path.is_dir() and (path / "network.json").is_file():  # a published cell that was retrained
-        description = load_network(path).description
-        return description.name, genotype_from_plain(description.genotype)
-    if not path.is_file():
-        raise RunError(
-            f"genotype={reference} is not a published name ({', '.join(PUBLISHED)}), a genotype.json or a finished run"
-        )
+    path, _, chosen = reference.partition(".py:")
+    file = Path(f"{path}.py" if chosen else reference)
+    with _naming(f"genotype={reference}"):
+        if (file / "genotype.json").is_file():
+            file /= "genotype.json"
+        elif (file / "network.json").is_file():  # a published cell that was retrained
+            description = load_network(file).description
+            return description.name, genotype_from_plain(description.genotype)
+        if not file.is_file():
+            raise RunError(
+                f"genotype={reference} is not a published name ({', '.join(PUBLISHED)}), a genotype.json, Python text "
+                "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
+            )
+    with _naming(str(file)):
+        name, genotype = _parse_genotype(file.read_text(encoding="utf-8"), file.suffix, chosen or None)
+    return name or file.resolve().parent.name, genotype
+
+
+def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | None, Genotype]:
+    """The name that the text gives it, None where it gives none, and the genotype."""
+    if suffix == ".py":
+        name, genotype = from_python(text, chosen)
+        return (None if name == UNNAMED else name), genotype
+    return None, Genotype.from_nasbench201(text.strip()) if text.startswith("|") else Genotype.from_json(text)
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Turn an error of the system, or of a content, into a RunError that says of what."""
     try:
-        return path.resolve().parent.name, Genotype.from_json(path.read_text(encoding="utf-8"))
+        yield
+    except RunError:
+        raise
     except (ValueError, OSError) as error:
-        raise RunError(f"{path}: {error}") from None
+        raise RunError(f"{what}: {error}") from None
 
 
 def save_network(folder: Path, network: nn.Module, description: NetworkDescription) -> None:
     """Write network.safetensors and network.json; the second last, as it says that both are there."""
+    (folder / "network.json").unlink(missing_ok=True)
+    write_atomically(folder / "network.safetensors", as_safetensors(network, description))
+    write_json(folder / "network.json", description.model_dump(mode="json"))
+
+
+def as_safetensors(network: nn.Module, description: NetworkDescription) -> bytes:
+    """The content of network.safetensors: the weights and, as JSON under `network` of its header, what rebuilds them.
+
+    The auxiliary head is left out, and what differs from run to run too: the same weights give the same bytes.
+    """
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary_head.")
     }
-    (folder / "network.json").unlink(missing_ok=True)
-    write_atomically(folder / "network.safetensors", save(tensors))
-    write_json(folder / "network.json", description.model_dump(mode="json"))
+    content = description.model_dump(mode="json", exclude={"training": {"seconds", "environment"}})
+    # one entry: safetensors writes several in an order that changes from call to call
+    written: bytes = save(tensors, metadata={"network": json.dumps(content, sort_keys=True)})
+    return written
 
 
 def load_network(folder: Path) -> TrainedNetwork:
     """Read what `save_network` wrote. Raises RunError that names the file and what is wrong with it."""
-    path = folder / "network.json"
+    path, weights = folder / "network.json", folder / "network.safetensors"
     try:
         description = NetworkDescription.model_validate(read_json(path))
+        _check_size(description, weights)
         network = description.build()
     except ValidationError as error:
         first = error.errors()[0]
@@ -129,26 +167,55 @@ def load_network(folder: Path) -> TrainedNetwork:
         raise
     except ValueError as error:
         raise RunError(f"{path}: {error}") from None
-    weights = folder / "network.safetensors"
-    try:
-        tensors = load(weights.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{weights} cannot be read: {error}") from None
-    _load_checked(network, tensors, weights)
+    load_weights(network, weights, "the network of network.json")
     return TrainedNetwork(network, description)
 
 
-def _load_checked(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def check_fits(trained: TrainedNetwork, data: ImageData) -> None:
+    """Raise RunError unless the data have the classes, channels and size that the network was trained on."""
+    description = trained.description
+    for what, expected, found in (
+        ("classes", list(description.class_names), list(data.class_names)),
+        ("channels", description.in_channels, data.in_channels),
+        ("image size", description.image_size, data.image_size),
+    ):
+        if expected != found:
+            raise RunError(
+                f"the network was trained on {description.data} with {what} {expected}; {data.name} has {found}"
+            )
+
+
+def _check_size(description: NetworkDescription, weights: Path) -> None:
+    """Raise RunError when the file cannot hold so many parameters, before memory is taken for them."""
+    parameters = description.cost()["parameters"]
+    try:
+        size = weights.stat().st_size
+    except OSError as error:
+        raise RunError(f"{weights} cannot be read: {error.strerror}") from None
+    if weights.is_file() and parameters * SMALLEST_NUMBER > size:
+        raise RunError(f"{weights} cannot hold the {parameters:,} parameters of network.json: it has {size:,} bytes")
+
+
+def load_weights(network: nn.Module, path: Path, whose: str) -> None:
+    """Weights from a .safetensors file, which must hold exactly those of the network. Raises RunError."""
+    try:
+        tensors = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from None
+    expected = {name: _form(tensor) for name, tensor in network.state_dict().items()}
+    found = {name: _form(tensor) for name, tensor in tensors.items()}
     wrong = [name for name in sorted(expected | found) if expected.get(name) != found.get(name)]
     if wrong:
         name = wrong[0]
         raise RunError(
-            f"{path} does not fit the network of network.json: {len(wrong)} tensors differ, the first is {name} "
+            f"{path} does not fit {whose}: {len(wrong)} tensors differ, the first is {name} "
             f"(expected {expected.get(name)}, found {found.get(name)})"
         )
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
     if bad:
         raise RunError(f"{path} holds values that are not finite, the first in {bad[0]}")
     network.load_state_dict(tensors)
+
+
+def _form(tensor: torch.Tensor) -> str:
+    return f"{'fractions' if tensor.is_floating_point() else tensor.dtype} {tuple(tensor.shape)}"

@@ -29,7 +29,7 @@ from pipeline.hypergradient import (
 )
 from pipeline.inverse import make_solver
 from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
-from pipeline.optimizers import drift, make_weight_optimizer
+from pipeline.optimizers import drift, make_weight_optimizer, show_validation
 from pipeline.run import mean_over_processes, seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import attack_on, clipped_step, continued_attack_on
@@ -95,6 +95,8 @@ class BilevelSearch:
     def architecture_step(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Adam on the direction that balances the objectives."""
         evaluated = self.evaluate_objectives(train, valid)
+        if "accuracy" in evaluated:
+            show_validation(self.weight_optimizer, evaluated["accuracy"].value)
         active = [name for name in evaluated if name not in self.bounds or evaluated[name].value > 0]
         gradients = {name: result.gradient.flatten() for name, result in evaluated.items()}
         balanced = balance(gradients, aggregator=self.aggregator, active=active)
@@ -147,8 +149,10 @@ class BilevelSearch:
         """One step of the weights on clean and attacked images, in the parts that the settings give."""
         loss = self.training_loss(train)()
         slopes = self._reduce(torch.autograd.grad(loss, self.weights))
-        norm = clipped_step(self.weight_optimizer, self.weights, slopes, self.experiment.weight_optimizer.clip)
-        return {"training_loss": self._reduce([loss.detach()])[0].item(), "weight_gradient_norm": norm}
+        (loss,) = self._reduce([loss.detach()])
+        clip = self.experiment.weight_optimizer.clip
+        norm = clipped_step(self.weight_optimizer, self.weights, slopes, clip, loss=loss)
+        return {"training_loss": loss.item(), "weight_gradient_norm": norm}
 
     def training_loss(self, train: Batch) -> Loss:
         """Cross entropy of the weights; the attacked images are made now, for the present weights, and stay."""

@@ -29,7 +29,7 @@ from pipeline.standings import (
     mean,
     of_kind,
 )
-from pipeline.wording import counted, percent, printable, shown
+from pipeline.wording import counted, percent, printable, recipe_in_words, shown
 
 HEADER = ("cell", "parameters", "MACs", CLEAN)
 
@@ -95,8 +95,7 @@ def name_of(experiment: Experiment) -> str:
 def _sizes(experiment: Experiment) -> str:
     search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
     selection = search.selection
-    attack, bounds = recipe.attack, [f"{bound:,.0f}" for bound in experiment.objectives.parameters if bound]
-    against = f"{attack.name}, {counted(attack.steps, 'step')}" if attack.name == "pgd" else attack.name
+    bounds = [f"{bound:,.0f}" for bound in experiment.objectives.parameters if bound]
     return "\n".join(
         [
             f"- Images: {printable(data_name(experiment))}, {data.limit or 'all'} for training, "
@@ -111,8 +110,8 @@ def _sizes(experiment: Experiment) -> str:
                 else "."
             ),
             f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
-            f"nearest in parameters), {counted(recipe.epochs, 'epoch')}, trained against "
-            f"{against if recipe.adversarial else 'nothing'}; checkpoint chosen on held-back training images.",
+            f"nearest in parameters), {counted(recipe.epochs, 'epoch')} {recipe_in_words(recipe.model_dump())}; "
+            "checkpoint chosen on held-back training images.",
             f"- {settings.searches} searches; {settings.random} random cells, uniform within the same bounds; "
             f"{settings.seeds} retrainings of a searched or published cell, {settings.random_seeds} of a random one.",
         ]

@@ -1,103 +1,217 @@
-"""Evaluation: accuracy of a trained network on test images, clean and under named attacks, with intervals."""
+"""Evaluation: accuracy of a network on test images, clean, attacked and corrupted, with intervals."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from scipy.stats import binomtest
-from torch import Tensor, nn
+from pydantic import ValidationError
 
-from attacks import CheckedAttack, evaluation_attack
-from pipeline.artifacts import TrainedNetwork, load_network
+from pipeline.accuracy import CLEAN, Accuracy, Trial, classified_right, count_by_class, measure, wilson_interval
+from pipeline.artifacts import TrainedNetwork, check_fits, load_network
 from pipeline.data import ImageData, Images, balanced_indices
-from pipeline.progress import Bar, progress_bar
+from pipeline.environment import environment
+from pipeline.examples import ATTACK as EXAMPLES_ATTACK
+from pipeline.examples import keep_examples
+from pipeline.foreign import ForeignNetwork
+from pipeline.masking import NEEDED, Verdict, judge
+from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
 from pipeline.run import RunError, exclusive, plain, read_json, seed_stream, write_json
-from pipeline.settings import Experiment
+from pipeline.settings import EvaluateSettings, Experiment
+from pipeline.trials import attack_on, planned
 from search_space import Genotype
 
+__all__ = [
+    "CLEAN",
+    "Accuracy",
+    "check_fits",
+    "classified_right",
+    "evaluate",
+    "read_accuracies",
+    "retrain_and_evaluate",
+    "wilson_interval",
+]
+
 STAGE = "evaluate"
-CLEAN = "clean"
+FILE = "robustness.json"
+WHAT_IS_TRIED = ("attacks", "sweep", "sweep_attack", "checks", "surrogate", "corruptions", "models", "transfer_attack")
+WHOSE = ("model", "model_arguments", "weights")
+"""Settings that say which rows there are, and of which network; on all others every row depends."""
 
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Images that are classified right, of all that were tried; [low, high] is the 95 % Wilson interval."""
-
-    attack: str
-    settings: dict[str, Any]
-    right: int
-    images: int
-    accuracy: float
-    low: float
-    high: float
-    seconds: float
+SECTIONS = ("attacks", "sweep", "check_rows", "corruptions")
+Sections = dict[str, list[Accuracy]]
+"""The lists of accuracies in robustness.json, by SECTIONS."""
 
 
 def evaluate(
-    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, trained: TrainedNetwork
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, subject: TrainedNetwork | ForeignNetwork
 ) -> list[Accuracy]:
-    """Measure the network of a run folder and write robustness.json.
+    """Measure a network and write robustness.json; the accuracies under the attacks asked for are returned.
 
     An attack is tried on the images that the network classifies right; one that it leaves right counts as robust, so
-    that robust accuracy is a part of all images. An attack that robustness.json already holds with the same settings is
-    not run again, and stays there when others are asked for. It runs in one process. Raises RunError or ValueError
-    before any work when network, data and attacks do not fit.
+    that robust accuracy is a part of all images. What robustness.json already holds with the same settings is not
+    measured again, and stays there when something else is asked for. It runs in one process. Raises RunError or
+    ValueError before any work when network, data and attacks do not fit.
     """
-    check_fits(trained, data)
-    settings = plain({"seed": experiment.seed, "data": experiment.data, "evaluate": experiment.evaluate})
-    settings["precision"] = experiment.fabric.precision
-    for attack in experiment.evaluate.attacks:
-        _attack(attack, trained.network, experiment, data.num_classes)  # refuses what it cannot attack
-    path = folder / "robustness.json"
+    if isinstance(subject, TrainedNetwork):
+        check_fits(subject, data)
+    elif (folder / "network.json").exists():
+        raise RunError(f"{folder} holds a network of its own; choose another run= for evaluate.model")
+    network = fabric.to_device(subject.network).eval()
+    plan = planned(network, experiment, data, fabric)
     with exclusive(folder, STAGE):
-        images = _test_images(data, experiment.evaluate.images).to(fabric.device)
-        network = fabric.to_device(trained.network).eval()
-        known = _known(path, settings, trained)
-        names = [CLEAN, *experiment.evaluate.attacks]
-        batches = -(-len(images) // experiment.evaluate.batch_size)
-        with progress_bar(STAGE, len(names) * batches) as bar:
-            for name in names:
-                if name in known:
-                    bar.advance(f"{name} done before", by=batches)
-                    continue
-                known[name] = measure(network, images, name, experiment, data.num_classes, fabric, bar)
-                _write(path, settings, trained, list(known.values()))
-        return [known[name] for name in names]
+        images = tested(data, experiment.evaluate.images).to(fabric.device)
+        sections = _measure_all(folder, experiment, data, fabric, subject, plan, images)
+        keep_examples(folder, network, images, attack_on(network, experiment, data.num_classes, EXAMPLES_ATTACK))
+    return [_find(sections, trial) for trial in plan["attacks"]]
 
 
-def _attack(name: str, network: nn.Module, experiment: Experiment, num_classes: int) -> CheckedAttack:
-    settings = experiment.evaluate
-    return evaluation_attack(
-        name, network, eps=settings.eps, num_classes=num_classes, seed=experiment.seed, cw_radius=settings.cw_radius
-    )
-
-
-def measure(
-    network: nn.Module, images: Images, name: str, experiment: Experiment, num_classes: int, fabric: Fabric, bar: Bar
-) -> Accuracy:
-    """Accuracy under one attack (or none, `clean`) on all `images`."""
-    settings = experiment.evaluate
-    attack = None if name == CLEAN else _attack(name, network, experiment, num_classes)
-    seed_stream(experiment.seed, STAGE, name)  # a network that holds noise draws from the global generators
-    started, right, seen = time.monotonic(), 0, 0
-    for inputs, labels in images.batches(settings.batch_size):
-        with fabric.autocast():
-            correct = classified_right(network, inputs, labels)
-            if attack is not None and correct.any():
-                correct[correct.clone()] = classified_right(
-                    network, attack(inputs[correct], labels[correct]), labels[correct]
+def _measure_all(
+    folder: Path,
+    experiment: Experiment,
+    data: ImageData,
+    fabric: Fabric,
+    subject: TrainedNetwork | ForeignNetwork,
+    plan: Mapping[str, list[Trial]],
+    images: Images,
+) -> Sections:
+    """Run what is not yet known, and store every accuracy as soon as it is there."""
+    sections = _known(folder / FILE, experiment, subject)
+    header = _header(experiment, data, subject, images)
+    size = experiment.evaluate.batch_size
+    batches = -(-len(images) // size)
+    with progress_bar(STAGE, sum(map(len, plan.values())) * batches) as bar:
+        for section, trial in ((section, trial) for section, trials in plan.items() for trial in trials):
+            found = _look_up(sections, trial)
+            if found is None:
+                seed_stream(experiment.seed, STAGE, trial.name)  # a network that holds noise draws from the global ones
+                found = measure(
+                    subject.network,
+                    images,
+                    trial,
+                    num_classes=data.num_classes,
+                    batch_size=size,
+                    fabric=fabric,
+                    bar=bar,
                 )
-        right, seen = right + int(correct.sum()), seen + len(labels)
-        bar.advance(f"{name} {right / seen:.1%}")
-    low, high = wilson_interval(right, seen)
-    record = {} if attack is None else attack.settings
-    return Accuracy(name, record, right, seen, right / seen, low, high, round(time.monotonic() - started, 2))
+            else:
+                bar.advance(f"{trial.name} done before", by=batches)
+            _keep(sections, section, found)
+            write_json(folder / FILE, header | _stored(sections, experiment.evaluate, data.num_classes))
+    return sections
+
+
+def _look_up(sections: Sections, trial: Trial) -> Accuracy | None:
+    """The same trial in any section, under the name that it has in this one."""
+    for row in (row for rows in sections.values() for row in rows):
+        if row.settings == trial.settings and (row.settings or row.attack == trial.name):
+            return replace(row, attack=trial.name)
+    return None
+
+
+def _find(sections: Sections, trial: Trial) -> Accuracy:
+    return next(row for row in sections["attacks"] if row.attack == trial.name)
+
+
+def _keep(sections: Sections, section: str, found: Accuracy) -> None:
+    """Names are unique but in a sweep, whose rows are one attack at several radii."""
+    if found not in sections[section]:
+        others = [row for row in sections[section] if section == "sweep" or row.attack != found.attack]
+        sections[section] = [*others, found]
+
+
+def _header(
+    experiment: Experiment, data: ImageData, subject: TrainedNetwork | ForeignNetwork, images: Images
+) -> dict[str, Any]:
+    return {
+        "settings": settings_of(experiment),
+        "network": subject.description.model_dump(mode="json"),
+        "cost": subject.description.cost(),
+        "environment": environment(),
+        "classes": classes_of(data, images),
+    }
+
+
+def classes_of(data: ImageData, images: Images) -> dict[str, list[Any]]:
+    """Names of the classes, and the images of each, as plain JSON values."""
+    return {"names": list(data.class_names), "images": count_by_class(images.labels, data.num_classes).tolist()}
+
+
+def _stored(sections: Sections, settings: EvaluateSettings, num_classes: int) -> dict[str, Any]:
+    """The accuracies as plain JSON values, and the verdict once all that it needs is measured."""
+    sweep = [row for row in sections["sweep"] if row.attack == settings.sweep_attack]
+    ordered = sections | {"sweep": sorted(sweep, key=lambda row: float(row.settings["eps"]))}
+    verdict = verdict_of(sections["check_rows"], num_classes)
+    return {
+        "checks": None if verdict is None else asdict(verdict),
+        **{section: [asdict(row) for row in rows] for section, rows in ordered.items()},
+    }
+
+
+def verdict_of(rows: list[Accuracy], num_classes: int) -> Verdict | None:
+    """Whether to believe the robustness; None where the checks were not asked for, or have not come to their end."""
+    by_name = {row.attack: row for row in rows}
+    return judge(by_name, num_classes) if by_name.keys() >= NEEDED else None
+
+
+def settings_of(experiment: Experiment) -> dict[str, Any]:
+    """What robustness.json says of the settings."""
+    settings = plain({"seed": experiment.seed, "data": experiment.data, "evaluate": experiment.evaluate})
+    return settings | {"precision": experiment.fabric.precision}
+
+
+def _known(path: Path, experiment: Experiment, subject: TrainedNetwork | ForeignNetwork) -> Sections:
+    """What was measured before on the same network and images with the same settings."""
+    if not path.exists():
+        return _sections(path, {})
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"settings", "network", "attacks"} <= set(content):
+        raise RunError(f"{path} is not what evaluate.py writes; remove it or choose another run=")
+    same = _comparable(content["settings"]) == _comparable(settings_of(experiment))
+    if not same or content["network"] != subject.description.model_dump(mode="json"):
+        return _sections(path, {})
+    return _sections(path, content)
+
+
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Settings on which all rows depend; those that an older file has not are filled in. None: not such settings."""
+    try:
+        filled = EvaluateSettings.model_validate(settings["evaluate"]).model_dump(
+            mode="json", exclude={*WHAT_IS_TRIED, *WHOSE}
+        )
+    except (ValidationError, KeyError):
+        return None
+    return dict(json.loads(json.dumps({**settings, "evaluate": filled})))
+
+
+def read_sections(folder: Path) -> tuple[Sections, str | None]:
+    """All accuracies of a run's robustness.json, and the verdict in words. Raises RunError when there are none."""
+    path = folder / FILE
+    content = read_json(path)
+    if not isinstance(content, dict) or "attacks" not in content:
+        raise RunError(f"{path} is not what evaluate.py writes: it has no attacks")
+    checks = content.get("checks")
+    if checks is not None and not (isinstance(checks, dict) and "verdict" in checks):
+        raise RunError(f"{path} is not what evaluate.py writes: its checks have no verdict")
+    return _sections(path, content), None if checks is None else str(checks["verdict"])
+
+
+def read_accuracies(folder: Path) -> list[Accuracy]:
+    """Clean and attacked, from a run's robustness.json. Raises RunError when there are none."""
+    return read_sections(folder)[0]["attacks"]
+
+
+def _sections(path: Path, content: Mapping[str, Any]) -> Sections:
+    try:
+        return {section: [Accuracy(**row) for row in content.get(section) or ()] for section in SECTIONS}
+    except TypeError as error:
+        raise RunError(f"{path} is not what evaluate.py writes: {error}") from None
 
 
 def retrain_and_evaluate(
@@ -109,74 +223,10 @@ def retrain_and_evaluate(
     return evaluate(folder, experiment, data, fabric, trained), trained.description.cost()
 
 
-@torch.no_grad()
-def classified_right(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """[N] booleans."""
-    right: Tensor = network(images).argmax(dim=1) == labels
-    return right
-
-
-def wilson_interval(right: int, images: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927)."""
-    interval = binomtest(right, images).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def read_accuracies(folder: Path) -> list[Accuracy]:
-    """The figures of a run's robustness.json. Raises RunError when there are none."""
-    content = read_json(folder / "robustness.json")
-    try:
-        return [Accuracy(**row) for row in content["attacks"]]
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{folder / 'robustness.json'} is not what evaluate.py writes: {error}") from None
-
-
-def check_fits(trained: TrainedNetwork, data: ImageData) -> None:
-    """Raise RunError unless the data have the classes, channels and size that the network was trained on."""
-    description = trained.description
-    for what, expected, found in (
-        ("classes", list(description.class_names), list(data.class_names)),
-        ("channels", description.in_channels, data.in_channels),
-        ("image size", description.image_size, data.image_size),
-    ):
-        if expected != found:
-            raise RunError(
-                f"the network was trained on {description.data} with {what} {expected}; {data.name} has {found}"
-            )
-
-
-def _test_images(data: ImageData, limit: int | None) -> Images:
+def tested(data: ImageData, limit: int | None) -> Images:
+    """The test images, or a balanced subset. Raises RunError when there are not so many."""
     if limit is None:
         return data.test
     if limit > len(data.test):
         raise RunError(f"evaluate.images={limit} asks for more than the {len(data.test)} test images there are")
     return data.test.take(torch.from_numpy(balanced_indices(data.test.labels.numpy(), limit)))
-
-
-def _known(path: Path, settings: dict[str, Any], trained: TrainedNetwork) -> dict[str, Accuracy]:
-    if not path.exists():
-        return {}
-    content = read_json(path)
-    network = trained.description.model_dump(mode="json")
-    if not isinstance(content, dict) or not {"settings", "network", "attacks"} <= set(content):
-        raise RunError(f"{path} is not what evaluate.py writes; remove it or choose another run=")
-    if _without_attacks(content["settings"]) != _without_attacks(settings) or content["network"] != network:
-        return {}
-    return {result.attack: result for result in read_accuracies(path.parent)}
-
-
-def _without_attacks(settings: dict[str, Any]) -> dict[str, Any]:
-    evaluate_settings = {key: value for key, value in settings["evaluate"].items() if key != "attacks"}
-    return settings | {"evaluate": evaluate_settings}
-
-
-def _write(path: Path, settings: dict[str, Any], trained: TrainedNetwork, results: list[Accuracy]) -> None:
-    write_json(
-        path,
-        {
-            "settings": settings,
-            "network": trained.description.model_dump(mode="json"),
-            "cost": trained.description.cost(),
-            "attacks": [asdict(result) for result in results],
-        },
-    )

@@ -1,124 +1,189 @@
-"""Export: the cell as Python text in DARTS's form, and the trained network as ONNX, checked against PyTorch."""
+"""Export: the cell in the layouts of other projects, and the trained network as weights, graphs and a model card."""
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import tempfile
-import warnings
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from pydantic import TypeAdapter, ValidationError
 
-from pipeline.artifacts import TrainedNetwork
+from attacks import evaluation_attack
+from pipeline.artifacts import TrainedNetwork, as_safetensors, load_genotype, load_network
+from pipeline.data import Images
+from pipeline.evaluate import Accuracy, read_accuracies
+from pipeline.exports.card import model_card
+from pipeline.exports.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
+from pipeline.exports.graph import (
+    GRAPHS,
+    Probes,
+    check_onnx_installed,
+    check_repeatable,
+    checked_graph,
+    is_repeatable,
+    trace,
+)
+from pipeline.progress import Bar, progress_bar
 from pipeline.run import RunError, exclusive, write_atomically, write_json
+from pipeline.settings import Experiment
 from search_space import Genotype
 
 STAGE = "export"
-ONNX_OPSET = 18
-LOGIT_TOLERANCE = 1e-4
+FORMAT_VERSION = 1
+WEIGHTS = "safetensors"
+ATTACK = "pgd-20"
+ATTACKED_AT_ONCE = 32  # images: gradients of a large network take much memory
+
+Written = dict[str, dict[str, Any]]
+"""Name of a file -> its bytes and sha256 and, of a graph, how near it comes to the network."""
 
 
-def check_onnx_installed() -> None:
-    """Raise RunError that names the extra when a package for ONNX is missing."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise RunError(f"export.formats has onnx, which needs {', '.join(missing)}: pip install -e '.[onnx]'")
+@dataclass(frozen=True)
+class Exported:
+    """What leaves: a cell and, where the run folder has one, the network that was trained of it."""
+
+    name: str
+    genotype: Genotype
+    trained: TrainedNetwork | None
 
 
-def check_repeatable(genotype: Genotype) -> None:
-    """Raise RunError when a network of the genotype gives other logits at each call."""
-    if "noise" in genotype.operations:
-        raise RunError(
-            "export.formats has onnx, but the cell holds noise: its network gives other logits at each call, so no "
-            "copy can be checked against it; use export.formats=[darts]"
-        )
+def find(folder: Path, reference: str | None) -> Exported:
+    """The cell that `reference` names, or that of the run folder, and the network that the folder holds.
 
-
-def export_darts(folder: Path, genotype: Genotype) -> Path:
-    """Write genotype_darts.py: the namedtuple that code built on DARTS reads.
-
-    A genotype of NAS-Bench-201 is written as the benchmark's string, to genotype_nasbench201.txt.
+    Raises RunError when there is neither, or the network is that of another cell than `reference`.
     """
-    if genotype.reduction is None:
-        path = folder / "genotype_nasbench201.txt"
-        write_atomically(path, genotype.to_nasbench201() + "\n")
-        return path
-    try:
-        layout = genotype.to_darts()
-    except ValueError as error:
-        raise RunError(f"export.formats has darts: {error}") from None
-    lines = ["from collections import namedtuple", ""]
-    lines += [
-        'Genotype = namedtuple("Genotype", "normal normal_concat reduce reduce_concat")',
-        "",
-        "genotype = Genotype(",
-    ]
-    for name, content in layout.items():
-        text = (
-            "[" + ", ".join(f'("{op}", {source})' for op, source in content) + "]" if "concat" not in name else content
-        )
-        lines.append(f"    {name}={text},")
-    path = folder / "genotype_darts.py"
-    write_atomically(path, "\n".join([*lines, ")", ""]))
-    return path
+    trained = load_network(folder) if (folder / "network.json").exists() else None
+    if reference is None and trained:
+        return Exported(trained.description.name, trained.network.genotype, trained)
+    if reference is None and not (folder / "genotype.json").exists():
+        raise RunError(f"{folder / 'network.json'} does not exist, nor genotype.json; run a stage, or give genotype=")
+    name, genotype = load_genotype(reference or str(folder))
+    if trained and trained.network.genotype != genotype:
+        raise RunError(f"{folder} holds a network of another cell than genotype={reference}; choose another run=")
+    return Exported(name, genotype, trained)
 
 
-def export_onnx(folder: Path, trained: TrainedNetwork, images: Tensor) -> dict[str, Any]:
-    """Write network.onnx (any batch size) and onnx.json, after comparing onnxruntime's logits with PyTorch's.
+def forms_of(asked: Sequence[str] | None, exported: Exported) -> tuple[str, ...]:
+    """The forms that are asked for or, where None, all that fit but those that the search writes.
 
-    images: [N, C, H, W] in [0, 1], to compare on. Raises RunError when a logit differs by more than LOGIT_TOLERANCE or
-    a label differs at all; then nothing is written.
+    Raises RunError, before any work, when one cannot be made.
     """
-    check_onnx_installed()
-    check_repeatable(trained.network.genotype)
-    network = trained.network.cpu().eval()
-    with exclusive(folder, STAGE), tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / "network.onnx"
-        _to_onnx(network, images[:2], path)
-        parity = _compare(network, images, path)
-        if parity["largest_logit_difference"] > LOGIT_TOLERANCE or parity["labels_that_differ"]:
-            raise RunError(f"onnxruntime and PyTorch disagree: {parity}")
-        write_atomically(folder / "network.onnx", path.read_bytes())
-        write_json(folder / "onnx.json", parity)
-    return parity
+    if asked is None:
+        return _fitting(exported)
+    networks = [form for form in asked if form not in CELL_FORMS]
+    if networks and exported.trained is None:
+        raise RunError(f"export.formats has {', '.join(networks)}: network.json does not exist; run retrain.py first")
+    if "onnx" in asked:
+        check_onnx_installed()
+    if set(asked) & set(GRAPHS):
+        check_repeatable(exported.genotype)
+    return tuple(dict.fromkeys(asked))
 
 
-def _to_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
-    batch = torch.export.Dim("batch", min=1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():  # the exporter warns of its own internals
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (images,),
-            str(path),
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: batch},),
-            opset_version=ONNX_OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+def _fitting(exported: Exported) -> tuple[str, ...]:
+    layouts = [layout for layout in LAYOUTS if layout != JSON and can_say(layout, exported.genotype)]
+    graphs = list(GRAPHS) if is_repeatable(exported.genotype) else []
+    networks = [WEIGHTS, *graphs] if exported.trained else []
+    return forms_of((*layouts, *networks), exported)
 
 
-def _compare(network: nn.Module, images: Tensor, path: Path) -> dict[str, Any]:
-    import onnxruntime
+def needs_images(forms: Sequence[str]) -> bool:
+    """Whether one of the forms is a graph, which is checked on test images."""
+    return bool(set(forms) & set(GRAPHS))
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        expected = network(images)
-    (found,) = session.run(None, {"images": images.numpy()})
-    logits = torch.from_numpy(found)
+
+def export(
+    folder: Path, experiment: Experiment, exported: Exported, forms: Sequence[str], test: Images | None
+) -> Written:
+    """Write each form's files and export.json into the run folder: all of them or, when one is refused, none.
+
+    forms: from `forms_of`.  test: images on which graphs are compared with the network, clean and under PGD-20; needed
+    where `needs_images` says so. Raises RunError when a graph's logits or labels are not the network's, when the cell
+    has no place in a layout, or when a file of another cell stands in the folder.
+    """
+    contents: dict[str, bytes] = {}
+    for form in forms:
+        if form in CELL_FORMS:
+            contents |= cell_files(form, exported.genotype)
+    _check_same_cell(folder, exported.genotype, contents)
+    with exclusive(folder, STAGE):
+        parities: dict[str, dict[str, Any]] = {}
+        if exported.trained is not None and WEIGHTS in forms:
+            contents |= _weights(folder, exported.trained)
+        if exported.trained is not None and test is not None and needs_images(forms):
+            graphs = [form for form in forms if form in GRAPHS]
+            for name, (content, parity) in _graphs(graphs, exported.trained, test, experiment).items():
+                contents[name], parities[name] = content, parity
+        return _write(folder, exported.name, contents, parities)
+
+
+def _check_same_cell(folder: Path, genotype: Genotype, files: Mapping[str, bytes]) -> None:
+    """genotype.json and the pictures are the search's own files too."""
+    theirs = folder / LAYOUTS[JSON][0]
+    replaced = [name for name in files if name == theirs.name or name.endswith(f".{PICTURES}")]
+    if replaced and theirs.exists() and load_genotype(str(theirs))[1] != genotype:
+        raise RunError(f"{theirs} is of another cell, whose {', '.join(replaced)} would be lost; choose another run=")
+
+
+def _weights(folder: Path, trained: TrainedNetwork) -> dict[str, bytes]:
+    card = model_card(trained.description, _accuracies(folder))
     return {
-        "images": len(images),
-        "largest_logit_difference": float((logits - expected).abs().max()),
-        "labels_that_differ": int((logits.argmax(dim=1) != expected.argmax(dim=1)).sum()),
-        "opset": ONNX_OPSET,
-        "onnxruntime": onnxruntime.__version__,
-        "torch": torch.__version__,
-        "bytes": path.stat().st_size,
+        "network.safetensors": as_safetensors(trained.network, trained.description),
+        "model_card.md": card.encode(),
     }
+
+
+def _accuracies(folder: Path) -> tuple[Accuracy, ...]:
+    path = folder / "robustness.json"
+    if not path.exists():
+        return ()
+    try:
+        return TypeAdapter(tuple[Accuracy, ...]).validate_python([asdict(row) for row in read_accuracies(folder)])
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RunError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _graphs(
+    forms: Sequence[str], trained: TrainedNetwork, test: Images, experiment: Experiment
+) -> dict[str, tuple[bytes, dict[str, Any]]]:
+    network = trained.network.cpu().eval()
+    chosen = test.take(torch.arange(min(len(test), experiment.export.images)))
+    batches = -(-len(chosen) // ATTACKED_AT_ONCE)
+    with progress_bar(STAGE, batches + len(forms)) as bar:
+        probes = _probes(trained, chosen, experiment, bar)
+        program = trace(network, probes.clean)
+        files = {}
+        for form in forms:
+            files[GRAPHS[form][0]] = checked_graph(form, network, program, probes)
+            bar.advance(form)
+    return files
+
+
+def _probes(trained: TrainedNetwork, images: Images, experiment: Experiment, bar: Bar) -> Probes:
+    classes = len(trained.description.class_names)
+    attack = evaluation_attack(
+        ATTACK, trained.network, eps=experiment.evaluate.eps, num_classes=classes, seed=experiment.seed
+    )
+    clean, attacked = [], []
+    for batch, labels in images.batches(ATTACKED_AT_ONCE):
+        clean.append(batch)
+        attacked.append(attack(batch, labels))
+        bar.advance(f"{ATTACK} on {sum(map(len, attacked))} images")
+    return Probes(torch.cat(clean), torch.cat(attacked), attack.settings)
+
+
+def _write(folder: Path, name: str, contents: Mapping[str, bytes], parities: Mapping[str, dict[str, Any]]) -> Written:
+    files: Written = {}
+    for file, content in contents.items():
+        write_atomically(folder / file, content)
+        files[file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if file in parities:
+            files[file]["parity"] = parities[file]
+    if "network.onnx" in parities:
+        write_json(folder / "onnx.json", parities["network.onnx"])  # what the report shows
+    write_json(folder / "export.json", {"format": "export", "version": FORMAT_VERSION, "name": name, "files": files})
+    return files

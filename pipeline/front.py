@@ -98,7 +98,13 @@ class Front:
 
 def on_front(cells: Sequence[Judged]) -> list[bool]:
     """Of each cell whether no other is at least as good in all objectives and better in one; equal ones stay."""
-    return [bool(kept) for kept in moocore.is_nondominated(_array(cells), maximise=_MAXIMISED, keep_weakly=True)]
+    return nondominated([cell.objectives for cell in cells])
+
+
+def nondominated(objectives: Sequence[Sequence[float]]) -> list[bool]:
+    """The same of objectives in the order of BETTER_LARGE."""
+    values = np.array(objectives, dtype=np.float64)
+    return [bool(kept) for kept in moocore.is_nondominated(values, maximise=_MAXIMISED, keep_weakly=True)]
 
 
 def reference_point(largest: Mapping[str, int]) -> dict[str, float]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from learned_optimizers import LearnedOptimizer, load_theta
+from pipeline.run import RunError
 from pipeline.settings import WeightOptimizerSettings
 
 
@@ -24,20 +26,49 @@ def _adamw(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -
     )
 
 
+def _learned(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -> Optimizer:
+    try:
+        return LearnedOptimizer(weights, load_theta(str(settings.theta)))
+    except (FileNotFoundError, ValueError) as error:
+        raise RunError(f"weight_optimizer.theta: {error}") from None
+
+
 WEIGHT_OPTIMIZERS: Mapping[str, Callable[[Iterable[nn.Parameter], WeightOptimizerSettings], Optimizer]] = {
     "sgd": _sgd,
     "adamw": _adamw,
+    "learned": _learned,
 }
 
 
 def make_weight_optimizer(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -> Optimizer:
-    """The optimizer that the settings name."""
+    """The optimizer that the settings name. Raises RunError where a learned one's meta-parameters cannot be read."""
     return WEIGHT_OPTIMIZERS[settings.name](weights, settings)
 
 
 def cosine(epoch: int, epochs: int, first: float, last: float) -> float:
     """Learning rate of an epoch: half a cosine from `first` towards `last` (Loshchilov & Hutter 2017)."""
     return last + (first - last) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def rate_of_epoch(settings: WeightOptimizerSettings, epoch: int, epochs: int, final_rate: float) -> float:
+    """Learning rate of an epoch; of a learned optimizer 1, a factor of steps that have their own schedule in them."""
+    if settings.name == "learned":
+        return 1.0
+    return cosine(epoch, epochs, settings.learning_rate, settings.learning_rate * final_rate)
+
+
+def take_step(optimizer: Optimizer, loss: Tensor) -> None:
+    """A step, which shows the training loss to an optimizer that sees it."""
+    if isinstance(optimizer, LearnedOptimizer):
+        optimizer.step(loss=loss)
+    else:
+        optimizer.step()
+
+
+def show_validation(optimizer: Optimizer, loss: float) -> None:
+    """Show the validation loss to an optimizer that sees it; no weight changes."""
+    if isinstance(optimizer, LearnedOptimizer):
+        optimizer.observe_validation(loss)
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:

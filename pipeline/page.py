@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.artifacts import NetworkDescription
 from pipeline.evaluate import CLEAN
 from pipeline.front import Front, asked_in_words, reference_in_words
+from pipeline.group_table import group_rows
+from pipeline.groups import groups
+from pipeline.reproduction import differences, origins, stages
 from pipeline.results import Plain, Run, Runs, attacks_of, strongest
-from pipeline.wording import bound_in_words, counted, interval, magnitude, named, percent, shown
-from search_space import PUBLISHED
+from pipeline.wording import bound_in_words, counted, interval, magnitude, named, percent, recipe_in_words, shown
 
-NOT_COMPARED = ("genotype", "evaluate.attacks", "evaluate.batch_size")
+UNFOLDED_CLASSES = 12  # a table of more classes is folded
+OVERFITTING = 0.03  # of held-back accuracy, lost since the best epoch, from which on it is called overfitting
 
 
 def content(runs: Runs) -> Plain:
@@ -32,10 +33,14 @@ def content(runs: Runs) -> Plain:
         "attacks": attacks_of(runs),
         "results": list(_results(runs)),
         "comparisons": list(_comparisons(runs)),
-        "differences": _differences(runs),
+        "differences": differences(runs),
         "attack_rows": list(_attack_rows(run)),
         "pareto": _pareto(run.pareto) if run.pareto else None,
-        "stages": list(_stages(run, list(runs.values())[1:])),
+        "classes": _classes(run),
+        "has_detail": bool(run.examples or run.transfer or run.measured.in_detail),
+        "groups": _seed_groups(runs),
+        "stages": list(stages(run, list(runs.values())[1:])),
+        "origins": origins(run),
         "settings_json": json.dumps(run.settings, indent=1, ensure_ascii=False),
         "genotype_json": run.genotype.to_json() if run.genotype else "",
     }
@@ -48,9 +53,10 @@ def _lead(run: Run) -> Iterator[str]:
     if run.network and "retrain" in run.settings:
         yield _training_sentence(run.network, run.settings["retrain"]["retrain"])
     if run.robustness and run.accuracies:
-        eps = shown("eps", run.robustness["settings"]["evaluate"]["eps"])
-        images = counted(run.accuracies[0].images, "test image")
-        yield f"Measured on {images}; attacks may change a pixel by ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{eps}."
+        settings = run.robustness["settings"]["evaluate"]
+        what = "a pixel" if settings.get("norm", "Linf") == "Linf" else f"an image, in {settings['norm']},"
+        eps, images = shown("eps", settings["eps"]), counted(run.accuracies[0].images, "test image")
+        yield f"Measured on {images}; attacks may change {what} by ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{eps}."
 
 
 def _search_sentence(settings: Plain) -> str:
@@ -60,11 +66,9 @@ def _search_sentence(settings: Plain) -> str:
 
 
 def _training_sentence(network: NetworkDescription, recipe: Plain) -> str:
-    attack = recipe["attack"]
-    steps = f"-{attack['steps']}" if attack["name"] == "pgd" else ""
-    under = f"under {attack['name'].upper()}{steps}" if recipe["adversarial"] else "without attacks"
+    how = f" {recipe_in_words(recipe)}" if "recipe" in recipe else ""  # which runs of older versions do not name
     return (
-        f"Trained from scratch on {network.data} {under} for {counted(recipe['epochs'], 'epoch')}, "
+        f"Trained from scratch on {network.data}{how} for {counted(recipe['epochs'], 'epoch')}, "
         f"with {network.channels} channels and {network.layers} cells."
     )
 
@@ -81,9 +85,10 @@ def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
         held_back = run.network.training.get("held_back_accuracy", 0.0)
         yield "held-back accuracy", percent(held_back), "of the training set; not evaluated yet"
     if run.cost:
-        where = "in the network" if run.network else "in the derived network"
+        where = "in the network" if run.network or run.robustness else "in the derived network"
         yield "parameters", magnitude(run.cost["parameters"]), f"exactly {run.cost['parameters']:,} {where}"
-        yield "MACs an image", magnitude(run.cost["conv_linear_macs"]), "convolutions and classifier"
+        thop = magnitude(run.cost["thop_macs"])
+        yield "MACs an image", magnitude(run.cost["conv_linear_macs"]), f"convolutions and classifier; thop {thop}"
 
 
 def _bounds(run: Run) -> Iterator[Plain]:
@@ -112,14 +117,34 @@ def _notes(runs: Runs) -> Iterator[str]:
     for event in run.search["guard"] if run.search else ():
         after, back_to = event["after"], event["back_to"]
         yield f"After epoch {after} the guard found a collapse: the alphas went back to those of epoch {back_to}."
+    verdict = run.measured.verdict
+    if verdict and not verdict.believed:
+        yield f"{verdict.verdict[0].upper()}{verdict.verdict[1:]}."
     for label, other in runs.items():
+        yield from _overfitting(label, other)
         if other.robustness and other.network and other.robustness["network"] != other.network.model_dump(mode="json"):
             yield f"{label}: robustness.json was measured on another network than network.json; run evaluate.py again."
         if not other.accuracies and len(runs) > 1:
             yield f"{label} has no robustness.json and is missing from the results; run evaluate.py on it."
-    unlike = [row["key"] for row in _differences(runs) if row["stage"] == "evaluate"] + list(_attacks_that_differ(runs))
+    unlike = [row["key"] for row in differences(runs) if row["stage"] == "evaluate"] + list(_attacks_that_differ(runs))
     if unlike:
         yield f"The runs were not evaluated alike, which may be why accuracies differ: see {', '.join(unlike)}."
+
+
+def _overfitting(label: str, run: Run) -> Iterator[str]:
+    """Training that lost what it had in its best epoch (robust overfitting, Rice et al. 2020), or resists little."""
+    training = run.network.training if run.network else {}
+    if training.get("held_back", {"gap": 0})["gap"] >= OVERFITTING:
+        best, last = training["held_back"]["best"], training["held_back"]["last"]
+        yield (
+            f"{label} overfits: accuracy on the held-back images fell from {percent(best['accuracy'])} in epoch "
+            f"{best['epoch']}, whose weights were kept, to {percent(last['accuracy'])} in epoch {last['epoch']}."
+        )
+    if training.get("overfitted_in_epoch") is not None:
+        yield (
+            f"{label} overfits catastrophically in epoch {training['overfitted_in_epoch']}: from there on it resists "
+            "the attack that it is trained with, and not PGD (Wong et al. 2020)."
+        )
 
 
 def _results(runs: Runs) -> Iterator[Plain]:
@@ -153,34 +178,18 @@ def _comparisons(runs: Runs) -> Iterator[str]:
         )
 
 
+def _seed_groups(runs: Runs) -> list[Plain]:
+    """The rows of groups of runs, where there are several of a seed."""
+    found = groups(runs)
+    return group_rows(found, attacks_of(runs)) if any(len(group.runs) > 1 for group in found) else []
+
+
 def _attacks_that_differ(runs: Runs) -> Iterator[str]:
     """Attacks of the same name that were run with other settings."""
     for attack in attacks_of(runs):
         found = [result.settings for run in runs.values() for result in run.accuracies if result.attack == attack]
         if any(settings != found[0] for settings in found):
             yield f"the settings of {attack}"
-
-
-def _differences(runs: Runs) -> list[Plain]:
-    """Settings of training and evaluation that are not the same in all runs that have them."""
-    rows = []
-    for stage in ("retrain", "evaluate"):
-        flat = {label: dict(_flat(run.settings[stage])) for label, run in runs.items() if stage in run.settings}
-        for key in dict.fromkeys(key for settings in flat.values() for key in settings):
-            values = [settings.get(key) for settings in flat.values()]
-            if any(value != values[0] for value in values) and not key.startswith(NOT_COMPARED):
-                values = [shown(key, flat[label].get(key)) if label in flat else "-" for label in runs]
-                rows.append({"stage": stage, "key": key, "values": values})
-    return rows
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values, as the command line names them."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _attack_rows(run: Run) -> Iterator[Plain]:
@@ -204,6 +213,22 @@ def _call(part: Plain) -> str:
     return f"{part['class']}({arguments})"
 
 
+def _classes(run: Run) -> Plain | None:
+    """Accuracy of each class, clean and under each attack that counted it, and the class that suffers most."""
+    names, images = run.measured.class_names, run.measured.class_images
+    counted_in = [result for result in run.accuracies if len(result.right_by_class) == len(names) > 0]
+    if not counted_in:
+        return None
+    parts = [[right / max(n, 1) for right, n in zip(r.right_by_class, images, strict=True)] for r in counted_in]
+    worst = min(range(len(names)), key=lambda index: parts[-1][index])
+    return {
+        "attacks": [result.attack for result in counted_in],
+        "rows": [(name, images[i], [part[i] for part in parts]) for i, name in enumerate(names)],
+        "worst": f"{names[worst]}: {percent(parts[-1][worst])} under {counted_in[-1].attack}",
+        "folded": len(names) > UNFOLDED_CLASSES,
+    }
+
+
 def _pareto(front: Front) -> Plain:
     """The points of a walk, the published cells beside them, and what is to be said of them."""
     sentences = [
@@ -217,40 +242,3 @@ def _pareto(front: Front) -> Plain:
             f"{front.agreement:.2f}."
         )
     return {"front": front, "sentences": sentences, "asked": asked_in_words}
-
-
-def _stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
-    """How each stage is repeated: its command, all its settings, and the command with all of them."""
-    for stage, settings in run.settings.items():
-        flat = [(key, value) for key, value in _flat(settings) if not key.startswith("genotype.")]
-        command = [
-            "python",
-            f"scripts/{stage}.py",
-            f"run={run.folder}",
-            *(_cell_argument(run) if stage == "retrain" else ()),
-        ]
-        yield {
-            "name": stage,
-            "command": shlex.join(command),
-            "full": " \\\n  ".join([shlex.join(command), *(shlex.quote(_override(*item)) for item in flat)]),
-            "settings": [(key, shown(key, value)) for key, value in flat],
-        }
-    compared = (
-        [f"compare=[{','.join(json.dumps(str(o.folder), ensure_ascii=False) for o in others)}]"] if others else []
-    )
-    command = ["python", "scripts/report.py", f"run={run.folder}", *compared]
-    yield {"name": "report", "command": shlex.join(command), "full": "", "settings": []}
-
-
-def _cell_argument(run: Run) -> list[str]:
-    """`genotype=`, where the cell is not the folder's own."""
-    if (run.folder / "genotype.json").exists() or run.network is None:
-        return []
-    published = run.network.name in PUBLISHED and PUBLISHED[run.network.name].genotype == run.genotype
-    return [f"genotype={run.network.name if published else 'genotype.json'}"]
-
-
-def _override(key: str, value: Any) -> str:
-    """A stored setting in the grammar of the command line, in which JSON's scalars and lists mean themselves."""
-    name = {"precision": "fabric.precision", "processes": "fabric.devices"}.get(key, key)
-    return f"{name}={json.dumps(value, ensure_ascii=False)}"

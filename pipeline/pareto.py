@@ -20,7 +20,7 @@ from pipeline.front import Front, Judged
 from pipeline.objectives import settle
 from pipeline.progress import Bar, progress_bar
 from pipeline.results import strongest
-from pipeline.retrain import Retraining
+from pipeline.retraining import Retraining
 from pipeline.run import (
     Checkpoints,
     MetricLog,

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from pipeline import figures
 from pipeline.evaluate import Accuracy
 from pipeline.figures import Picture
 from pipeline.page import content
-from pipeline.results import Run, Runs, attacks_of, read_runs, strongest
-from pipeline.run import write_atomically
+from pipeline.rendering import page, text_table, write_page
+from pipeline.results import Run, Runs, attacks_of, clean, read_runs, strongest
 from pipeline.settings import RelaxationSettings, SpaceSettings
-from pipeline.wording import interval, magnitude, percent, printable
+from pipeline.wording import magnitude, printable
 from search_space import Genotype
-
-TEMPLATES = Path(__file__).with_name("templates")
-UNLIMITED_WIDTH = 1000  # letters: a table is as wide as it needs to be, and never folded
 
 
 def write(folder: Path, others: Sequence[Path] = ()) -> Path:
@@ -36,34 +24,28 @@ def write(folder: Path, others: Sequence[Path] = ()) -> Path:
     """
     runs = read_runs([folder, *others])
     pictures = _draw(runs)
-    page = _render(runs, pictures)
-    for picture in (picture for group in pictures.values() for picture in group):
-        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
-    write_atomically(folder / "report.html", page)
-    return folder / "report.html"
+    html = page("report.html.j2", content(runs) | {"pictures": pictures})
+    return write_page(folder, html, (picture for group in pictures.values() for picture in group))
 
 
 def table(folders: Sequence[Path]) -> str:
     """The results as text, a row a run: size, and each accuracy in % over its 95 % Wilson interval.
 
-    "-" where one was not measured; where none was, one line that says so. Raises RunError as `write` does.
+    "-" where one was not measured; where none was, one line that says so. Below, the verdicts on gradient masking.
+    Raises RunError as `write` does.
     """
     runs = read_runs(folders)
     attacks = attacks_of(runs)
     if not attacks:
         return f"Nothing to put in a table yet: no robustness.json of {printable(', '.join(runs))}; run evaluate.py."
-    text = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    text.add_column("run", overflow="fold", max_width=28)
-    for heading in ("parameters", "MACs", *attacks):
-        text.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for label, run in runs.items():
         found = {result.attack: result for result in run.accuracies}
-        cells = [printable(label), *_sizes(run), *(_accuracy_text(found.get(attack)) for attack in attacks)]
-        text.add_row(*map(Text, cells))
-    file = io.StringIO()
-    Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(text)
-    lines = [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+        rows.append([printable(label), *_sizes(run), *(_accuracy_text(found.get(attack)) for attack in attacks)])
+    lines = text_table(("run", "parameters", "MACs", *attacks), rows)
     lines.append("Accuracy in % of the test images over its 95 % Wilson interval; MACs of convolutions and classifier.")
+    verdicts = {label: run.measured.verdict for label, run in runs.items()}
+    lines += [f"{printable(label)}: {verdict.verdict}." for label, verdict in verdicts.items() if verdict]
     return "\n".join(lines)
 
 
@@ -73,6 +55,7 @@ def _draw(runs: Runs) -> dict[str, list[Picture]]:
     curves = {label: other.retrain_rows for label, other in runs.items()}
     return {
         "results": list(_result_pictures(runs)),
+        "robustness": list(_robustness_pictures(runs)),
         "cells": _cell_pictures(run.genotype) if run.genotype else [],
         "search": _search_pictures(run) if run.search_rows else [],
         "alphas": list(_alpha_pictures(run)),
@@ -87,6 +70,19 @@ def _result_pictures(runs: Runs) -> Iterator[Picture]:
         yield figures.accuracy_picture(results)
         parameters = {label: run.cost["parameters"] for label, run in runs.items() if run.accuracies and run.cost}
         yield figures.size_picture(results, parameters, strongest(results))
+
+
+def _robustness_pictures(runs: Runs) -> Iterator[Picture]:
+    run = next(iter(runs.values()))
+    if run.examples:
+        yield figures.examples_picture(run.examples, run.class_names)
+    sweeps = {label: other.measured.sweep for label, other in runs.items()}
+    if any(sweeps.values()):
+        yield figures.sweep_picture(sweeps, {label: clean(other) for label, other in runs.items() if other.accuracies})
+    if run.measured.corruptions:
+        yield figures.corruption_picture(run.measured.corruptions, clean(run))
+    if run.transfer:
+        yield figures.transfer_picture(run.transfer)
 
 
 def _cell_pictures(genotype: Genotype) -> list[Picture]:
@@ -127,20 +123,3 @@ def _accuracy_text(result: Accuracy | None) -> str:
     if result is None:
         return "-"
     return f"{100 * result.accuracy:.1f}\n{100 * result.low:.1f}-{100 * result.high:.1f}"
-
-
-def _render(runs: Runs, pictures: Mapping[str, Sequence[Picture]]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,  # names and paths come from files
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"magnitude": magnitude, "percent": percent, "interval": interval, "data_uri": _data_uri}
-    return environment.get_template("report.html.j2").render(content(runs), pictures=pictures)
-
-
-def _data_uri(png: bytes) -> Markup:
-    """Base64 has no sign that HTML reads, and escaping a megabyte takes time."""
-    return Markup("data:image/png;base64," + base64.b64encode(png).decode())  # noqa: S704 - see above

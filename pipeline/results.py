@@ -14,11 +14,14 @@ from torch import Tensor
 
 from pipeline.artifacts import NetworkDescription, genotype_from_plain
 from pipeline.evaluate import CLEAN, Accuracy, read_accuracies
+from pipeline.examples import FILE as EXAMPLES_FILE
+from pipeline.examples import Examples, read_examples
 from pipeline.front import Front, read_front
+from pipeline.measured import Measured, measured, read_transfer
 from pipeline.run import RunError, read_json, read_metrics
 from search_space import Genotype
 
-LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "metrics.jsonl")
+LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "transfer.json", "metrics.jsonl")
 SEARCH_KEYS = (  # of each row of metrics.jsonl, dots for what is inside
     "step",
     "objectives",
@@ -47,6 +50,9 @@ class Run:
     network: NetworkDescription | None
     robustness: Plain | None
     accuracies: Sequence[Accuracy]
+    measured: Measured
+    examples: Examples | None
+    transfer: Plain | None
     onnx: Plain | None
     alphas: Tensor | None
     pareto: Front | None
@@ -56,12 +62,15 @@ class Run:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to report."""
-        return not (self.genotype or self.network or self.accuracies or self.search_rows or self.retrain_rows)
+        found = (self.genotype, self.network, self.accuracies, self.transfer, self.search_rows, self.retrain_rows)
+        return not any(found)
 
     @property
     def name(self) -> str:
-        """Of the network as it was trained; of the folder before that."""
-        return self.network.name if self.network else self.folder.resolve().name
+        """Of the network as it was trained, or brought by a user; of the folder before that."""
+        if self.network:
+            return self.network.name
+        return str(self.robustness["network"]["name"]) if self.robustness else self.folder.resolve().name
 
     @property
     def cost(self) -> Mapping[str, int] | None:
@@ -71,6 +80,21 @@ class Run:
         if self.network:
             return self.network.cost()
         return dict(self.search["derived_cost"]) if self.search else None
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Of the images that it was evaluated on, or trained on."""
+        return self.measured.class_names or (self.network.class_names if self.network else ())
+
+    @property
+    def environments(self) -> dict[str, Plain]:
+        """Stored hardware, versions and seconds by stage."""
+        found = {"search": self.search, "retrain": self.network and self.network.training, "evaluate": self.robustness}
+        return {
+            stage: content["environment"] | ({"seconds": content["seconds"]} if "seconds" in content else {})
+            for stage, content in found.items()
+            if content and "environment" in content
+        }
 
     @property
     def settings(self) -> dict[str, Plain]:
@@ -109,7 +133,10 @@ def read_run(folder: Path) -> Run:
         genotype=genotype or (genotype_from_plain(network.genotype) if network else None),
         network=network,
         robustness=robustness,
+        measured=measured(robustness, folder / "robustness.json") if robustness else Measured(),
         accuracies=read_accuracies(folder) if robustness else (),
+        examples=_optional(folder / EXAMPLES_FILE, read_examples),
+        transfer=_optional(folder / "transfer.json", read_transfer),
         onnx=_optional(folder / "onnx.json", read_json),
         alphas=_optional(folder / "alphas.safetensors", _read_alphas),
         pareto=_optional(folder / "pareto.json", read_front),
@@ -177,15 +204,25 @@ def _has(tree: Any, key: str) -> bool:
 
 
 def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:
-    """The Linf attack that all measured runs met and that leaves the least accuracy; `clean` where there is none."""
+    """The attack that all measured runs met and that leaves the least accuracy; `clean` where there is none.
+
+    Of one norm: Linf, unless no run met an attack in it.
+    """
     accuracies: dict[str, list[float]] = {}
+    norms = {result.settings.get("norm", "Linf") for run in results.values() for result in run if result.settings}
+    norm = "L2" if norms == {"L2"} else "Linf"
     for result in (result for run in results.values() for result in run):
-        if result.settings.get("norm", "Linf") == "Linf":
+        if result.settings.get("norm", norm) == norm:
             accuracies.setdefault(result.attack, []).append(result.accuracy)
     measured = sum(bool(run) for run in results.values())
     shared = {attack: sum(values) for attack, values in accuracies.items() if len(values) == measured}
     attacked = {attack: total for attack, total in shared.items() if attack != CLEAN}
     return min(attacked, key=lambda attack: attacked[attack], default=CLEAN)
+
+
+def clean(run: Run) -> Accuracy:
+    """On images as they are, which evaluation always measures."""
+    return next(result for result in run.accuracies if result.attack == CLEAN)
 
 
 def attacks_of(runs: Runs) -> list[str]:

@@ -17,7 +17,7 @@ from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
 from pipeline.environment import environment
 from pipeline.objectives import settle
-from pipeline.optimizers import cosine, set_learning_rate
+from pipeline.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.progress import progress_bar
 from pipeline.run import (
     Checkpoints,
@@ -78,8 +78,8 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
     ):
         while bilevel.epoch < search.epochs and not bilevel.guard.has_stopped:
             started = time.monotonic()
-            first = bilevel.experiment.weight_optimizer.learning_rate
-            rate = cosine(bilevel.epoch, search.epochs, first, first * search.final_rate)
+            optimizer = bilevel.experiment.weight_optimizer
+            rate = rate_of_epoch(optimizer, bilevel.epoch, search.epochs, search.final_rate)
             set_learning_rate(bilevel.weight_optimizer, rate)
             seed_stream(bilevel.experiment.seed, STAGE, bilevel.epoch, fabric.global_rank)
             for index, (train, valid) in enumerate(bilevel.batches()):

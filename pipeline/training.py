@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from attacks import CheckedAttack, ContinuedPGD, training_attack
+from pipeline.optimizers import take_step
 from pipeline.settings import AttackSettings
 
 
@@ -22,10 +23,10 @@ def naming(where: str) -> Iterator[None]:
         raise FloatingPointError(f"{where}: {error}") from error
 
 
-def attack_on(model: nn.Module, settings: AttackSettings) -> CheckedAttack:
-    """The attack that the settings describe."""
+def attack_on(model: nn.Module, settings: AttackSettings, name: str | None = None) -> CheckedAttack:
+    """The attack that the settings describe; name: another one of attacks.TRAINING_ATTACKS, by the same numbers."""
     return training_attack(
-        settings.name,
+        name or settings.name,
         model,
         eps=settings.eps,
         step=_step(settings),
@@ -50,10 +51,16 @@ def _step(settings: AttackSettings) -> float:
 
 
 def clipped_step(
-    optimizer: Optimizer, weights: Sequence[nn.Parameter], slopes: Sequence[Tensor], clip: float | None
+    optimizer: Optimizer,
+    weights: Sequence[nn.Parameter],
+    slopes: Sequence[Tensor],
+    clip: float | None,
+    *,
+    loss: Tensor,
 ) -> float:
     """One step of the optimizer on gradients of at most the norm `clip`; returns the norm before clipping.
 
+    loss: training loss, over all processes, for an optimizer that sees it.
     Raises FloatingPointError, before the weights change, when the norm is not finite.
     """
     for weight, slope in zip(weights, slopes, strict=True):
@@ -63,6 +70,6 @@ def clipped_step(
         raise FloatingPointError(
             "the gradient of the training loss is not finite; lower weight_optimizer.learning_rate"
         )
-    optimizer.step()
+    take_step(optimizer, loss)
     optimizer.zero_grad()
     return norm

@@ -16,7 +16,7 @@ from pipeline.bilevel import BilevelSearch, derived_shape
 from pipeline.data import Batch, ImageData, Images, as_float, split
 from pipeline.evaluate import CLEAN, Accuracy, classified_right, wilson_interval
 from pipeline.objectives import bounds_of, check_attainable
-from pipeline.optimizers import cosine, make_weight_optimizer, set_learning_rate
+from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
 from pipeline.run import RunError, seed_stream, stream_seed
 from pipeline.settings import Experiment, ObjectiveSettings
 from pipeline.training import attack_on, naming
@@ -179,12 +179,12 @@ class Walk(BilevelSearch):
     def adapt(self, genotype: Genotype) -> Iterator[float]:
         """Leave one cell of the supernet, and train its weights alone; the loss of each step."""
         set_cell(self.supernet, self.table.space.one_hot(genotype))
-        settings, first = self.experiment.pareto, self.experiment.weight_optimizer.learning_rate
-        self.weight_optimizer = make_weight_optimizer(self.weights, self.experiment.weight_optimizer)
-        last = first * self.experiment.search.final_rate
-        for epoch in range(settings.adapt_epochs):
+        optimizer, epochs = self.experiment.weight_optimizer, self.experiment.pareto.adapt_epochs
+        self.weight_optimizer = make_weight_optimizer(self.weights, optimizer)
+        for epoch in range(epochs):
             seed_stream(self.experiment.seed, STAGE, "adapt", epoch)
-            set_learning_rate(self.weight_optimizer, cosine(epoch, settings.adapt_epochs, first, last))
+            rate = rate_of_epoch(optimizer, epoch, epochs, self.experiment.search.final_rate)
+            set_learning_rate(self.weight_optimizer, rate)
             for train, _ in self.batches():
                 with naming(f"adapting epoch {epoch}"):
                     yield self.weight_step(train)["training_loss"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.evaluate import Accuracy
@@ -12,6 +12,7 @@ from pipeline.evaluate import Accuracy
 PIXEL_LEVELS = 255
 BUDGETS = ("eps", "step", "alpha")  # shown in 255ths where they are whole ones
 OBJECTIVE_LABELS = {"macs": "MACs"}
+FGSM_LABELS = {"fgsm": "FGSM", "fgsm_rs": "FGSM with a random start"}
 
 
 def magnitude(value: float) -> str:
@@ -51,6 +52,20 @@ def bound_in_words(bound: Sequence[float | None]) -> str:
     if lower is None or upper is None:
         return f"at least {lower:,.0f}" if upper is None else f"at most {upper:,.0f}"
     return f"from {lower:,.0f} to {upper:,.0f}"
+
+
+def recipe_in_words(recipe: Mapping[str, Any]) -> str:
+    """How a network was trained, from the settings of retraining: "by TRADES under PGD-10"."""
+    attack, steps = recipe["attack"]["name"], recipe["attack"]["steps"]
+    given = f"under PGD-{steps}" if attack == "pgd" else f"under {FGSM_LABELS[attack]}"
+    return {
+        "standard": "without attacks",
+        "pgd_at": given,
+        "trades": f"by TRADES under PGD-{steps}",
+        "mart": f"by MART {given}",
+        "fast": f"under {FGSM_LABELS['fgsm_rs']}",
+        "free": f"by free adversarial training with {counted(recipe['replays'], 'replay')}",
+    }[recipe["recipe"]]
 
 
 def printable(text: str) -> str:

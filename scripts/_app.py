@@ -126,6 +126,8 @@ def _type(annotation: Any) -> str:
         return _type(parts[0])
     if kind is Literal:
         return "one of " + ", ".join(map(str, parts))
+    if kind is dict:
+        return "names with values: " + _type(parts[1])
     if kind is tuple:
         return "list: " + ", ".join(_type(part) for part in parts if part is not Ellipsis)
     if parts:

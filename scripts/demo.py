@@ -13,7 +13,8 @@ from pipeline import report
 from pipeline.artifacts import load_network
 from pipeline.data import load
 from pipeline.evaluate import evaluate
-from pipeline.export import check_onnx_installed, export_darts, export_onnx
+from pipeline.export import export, find, forms_of
+from pipeline.exports.graph import check_onnx_installed
 from pipeline.retrain import retrain
 from pipeline.run import make_fabric
 from pipeline.search import search
@@ -46,8 +47,8 @@ def main(experiment: Experiment) -> None:
         trained = load_network(folder)
         evaluate(folder, experiment, data, fabric, trained)
         rival_output.result()
-    export_darts(folder, genotype)
-    export_onnx(folder, trained, next(data.test.batches(256))[0])
+    exported = find(folder, None)
+    export(folder, experiment, exported, forms_of(experiment.export.formats, exported), data.test)
     report.write(folder, [rival])
     print(report.table([folder, rival]))
     for name in (
@@ -56,6 +57,7 @@ def main(experiment: Experiment) -> None:
         "normal.svg",
         "network.safetensors",
         "network.onnx",
+        "model_card.md",
         "robustness.json",
     ):
         print(folder / name)

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from _app import run_app
 
+from pipeline.accuracy import Accuracy
 from pipeline.artifacts import load_network
 from pipeline.data import load
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import evaluate, read_sections
+from pipeline.foreign import load_foreign
 from pipeline.run import make_fabric
 from pipeline.settings import Experiment
+from pipeline.transfer import load_models, transfer
 
 
 def main(experiment: Experiment) -> None:
-    """Evaluate, and print the figures."""
-    folder = Path(experiment.run)
-    trained = load_network(folder)
-    fabric = make_fabric(experiment.fabric)
-    data = load(experiment.data)
-    for result in evaluate(folder, experiment, data, fabric, trained):
-        interval = f"[{result.low:.1%}, {result.high:.1%}]"
-        print(
-            f"{result.attack:>10}  {result.accuracy:6.1%}  {interval}  {result.images} images, {result.seconds:.1f} s"
-        )
+    """Evaluate one network, or how attacks transfer between several, and print the figures."""
+    folder, settings = Path(experiment.run), experiment.evaluate
+    sys.path.append(str(Path.cwd()))  # evaluate.model is found where the script was started, as python -m does
+    trained = None if settings.model or settings.models else load_network(folder)
+    fabric, data = make_fabric(experiment.fabric), load(experiment.data)
+    if settings.models:
+        found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
+        for row in found["rows"]:
+            print(f"made on {row['made_on']}, tried on {row['tried_on']}: {row['accuracy']:.1%}")
+        return
+    subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
+    for result in evaluate(folder, experiment, data, fabric, subject):
+        print(in_words(result, result.attack))
+    sections, verdict = read_sections(folder)
+    for row in sections["sweep"]:
+        print(in_words(row, f"eps {row.settings['eps']:.3g}"))
+    for row in sections["corruptions"]:
+        print(in_words(row, row.attack))
+    if settings.checks and verdict:
+        print(verdict)
+
+
+def in_words(row: Accuracy, name: str) -> str:
+    """A line of the table."""
+    interval = f"[{row.low:.1%}, {row.high:.1%}]"
+    return f"{name:>16}  {row.accuracy:6.1%}  {interval}  {row.images} images, {row.seconds:.1f} s"
 
 
 if __name__ == "__main__":
-    run_app(main, "Accuracy of a trained network, clean and under attack, with 95 % intervals.", one_process=True)
+    run_app(main, "Accuracy of a network, clean and under attack, with 95 % intervals.", one_process=True)

@@ -1,4 +1,4 @@
-"""Take the result away: python scripts/export.py run=runs/mine export.formats=[darts,onnx]."""
+"""Take the result away: python scripts/export.py run=runs/mine [export.formats=[darts,onnx]] [genotype=DARTS_V2]."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ from pathlib import Path
 
 from _app import run_app
 
-from pipeline.artifacts import load_genotype, load_network
+from pipeline.artifacts import check_fits
 from pipeline.data import load
-from pipeline.evaluate import check_fits
-from pipeline.export import check_onnx_installed, check_repeatable, export_darts, export_onnx
+from pipeline.export import export, find, forms_of, needs_images
 from pipeline.settings import Experiment
 
 
 def main(experiment: Experiment) -> None:
-    """Export in every format that is asked for."""
-    folder, formats = Path(experiment.run), experiment.export.formats
-    if "onnx" in formats:
-        check_onnx_installed()
-        trained, data = load_network(folder), load(experiment.data)
-        check_repeatable(trained.network.genotype)
-        check_fits(trained, data)
-    if "darts" in formats:
-        reference = experiment.genotype or experiment.run
-        # of the trained network, where there is one: both files then hold the same cell
-        trained_here = (folder / "network.json").exists() and experiment.genotype is None
-        genotype = load_network(folder).network.genotype if trained_here else load_genotype(reference)[1]
-        print(export_darts(folder, genotype))
-    if "onnx" in formats:
-        images, _ = next(data.test.batches(256))
-        parity = export_onnx(folder, trained, images)
-        difference = parity["largest_logit_difference"]
-        print(f"{folder / 'network.onnx'}: logits of {parity['images']} images within {difference:.1e} of PyTorch's")
+    """Export in every form that is asked for, and say what was written."""
+    folder = Path(experiment.run)
+    exported = find(folder, experiment.genotype)
+    forms = forms_of(experiment.export.formats, exported)
+    test = None
+    if exported.trained and needs_images(forms):
+        data = load(experiment.data)
+        check_fits(exported.trained, data)
+        test = data.test
+    for name, entry in export(folder, experiment, exported, forms, test).items():
+        parity = entry.get("parity")
+        checked = (
+            f"; logits of {parity['images']} images, clean and under {parity['attack']}, within "
+            f"{parity['largest_logit_difference']:.1e} of the network's, and the same labels"
+            if parity
+            else ""
+        )
+        print(f"{folder / name}: {entry['bytes']:,} bytes{checked}")
 
 
 if __name__ == "__main__":
-    run_app(main, "Export the cell as DARTS's Python text and the trained network as ONNX.", one_process=True)
+    run_app(main, "Export the cell and the trained network in the forms that other programs read.", one_process=True)

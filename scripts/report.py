@@ -1,4 +1,4 @@
-"""One page of all results: python scripts/report.py run=runs/mine compare=[runs/other]."""
+"""One page of all results: python scripts/report.py run=runs/mine compare=[runs/other], or run=<folder of runs>."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from pathlib import Path
 
 from _app import run_app
 
-import pipeline.report as report
+from pipeline import overview, report
+from pipeline.groups import runs_in
 from pipeline.settings import Experiment
 
 
 def main(experiment: Experiment) -> None:
     """Write report.html and its figures as PNG, and print the table of results."""
-    folder, others = Path(experiment.run), [Path(other) for other in experiment.compare]
-    page = report.write(folder, others)
-    print(report.table([folder, *others]))
+    folder = Path(experiment.run)
+    runs, others = runs_in(folder), [run for other in experiment.compare for run in runs_in(Path(other))]
+    if runs == [folder]:
+        page, table = report.write(folder, others), report.table([folder, *others])
+    else:
+        page, table = overview.write(folder, [*runs, *others]), overview.table(folder, [*runs, *others])
+    print(table)
     print(page)
 
 

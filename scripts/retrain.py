@@ -25,8 +25,11 @@ def main(experiment: Experiment) -> None:
         cost, training = description.cost(), description.training
         print(
             f"{folder / 'network.safetensors'}: {cost['parameters']:,} parameters, {cost['conv_linear_macs']:,} MACs; "
-            f"{training['held_back_accuracy']:.1%} on the held-back images, epoch {training['best_epoch']}"
+            f"{training['held_back_accuracy']:.1%} on the held-back images, epoch {training['best_epoch']}; "
+            f"{training['held_back']['last']['accuracy']:.1%} after the last, {training['held_back']['last']['epoch']}"
         )
+        if training["overfitted_in_epoch"] is not None:
+            print(f"  catastrophic overfitting was found first in epoch {training['overfitted_in_epoch']}")
 
 
 if __name__ == "__main__":

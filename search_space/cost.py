@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cache, reduce
 from itertools import combinations
@@ -95,6 +96,12 @@ def network_cost(
             total += _edge_cost(edge.operation, edge.source, plan)
     auxiliary = _module_parameters(AuxiliaryHead, skeleton.auxiliary_features, num_classes)
     return NetworkCost(total.parameters, total.parameters + auxiliary, total.conv_linear_macs, total.thop_macs)
+
+
+def module_cost(module: nn.Module, images: Tensor) -> NetworkCost:
+    """Cost of any module, in evaluation mode, on images [1, C, H, W]; it is copied and stays as it is."""
+    counted = _counted(deepcopy(module).eval(), images)
+    return NetworkCost(counted.parameters, counted.parameters, counted.conv_linear_macs, counted.thop_macs)
 
 
 def channels_for_parameters(genotype: Genotype, parameters: int, *, shape: NetworkShape) -> int:
@@ -278,7 +285,11 @@ def _measure(factory: object, arguments: tuple[object, ...], input_shape: tuple[
     with torch.device("meta"):
         module: nn.Module = factory(*arguments)
         images = torch.empty(1, *input_shape)
-    module.eval()
+    return _counted(module.eval(), images)
+
+
+def _counted(module: nn.Module, images: Tensor) -> _Cost:
+    """Cost of a module on images [1, C, H, W]; the module is of no use afterwards."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(images)
     parameters = sum(parameter.numel() for parameter in module.parameters())

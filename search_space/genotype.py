@@ -53,7 +53,8 @@ class Cell:
     """A directed acyclic graph: the first states are inputs, each node is one more, the sum of the edges that enter it.
 
     nodes: the edges that enter each node.  concat: the states that form the cell's output, concatenated.
-    inputs: 2, the outputs of the two cells before (DARTS), or 1, that of the cell before (NAS-Bench-201).
+    inputs: 2, the outputs of the two cells before (DARTS), or 1, that of the cell before (NAS-Bench-201), where the
+    edges of a node are kept in the order of their sources, as in the benchmark's strings.
     """
 
     nodes: tuple[tuple[Edge, ...], ...]
@@ -65,6 +66,9 @@ class Cell:
             raise ValueError(f"a cell has one or two inputs, found inputs={self.inputs!r}")
         if not self.nodes:
             raise ValueError("a cell needs at least one node")
+        if self.inputs == 1:
+            ordered = (tuple(sorted(edges, key=lambda edge: edge.source)) for edges in self.nodes)
+            object.__setattr__(self, "nodes", tuple(ordered))
         if self.inputs == CELL_INPUTS and any(edge.operation == "none" for edge in self.edges):
             raise ValueError(_unknown("none"))
         for state, edges in enumerate(self.nodes, start=self.inputs):
@@ -171,10 +175,7 @@ class Genotype:
         """
         if self.reduction is not None:
             raise ValueError("NAS-Bench-201's string is for one cell of one input; this genotype has two of two")
-        nodes = (
-            "".join(f"|{edge.operation}~{edge.source}" for edge in sorted(edges, key=lambda edge: edge.source))
-            for edges in self.normal.nodes
-        )
+        nodes = ("".join(f"|{edge.operation}~{edge.source}" for edge in edges) for edges in self.normal.nodes)
         return "+".join(f"{node}|" for node in nodes)
 
     @classmethod

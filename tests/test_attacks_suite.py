@@ -80,6 +80,7 @@ def by_hand(name: str, model: nn.Module, seed: int) -> torchattacks.attack.Attac
     made = {
         "fgsm": lambda: torchattacks.FGSM(model, eps=EPS),
         "pgd-20": lambda: torchattacks.PGD(model, eps=EPS, alpha=EPS / 4, steps=4),
+        "pgd-20-targeted": lambda: targeted_by_hand(model),
         "pgd-100": lambda: torchattacks.PGD(model, eps=EPS, alpha=EPS / 4, steps=4),
         "apgd-ce": lambda: torchattacks.APGD(model, loss="ce", **rest),
         "apgd-t": lambda: torchattacks.APGDT(model, n_classes=10, **rest),
@@ -87,6 +88,24 @@ def by_hand(name: str, model: nn.Module, seed: int) -> torchattacks.attack.Attac
         "autoattack": lambda: autoattack_by_hand(model, seed),
     }
     return made[name]()
+
+
+def targeted_by_hand(model: nn.Module) -> torchattacks.MultiAttack:
+    """PGD at the likeliest class after the label, then at the next, and so on."""
+
+    def aim(rank: int):
+        def target(images: Tensor, labels: Tensor) -> Tensor:
+            order = model(images).argsort(dim=1, descending=True)
+            return order[order != labels[:, None]].view(len(labels), -1)[:, rank]
+
+        return target
+
+    parts = []
+    for rank in range(9):
+        part = torchattacks.PGD(model, eps=EPS, alpha=EPS / 4, steps=4)
+        part.set_mode_targeted_by_function(aim(rank), quiet=True)
+        parts.append(part)
+    return torchattacks.MultiAttack(parts)
 
 
 def autoattack_by_hand(model: nn.Module, seed: int) -> torchattacks.AutoAttack:
@@ -322,6 +341,8 @@ def test_the_budgets_are_those_published(model):
     pgd = {"eps": 8 / 255, "alpha": 2 / 255, "random_start": True}
     assert parts("fgsm") == {"FGSM": {"eps": 8 / 255}}
     assert parts("pgd-20") == {"PGD": {**pgd, "steps": 20}}
+    aimed = evaluation_attack("pgd-20-targeted", model, num_classes=100).settings["attacks"]
+    assert aimed == [{"class": "PGD", "arguments": {**pgd, "steps": 20}, "target": rank} for rank in range(1, 10)]
     assert parts("pgd-100") == {"PGD": {**pgd, "steps": 100}}
     assert parts("apgd-ce") == {"APGD": apgd}
     assert parts("apgd-t") == {"APGDT": targeted}
@@ -336,7 +357,7 @@ def test_the_budgets_are_those_published(model):
 
 
 def test_the_attacks_have_these_names_in_this_order():
-    names = ["fgsm", "pgd-20", "pgd-100", "apgd-ce", "apgd-t", "cw", "square", "autoattack"]
+    names = ["fgsm", "pgd-20", "pgd-20-targeted", "pgd-100", "apgd-ce", "apgd-t", "cw", "square", "autoattack"]
     assert list(EVALUATION_ATTACKS) == names
     assert [attack.name for attack in EVALUATION_ATTACKS.values()] == names
 
@@ -443,7 +464,9 @@ def test_a_dead_network_is_attacked_in_vain_and_is_no_error(batch):
 @pytest.mark.parametrize("name", ["apgd-t", "autoattack"])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_targeted_losses_refuse_fewer_than_four_classes_and_name_the_others(name, classes, model):
-    with pytest.raises(ValueError, match=r"num_classes >= 4 .* attacked with fgsm, pgd-20, pgd-100, apgd-ce, cw, squ"):
+    with pytest.raises(
+        ValueError, match=r"num_classes >= 4 .* attacked with fgsm, pgd-20, pgd-20-targeted, pgd-100, apgd"
+    ):
         evaluation_attack(name, FewerClasses(model, classes), num_classes=classes)
 
 
@@ -458,7 +481,7 @@ def test_few_classes_can_be_attacked_where_the_loss_allows(name, classes, model)
         assert accuracy(narrow, attacked, few[1]) < accuracy(narrow, *few)
 
 
-@pytest.mark.parametrize("name", ["apgd-t", "autoattack"])
+@pytest.mark.parametrize("name", ["pgd-20-targeted", "apgd-t", "autoattack"])
 def test_targeted_attacks_refuse_another_number_of_logits(name, model, batch):
     with pytest.raises(ValueError, match="expected 100 logits, found 10; pass num_classes=10"):
         evaluation_attack(name, model, num_classes=100)(*batch)
@@ -475,6 +498,7 @@ def test_targeted_attacks_refuse_another_number_of_logits(name, model, batch):
         ("fgsm", {"restarts": 2}, "expected restarts=1 for fgsm, found 2"),
         ("cw", {"restarts": 2}, "expected restarts=1 for cw, found 2"),
         ("fgsm", {"num_classes": 1}, "expected num_classes >= 2 for fgsm, found 1"),
+        ("fgsm", {"norm": "L2"}, "expected norm Linf for fgsm, found L2; attacks in L2 are pgd-20, .*autoattack"),
         ("pgd-7", {}, "expected an evaluation attack out of fgsm, pgd-20, .*, found 'pgd-7'"),
     ],
 )
@@ -486,3 +510,119 @@ def test_names_and_numbers_outside_their_domain_are_refused(name, chosen, messag
 def test_a_budget_of_nothing_is_refused():
     with pytest.raises(ValueError, match="expected steps >= 1 and queries >= 1, found 0 and 5000"):
         replace(EVALUATION_ATTACKS["pgd-20"], steps=0)
+
+
+L2 = 0.5  # breaks about half of the digits
+in_l2 = pytest.mark.parametrize("name", [name for name in EVALUATION_ATTACKS if name != "fgsm"])
+
+
+@in_l2
+def test_in_l2_images_stay_in_the_ball_and_some_reach_its_surface(name, model, batch):
+    images, labels = batch
+    attacked = quick_attack(name, model, eps=L2, norm="L2")(images, labels)
+    distance = (attacked - images).flatten(1).norm(dim=1)
+    assert 0.9 * L2 < distance.max() <= L2 * (1 + 1e-5)
+    assert (attacked - images).abs().max() > 1.5 * EPS  # no ball in Linf
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+
+
+@in_l2
+def test_in_l2_accuracy_falls_with_the_radius_to_about_nothing(name, model, batch):
+    images, labels = batch
+    left = [
+        accuracy(model, quick_attack(name, model, eps=eps, norm="L2")(images, labels), labels) for eps in (0.1, L2, 6.0)
+    ]
+    assert left[0] > left[1] > left[2]
+    assert left[0] > 0.8
+    assert left[2] <= 0.15
+
+
+def test_in_l2_images_are_those_of_torchattacks_called_by_hand(model, batch):
+    rest = {"norm": "L2", "eps": L2, "steps": 4, "seed": 7}
+    made = {
+        "pgd-20": torchattacks.PGDL2(model, eps=L2, alpha=L2 / 4, steps=4),
+        "apgd-ce": torchattacks.APGD(model, loss="ce", **rest),
+        "apgd-t": torchattacks.APGDT(model, n_classes=10, **rest),
+        "square": torchattacks.Square(model, norm="L2", eps=L2, n_queries=30, seed=7),
+    }
+    for name, by_hand_in_l2 in made.items():
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            expected = by_hand_in_l2(*batch).detach()
+        attack = quick_attack(name, model, eps=L2, norm="L2", seed=7)
+        assert torch.equal(attack(*batch), expected), name
+        assert attack.settings["norm"] == "L2"
+
+
+def test_in_l2_cw_counts_at_eps(model, batch):
+    in_linf = quick_attack("cw", model, cw_radius=2 * L2)(*batch)
+    assert torch.equal(quick_attack("cw", model, eps=2 * L2, norm="L2", cw_radius=0.1)(*batch), in_linf)
+
+
+def test_a_model_in_channels_last_can_be_attacked_in_l2(batch):
+    images, _ = batch
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)).eval()
+    model = model.to(memory_format=torch.channels_last)
+    colour = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    attacked = quick_attack("pgd-20", model, eps=L2, norm="L2")(colour, model(colour).argmax(1))
+    assert (attacked - colour).flatten(1).norm(dim=1).max() > 0.9 * L2
+
+
+def test_targets_break_what_only_another_direction_breaks(model, batch):
+    images, labels = batch
+    settings = {"eps": 0.09, "seed": 3}
+    once, aimed = (quick_attack(name, model, **settings)(images, labels) for name in ("pgd-20", "pgd-20-targeted"))
+    assert accuracy(model, aimed, labels) < accuracy(model, once, labels)
+    first = evaluation_attack(quick("pgd-20-targeted"), model, eps=EPS, num_classes=2).settings["attacks"]
+    assert [part["target"] for part in first] == [1]  # of two classes one is wrong
+
+
+class Recorded(nn.Module):
+    """Counts nothing and changes nothing; torchattacks wants a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.anchor = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images)
+
+
+def broken_part_by_part(
+    model: nn.Module, images: Tensor, labels: Tensor, eps: float, steps: int, queries: int
+) -> Tensor:
+    """AutoAttack read from its paper: APGD-CE, APGD-T, FAB-T and Square, each on what still stands. -> [N] booleans."""
+    rest = {"norm": "Linf", "eps": eps, "n_restarts": 1, "seed": 7}
+    parts = [
+        torchattacks.APGD(model, loss="ce", steps=steps, **rest),
+        torchattacks.APGDT(model, n_classes=10, steps=steps, **rest),
+        torchattacks.FAB(model, n_classes=10, multi_targeted=True, steps=steps, **rest),
+        torchattacks.Square(model, n_queries=queries, **rest),
+    ]
+    standing = torch.arange(len(images))
+    falls = []
+    for part in parts:
+        attacked = part(images[standing], labels[standing]).detach()
+        right = model(attacked).argmax(1) == labels[standing]
+        falls.append(len(standing) - int(right.sum()))
+        standing = standing[right]
+    assert falls[0] > 0
+    broken = torch.ones(len(images), dtype=torch.bool)
+    broken[standing] = False
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("eps", "steps", "queries"),
+    [(EPS, 4, 30), (0.06, 8, 60), pytest.param(0.08, 100, 5000, marks=pytest.mark.slow)],
+)
+def test_autoattack_breaks_the_images_that_its_parts_break_run_one_by_one(eps, steps, queries, model, batch):
+    images, labels = batch
+    budget = replace(EVALUATION_ATTACKS["autoattack"], steps=steps, queries=queries)
+    attacked = evaluation_attack(budget, model, eps=eps, seed=7)(images, labels)
+    with torch.no_grad():
+        broken = model(attacked).argmax(1) != labels
+    assert 0 < broken.sum() < len(images)
+    assert torch.equal(broken, broken_part_by_part(Recorded(model).eval(), images, labels, eps, steps, queries))

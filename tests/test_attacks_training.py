@@ -71,6 +71,7 @@ def by_hand(name: str, model: nn.Module) -> torchattacks.attack.Attack:
         "pgd": lambda: torchattacks.PGD(model, eps=EPS, alpha=STEP, steps=3, random_start=True),
         "fgsm": lambda: torchattacks.FGSM(model, eps=EPS),
         "fgsm_rs": lambda: torchattacks.FFGSM(model, eps=EPS, alpha=1.25 * EPS),
+        "tpgd": lambda: torchattacks.TPGD(model, eps=EPS, alpha=STEP, steps=3),
     }
     return made[name]()
 
@@ -148,7 +149,8 @@ def test_attacked_images_are_images_within_eps_and_detached(name, statistics, mo
     images, labels = batch
     attacked = attack(name, model, statistics=statistics)(images.clone().requires_grad_(), labels)
     assert (attacked - images).abs().max() <= EPS + 1e-6
-    assert (attacked - images).abs().max() > 0.9 * EPS
+    reach = 3 * STEP if name == "tpgd" else EPS  # it starts at the image
+    assert (attacked - images).abs().max() > 0.9 * reach
     assert attacked.min() >= 0
     assert attacked.max() <= 1
     assert not attacked.requires_grad
@@ -222,7 +224,7 @@ def test_a_supernet_without_running_statistics_can_be_attacked(name, statistics,
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ["pgd", "fgsm_rs"])
+@pytest.mark.parametrize("name", ["pgd", "fgsm_rs", "tpgd"])
 def test_random_starts_come_from_the_global_generator(name, model, batch):
     with seeded(5):
         first, second = attack(name, model)(*batch), attack(name, model)(*batch)
@@ -368,7 +370,7 @@ def test_hyperparameters_outside_their_domain_are_refused(chosen, message, model
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(model):
-    with pytest.raises(ValueError, match="out of pgd, fgsm, fgsm_rs, found 'pgd-7'"):
+    with pytest.raises(ValueError, match="out of pgd, fgsm, fgsm_rs, tpgd, found 'pgd-7'"):
         training_attack("pgd-7", model)
 
 

@@ -11,9 +11,9 @@ from conftest import TINY
 from scipy import stats
 
 from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
-from pipeline.walk import set_cell
 from pipeline.objectives import bounds_of
 from pipeline.standings import Standing, agreement, beaten, difference, gain, mean
+from pipeline.walk import set_cell
 from search_space import PUBLISHED, Network, SearchSpace, Supernet, network_cost
 
 SMALL = (
@@ -24,6 +24,9 @@ SMALL = (
     "objectives.macs=[null,null]",
     "attack.step=0.05",
     "search.epochs=1",
+    "search.warm_up=0",
+    "search.selection.candidates=2",
+    "search.selection.epochs=1",
     "retrain.epochs=1",
     "retrain.select_every=1",
     "evaluate.attacks=[fgsm]",
@@ -192,6 +195,8 @@ def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, ca
     figures = json.loads((tmp_path / "results" / "comparison_digits.json").read_text())
     cells = {row["name"]: row for row in figures["cells"]}
     assert len(cells["random-0"]["judgements"]) == 1
+    best = max((name for name in cells if name.startswith("random")), key=lambda name: cells[name]["trials"][0])
+    assert f"The same choice between the random cells takes {best} (one a search)" in table
     searched, *random = (cells[name]["accuracies"]["fgsm"][0] for name in ("searched-0", "random-0", "random-1"))
     assert figures["searched_minus_random"] == {"value": pytest.approx(searched - np.mean(random)), "error": None}
     assert all(2500 <= row["parameters"] <= 4000 for row in figures["cells"] if row["kind"] != "published")

@@ -76,7 +76,7 @@ def test_an_experiment_builds_its_supernet_and_has_bounds_that_can_be_met(name, 
 def test_every_option_of_a_group_goes_with_every_experiment(experiment, group):
     for name, option in OPTIONS:
         if name == group:
-            order = ["search.order=first"] if option == "adamw" else []
+            order = ["search.order=first"] if option in ("adamw", "learned") else []
             compose_experiment([f"experiment={experiment}", f"{group}={option}", *order])
 
 
@@ -145,7 +145,12 @@ REFUSALS = [
     (["search.order=unrolled", "weight_optimizer=adamw"], "looks through a step of sgd"),
     (["run="], "run: String should have at least 1 character"),
     (["data.path=x"], "goes with data=huggingface, and only with it"),
-    (["weight_optimizer.name=lamb"], "weight_optimizer.name: Input should be 'sgd' or 'adamw'"),
+    (["weight_optimizer.name=lamb"], "weight_optimizer.name: Input should be 'sgd', 'adamw' or 'learned'"),
+    (["weight_optimizer.name=learned"], "needs weight_optimizer.theta: a shipped name, or a file"),
+    (["weight_optimizer.theta=mlp"], "weight_optimizer.theta goes with name=learned; sgd has none"),
+    (["search.order=unrolled", "weight_optimizer=learned"], "looks through a step of sgd"),
+    (["search.order=cg", "weight_optimizer=learned"], "reads the learning rate and weight decay of the weights"),
+    (["guard=skips_rollback", "weight_optimizer=learned"], "raises the weight decay of the weights"),
     (["weight_optimizer.learning_rate=1/0"], "expected a number or a fraction such as 8/255"),
     (["objectives.names=[]"], "at least one objective"),
     (["objectives.names=[parameters]", "objectives.macs=[null,null]"], "needs accuracy or robustness"),

@@ -34,7 +34,7 @@ OBJECTIVE_COLOURS = {"accuracy": BLUE, "robustness": VERMILLION, "parameters": G
 GREY = "#6b6b6b"
 
 WIDTH, HEIGHT, LEGEND_ROW = 4.8, 2.9, 0.2  # inches; narrow, so that letters stay readable on a phone
-LEGEND_LETTERS = 62  # that fit beside one another over a figure, an entry's line and gaps counted as 7
+LEGEND_LETTERS = 62  # that fit beside one another over a figure of this width, an entry's line and gaps counted as 7
 LABEL_LETTERS = 24  # of a run's name; longer ones are cut
 DPI = 200
 TOP = 1.08  # of axes of accuracies: room for what stands on 100 %
@@ -109,8 +109,8 @@ def add_legend(figure: Figure, handles: Iterable[Line2D] | None = None) -> None:
     if not entries:
         return
     letters = [len(str(entry.get_label())) + 7 for entry in entries]
-    fits_one_row = sum(letters) <= LEGEND_LETTERS
-    columns = len(entries) if fits_one_row else max(1, LEGEND_LETTERS // max(letters))
+    room = int(LEGEND_LETTERS * figure.get_figwidth() / WIDTH)
+    columns = len(entries) if sum(letters) <= room else max(1, room // max(letters))
     figure.set_figheight(figure.get_figheight() + LEGEND_ROW * math.ceil(len(entries) / columns))
     figure.legend(handles=entries, loc="outside upper left", ncols=columns, columnspacing=1.2, handlelength=1.8)
 

@@ -45,16 +45,29 @@ def _training_accuracies(runs: Mapping[str, Sequence[Row]], best: Mapping[str, i
         held_back = _by_epoch(rows, "held_back_accuracy")
         axes.plot(*_by_epoch(rows, "training_accuracy"), color=colour, linestyle="--", linewidth=1, alpha=0.7)
         axes.plot(*held_back, color=colour, label=shortened(label))
-        for epoch, value in zip(*held_back, strict=True):
-            if epoch == best.get(label):
-                axes.plot([epoch], [value], color=colour, marker="o", markersize=6, markeredgecolor="white")
-                words.append(f"{label}: {percent(value)} on the held-back images in epoch {epoch:.0f}, which was kept")
+        judged = dict(zip(*held_back, strict=True))
+        for epoch in judged.keys() & {best.get(label)}:
+            last, value = max(judged), judged[epoch]
+            if last != epoch:
+                axes.plot([last], [judged[last]], color=colour, marker="o", markersize=5.5, markerfacecolor="white")
+            axes.plot([epoch], [value], color=colour, marker="o", markersize=6, markeredgecolor="white")
+            words.append(
+                f"{label}: {percent(value)} on the held-back images in epoch {epoch:.0f}, which was kept, and "
+                f"{percent(judged[last])} in the last, {last:.0f}"
+            )
+        overfitted = [row for row in rows if row.get("catastrophic_overfitting")]
+        epochs, accuracies = _by_epoch(overfitted, "held_back_accuracy")
+        axes.plot(epochs, accuracies, color=colour, marker="x", markersize=7, markeredgewidth=2, linestyle="")
+        words += [f"{label} overfits catastrophically, first in epoch {epoch:.0f}" for epoch in epochs[:1]]
     axes.set_ylim(0, TOP)
     whole_numbers(axes)
     in_percent(axes)
     named = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     add_legend(figure, [*named, Line2D([], [], color=GREY, linestyle="--", linewidth=1, label="training batches")])
-    caption = "Solid: held-back part of the training set; dot: the checkpoint that was kept. Dashed: training batches."
+    caption = (
+        "Solid: held-back part of the training set; dot: the checkpoint that was kept, ring: the last, where it is "
+        "another; cross: catastrophic overfitting. Dashed: training batches."
+    )
     return make_picture(
         "retrain-accuracy", "Accuracy in training", caption, "; ".join(words or ["No epoch judged"]) + ".", figure
     )

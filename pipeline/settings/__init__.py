@@ -5,6 +5,7 @@ The models are immutable and refuse unknown keys. A number may be written as a f
 
 from pipeline.settings.base import Channels, Layers, Settings
 from pipeline.settings.experiment import Experiment
+from pipeline.settings.meta import MetaSettings
 from pipeline.settings.problem import (
     AttackSettings,
     BalanceSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "GuardSettings",
     "ImplicitSettings",
     "Layers",
+    "MetaSettings",
     "ObjectiveSettings",
     "ParetoSettings",
     "PreferenceSettings",

@@ -13,6 +13,7 @@ from pydantic import (
 from pipeline.settings.base import (
     Settings,
 )
+from pipeline.settings.meta import MetaSettings
 from pipeline.settings.problem import (
     DataSettings,
     FabricSettings,
@@ -38,7 +39,7 @@ class Experiment(Settings):
 
     run: str = Field("runs/search", min_length=1, description="run folder: every stage reads and writes here")
     genotype: str | None = Field(
-        None, description="retrain, export: published name, NAS-Bench-201 string, file or run folder; null: of the run"
+        None, description="published name, NAS-Bench-201 string, file (genotypes.py:NAME too) or run; null: of run"
     )
     compare: tuple[str, ...] = Field((), description="report: other run folders to set beside this one")
     seed: NonNegativeInt = Field(0, description="of all randomness")
@@ -53,6 +54,7 @@ class Experiment(Settings):
     export: ExportSettings = ExportSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     pareto: ParetoSettings = ParetoSettings()
+    meta: MetaSettings = MetaSettings()
     fabric: FabricSettings = FabricSettings()
 
     @model_validator(mode="after")
@@ -73,6 +75,20 @@ class Experiment(Settings):
         if self.search.order == "unrolled" and self.weight_optimizer.name != "sgd":
             raise ValueError(
                 "search.order=unrolled looks through a step of sgd; use weight_optimizer=sgd or order=first"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_learned_optimizer_has_no_decay(self) -> Self:
+        if self.weight_optimizer.name == "learned" and self.search.order in ("neumann", "cg"):
+            raise ValueError(
+                f"search.order={self.search.order} reads the learning rate and weight decay of the weights, which "
+                "weight_optimizer=learned has not; use weight_optimizer=sgd or order=first"
+            )
+        if self.weight_optimizer.name == "learned" and self.search.guard.action == "rollback":
+            raise ValueError(
+                "search.guard.action=rollback raises the weight decay of the weights, which weight_optimizer=learned "
+                "has not; use weight_optimizer=sgd or action=stop"
             )
         return self
 

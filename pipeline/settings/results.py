@@ -8,6 +8,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -15,7 +16,6 @@ from pydantic import (
 from pipeline.settings.base import (
     BelowOne,
     Channels,
-    Epsilon,
     Layers,
     NotNegative,
     Positive,
@@ -39,41 +39,149 @@ class RetrainSettings(Settings):
     final_rate: UpToOne = Field(0.0, description="learning rate at the end of the cosine, as a part of the first")
     auxiliary_weight: NotNegative = Field(0.4, description="weight of the auxiliary head's loss; 0 for no head")
     drop_path: BelowOne = Field(0.2, description="its probability in the last epoch")
-    adversarial: bool = Field(True, description="train on attacked images (Madry et al. 2018)")
+    recipe: Literal["standard", "pgd_at", "trades", "mart", "fast", "free"] = Field(
+        "pgd_at", description="how it is trained: on clean images, or by what is published as robust"
+    )
+    beta: NotNegative | None = Field(
+        None, description="trades, mart: weight of the divergence under attack; null is 6 and 5, as published"
+    )
+    replays: PositiveInt = Field(8, description="free: steps on each batch; they count as passes over the images")
     attack: AttackSettings = Field(
-        AttackSettings(steps=10), description="that of training, and of choosing the checkpoint"
+        AttackSettings(steps=10),
+        description="of training, by its name with pgd_at and mart; pgd of its steps chooses robust checkpoints",
+    )
+    awp_gamma: NotNegative = Field(
+        0.0, description="AWP: largest change of a weight tensor, relative to its norm; 0.005 as published, 0 for none"
+    )
+    awp_warmup: NonNegativeInt = Field(0, description="AWP: epochs without it at the start")
+    average_decay: BelowOne = Field(
+        0.0, description="of the mean of the weights that is judged and kept; 0.999 is common, 0 for the last weights"
     )
     held_back: Split = Field(0.1, description="part of the training set that chooses the checkpoint")
     select_every: PositiveInt = Field(1, description="epochs from one judgement on the held-back images to the next")
+    patience: PositiveInt | None = Field(
+        None, description="stop after this many judgements without a better one; null trains all epochs"
+    )
+    check_overfitting: bool = Field(
+        False, description="judge under the attack of training too, and say where that alone is resisted"
+    )
+
+    @model_validator(mode="after")
+    def _overfitting_has_two_attacks(self) -> Self:
+        trained = {"standard": "no attack", "pgd_at": self.attack.name, "mart": self.attack.name}.get(self.recipe)
+        if self.check_overfitting and trained in ("no attack", "pgd"):
+            raise ValueError(
+                "retrain.check_overfitting sets the attack of training beside pgd, for recipes trades, fast and free; "
+                f"recipe={self.recipe} trains with {trained}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _awp_has_epochs(self) -> Self:
+        if self.awp_gamma > 0 and self.awp_warmup >= self.epochs:
+            raise ValueError(
+                f"retrain.awp_warmup={self.awp_warmup} leaves none of {self.epochs} epochs for AWP; use a smaller one"
+            )
+        return self
 
 
-AttackName = Literal["fgsm", "pgd-20", "pgd-100", "apgd-ce", "apgd-t", "cw", "square", "autoattack"]
+AttackName = Literal["fgsm", "pgd-20", "pgd-20-targeted", "pgd-100", "apgd-ce", "apgd-t", "cw", "square", "autoattack"]
+CorruptionName = Literal["gaussian_noise", "shot_noise", "gaussian_blur", "brightness", "contrast", "jpeg"]
 
 
 class EvaluateSettings(Settings):
     """Accuracy under named attacks, on the test images."""
 
     attacks: tuple[AttackName, ...] = Field(("fgsm", "pgd-20", "autoattack"), description="run one by one")
-    eps: Epsilon = Field(8 / 255, description="Linf radius; images are in [0, 1]")
-    cw_radius: Positive = Field(0.5, description="L2 radius within which cw counts as a success")
-
-    @field_validator("attacks")
-    @classmethod
-    def _each_once(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(attacks)) != len(attacks):
-            raise ValueError(f"each attack is named once, found {list(attacks)}")
-        return attacks
-
+    eps: Positive = Field(8 / 255, description="radius in norm; images are in [0, 1]")
+    norm: Literal["Linf", "L2"] = Field("Linf", description="in which perturbations are bounded")
+    restarts: PositiveInt = Field(
+        1, description="random starts, of which any may break an image; fgsm and cw have none, autoattack its own"
+    )
+    cw_radius: Positive = Field(
+        0.5, description="L2 radius within which cw counts as a success; with norm=L2 it is eps"
+    )
+    sweep: tuple[Positive, ...] = Field((), description="also measure accuracy under sweep_attack at these radii")
+    sweep_attack: Literal["fgsm", "pgd-20", "pgd-100", "apgd-ce", "apgd-t", "square", "autoattack"] = Field(
+        "pgd-20", description="of the sweep"
+    )
+    checks: bool = Field(False, description="look for signs of gradient masking, and say whether to believe the rest")
+    surrogate: str | None = Field(
+        None, description="checks: run folder whose network transfers its attack; null trains a small one"
+    )
+    corruptions: tuple[CorruptionName, ...] = Field(
+        (), description="also measure accuracy on images corrupted at five severities (Hendrycks & Dietterich 2019)"
+    )
+    model: str | None = Field(
+        None, description="package.module:factory, a module of your own: it is imported and called; null: of the run"
+    )
+    model_arguments: dict[str, bool | int | float | str | None] | None = Field(
+        None, description="model: keyword arguments of its factory, {name: value}"
+    )
+    weights: str | None = Field(None, description="model: its weights, a .safetensors file; null keeps the factory's")
+    models: tuple[str, ...] = Field(
+        (), description="run folders or package.module:factory, at least two: how attacks transfer from each to each"
+    )
+    transfer_attack: Literal["fgsm", "pgd-20", "pgd-100"] = Field("pgd-20", description="models: what is transferred")
     images: PositiveInt | None = Field(None, description="number of test images, balanced over classes; null for all")
     batch_size: PositiveInt = Field(250, description="images attacked at once")
+
+    @field_validator("attacks", "sweep", "corruptions", "models")
+    @classmethod
+    def _each_once(cls, values: tuple[str | float, ...], info: ValidationInfo) -> tuple[str | float, ...]:
+        if len(set(values)) != len(values):
+            noun = "radius" if info.field_name == "sweep" else str(info.field_name).removesuffix("s")
+            raise ValueError(f"each {noun} is named once")
+        return values
+
+    @model_validator(mode="after")
+    def _radii_and_attacks_are_of_the_norm(self) -> Self:
+        if self.norm == "Linf" and max(self.eps, *self.sweep, 0) > 1:
+            raise ValueError(
+                f"evaluate.eps and sweep are radii in Linf, at most 1, found {max(self.eps, *self.sweep, 0)}; "
+                "pixels are in [0, 1], so 8 of 255 levels are 8/255"
+            )
+        used = {
+            *self.attacks,
+            *([self.sweep_attack] if self.sweep else []),
+            *([self.transfer_attack] if self.models else []),
+        }
+        if self.norm == "L2" and "fgsm" in used:
+            raise ValueError("fgsm is an attack in Linf; with evaluate.norm=L2 choose others, such as pgd-20")
+        return self
+
+    @model_validator(mode="after")
+    def _models_are_named_for_what_they_do(self) -> Self:
+        if self.model is None and (self.weights is not None or self.model_arguments is not None):
+            raise ValueError("evaluate.weights and model_arguments belong to evaluate.model=package.module:factory")
+        if self.models and (len(self.models) < 2 or self.model is not None):
+            raise ValueError("evaluate.models are two or more, and go without evaluate.model, which is evaluated alone")
+        if self.surrogate is not None and not self.checks:
+            raise ValueError("evaluate.surrogate is used by evaluate.checks=true")
+        return self
+
+
+ExportForm = Literal["json", "darts", "fair_darts", "nasbench201", "svg", "safetensors", "onnx", "torch_export"]
 
 
 class ExportSettings(Settings):
     """Forms in which the result leaves."""
 
-    formats: tuple[Literal["darts", "onnx"], ...] = Field(
-        ("darts", "onnx"), description="darts: Python text; onnx: network"
+    formats: tuple[ExportForm, ...] | None = Field(
+        None,
+        description="of the cell (the first five) and of the trained network; null for all that fit, but json and svg, "
+        "which the search writes",
     )
+    images: PositiveInt = Field(
+        256, description="onnx, torch_export: they are checked on at most so many test images, clean and attacked"
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _names_one(cls, formats: tuple[ExportForm, ...] | None) -> tuple[ExportForm, ...] | None:
+        if formats is not None and not formats:
+            raise ValueError("expected at least one form, or null")
+        return formats
 
 
 class ComparisonSettings(Settings):

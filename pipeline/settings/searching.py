@@ -28,12 +28,23 @@ from search_space.relaxation import OperationWeights, Relaxation
 class WeightOptimizerSettings(Settings):
     """What trains weights, of the supernet and of derived networks."""
 
-    name: Literal["sgd", "adamw"] = Field("sgd", description="sgd or adamw")
-    learning_rate: Positive = Field(0.025, description="at the start; a cosine lowers it over the epochs")
+    name: Literal["sgd", "adamw", "learned"] = Field("sgd", description="sgd, adamw, or one that is itself trained")
+    theta: str | None = Field(None, min_length=1, description="of learned: a shipped name or a theta.safetensors")
+    learning_rate: Positive = Field(
+        0.025, description="at the start; a cosine lowers it over the epochs; not of learned"
+    )
     momentum: UpToOne = Field(0.9, description="of sgd")
     betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="of adamw")
-    weight_decay: NotNegative = Field(3e-4, description="of all weights")
+    weight_decay: NotNegative = Field(3e-4, description="of all weights; not of learned")
     clip: Positive | None = Field(5.0, description="largest norm of the gradient; null for no clipping")
+
+    @model_validator(mode="after")
+    def _theta_is_of_a_learned_optimizer(self) -> Self:
+        if self.name == "learned" and self.theta is None:
+            raise ValueError("weight_optimizer.name=learned needs weight_optimizer.theta: a shipped name, or a file")
+        if self.name != "learned" and self.theta is not None:
+            raise ValueError(f"weight_optimizer.theta goes with name=learned; {self.name} has none")
+        return self
 
 
 class RelaxationSettings(Settings):

@@ -1,0 +1,49 @@
+"""Losses of different tasks on one scale: 1 is where training starts, 0 the best that a swept Adam reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from learned_optimizers.baselines import BASELINES, RATE
+from learned_optimizers.tasks import Split, Task
+from learned_optimizers.unroll import Draw, curves
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+WINDOW = 10  # steps whose mean is a loss that was reached
+LEAST_SPAN = 0.05  # of the initial loss: where Adam learns nothing, a small gain does not count for much
+
+
+def rate_curves(
+    rule: str, rates: Sequence[float], tasks: Sequence[Task], steps: int, *, seed: int, split: Split
+) -> Tensor:
+    """Losses of a hand-designed optimizer at each rate: [steps, rates, tasks]. tasks: of one bucket."""
+    theta = {RATE: torch.tensor(rates).repeat_interleave(len(tasks))}
+    draw = Draw.of_trainings(tasks, seed=seed, split=split, copies=len(rates))
+    found = curves(BASELINES[rule], theta, draw, steps)
+    return found.reshape(steps, len(rates), len(tasks))
+
+
+def scales(tasks: Sequence[Task], steps: int, *, seed: int, split: Split = "outer_validation") -> Tensor:
+    """Loss at the start and the best loss of a training by Adam at any of RATES: [tasks, 2]. tasks: of one bucket."""
+    found = rate_curves("adam", RATES, tasks, steps, seed=seed, split=split)
+    initial = found[0, 0]  # after one step of the smallest rate
+    return torch.stack([initial, torch.minimum(best_reached(found).amin(0), initial)], -1)
+
+
+def best_reached(losses: Tensor) -> Tensor:
+    """Lowest mean over WINDOW steps of curves [steps, ...], of those whose losses are all finite."""
+    windows = losses.nan_to_num(torch.inf).unfold(0, min(WINDOW, len(losses)), 1)
+    return windows.mean(-1).amin(0)
+
+
+def normalised(losses: Tensor, scale: Tensor, cap: float) -> Tensor:
+    """min((loss - best) / (initial - best), cap); cap where it is not finite.
+
+    losses: [..., lanes].  scale: [lanes, 2], initial and best.
+    """
+    initial, best = scale.unbind(-1)
+    span = torch.maximum(initial - best, LEAST_SPAN * initial.abs()).clamp(min=torch.finfo(losses.dtype).tiny)
+    return ((losses - best) / span).nan_to_num(cap, posinf=cap).clamp(max=cap)

@@ -1,0 +1,196 @@
+"""A learned optimizer as torch.optim.Optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from learned_optimizers.architecture import architecture
+from learned_optimizers.base import Memory, Tensors
+from learned_optimizers.batch import Batch
+from learned_optimizers.features import Facts
+from learned_optimizers.theta import Theta
+
+DTYPES = (torch.float32, torch.float64)
+SHARED = "shared"  # key of a state_dict for what is no parameter's own
+
+
+class LearnedOptimizer(Optimizer):
+    """Parameters of any shapes, moved by trained meta-parameters; the call of torch.optim.
+
+    lr: multiplies the learned steps, of each parameter group; 1 is what the optimizer was trained with. A learning rate
+        schedule is part of what it learned.
+    chunk: elements that are computed together; None for the device's own. Results differ by rounding alone.
+
+    All groups are one set of parameters to it. Those without a gradient are left out of a step. Its state is that of
+    the parameters, and in `state_dict` "shared". Raises ValueError for parameters other than float32 and float64.
+    """
+
+    def __init__(self, params: Iterable[Any], theta: Theta, *, lr: float = 1.0, chunk: int | None = None) -> None:
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"expected chunk of at least 1 element, found {chunk}")
+        self.theta, self.chunk = theta, chunk
+        self.architecture = architecture(theta.architecture)
+        super().__init__(params, {"lr": lr})
+        self._home = self.param_groups[0]["params"][0].new_zeros(())  # where tensors meet
+        self._memory: dict[tuple[str, str], Memory] = {}
+        self._converted: dict[tuple[torch.device, torch.dtype], Tensors] = {}
+        self.shared = self.architecture.initial_shared(self._tensors(self._home))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, with their own `lr`; their accumulators start at their first step."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        wrong = [parameter.dtype for parameter in group["params"] if parameter.dtype not in DTYPES]
+        if wrong or not 0 <= group["lr"] < float("inf"):
+            del self.param_groups[-1]
+            found = f"parameters of {wrong[0]}" if wrong else f"lr={group['lr']}"
+            raise ValueError(f"expected parameters of float32 or float64 and a finite lr of at least 0, found {found}")
+
+    @torch.no_grad()
+    def step(
+        self,
+        closure: Callable[[], Any] | None = None,
+        *,
+        loss: Tensor | float | None = None,
+        valid_loss: Tensor | float | None = None,
+    ) -> Any:
+        """Move the parameters; returns what the closure returns.
+
+        loss: training loss, where the architecture sees it; by default the closure's.  valid_loss: as a call of
+        `observe_validation` before. Raises ValueError for sparse gradients, and FloatingPointError for a loss or
+        gradient that is not finite; nothing has changed then.
+        """
+        returned = None
+        if closure is not None:
+            with torch.enable_grad():
+                returned = closure()
+        loss = returned if loss is None else loss
+        moving = self._moving()
+        shared: Tensors = self.shared
+        if valid_loss is not None:
+            shared = self.architecture.observe_validation(shared, self._scalar("validation loss", valid_loss))
+        if moving:
+            seen = None if loss is None else self._scalar("training loss", loss)
+            shared = self._move(moving, self.architecture.observe_training(shared, seen))
+        self.shared = dict(shared)
+        return returned
+
+    @torch.no_grad()
+    def observe_validation(self, valid_loss: Tensor | float) -> None:
+        """Show it the validation loss; no parameter changes. Raises FloatingPointError where it is not finite."""
+        self.shared = self.architecture.observe_validation(self.shared, self._scalar("validation loss", valid_loss))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs beside theta; tensors, numbers, strings and containers of them."""
+        own = {"architecture": self.theta.architecture, "theta": self.theta.fingerprint, "state": dict(self.shared)}
+        return super().state_dict() | {SHARED: own}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go back to a state. Raises ValueError where it is another optimizer's or of other parameters."""
+        own = state_dict.get(SHARED)
+        expected = self.theta.architecture, self.theta.fingerprint
+        if own is None or (own["architecture"], own["theta"]) != expected:
+            found = "no learned optimizer's" if own is None else f"that of {own['architecture']}, {own['theta'][:8]}"
+            raise ValueError(f"expected the state of {expected[0]} with theta {expected[1][:8]}, found {found}")
+        self._check_sizes(state_dict)
+        super().load_state_dict(dict(state_dict))
+        self.shared = {name: figure.to(self._home).clone() for name, figure in own["state"].items()}
+
+    def _check_sizes(self, state_dict: Mapping[str, Any]) -> None:
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        for number, parameter in zip(numbers, parameters, strict=False):  # their count is checked by torch
+            state = state_dict["state"].get(number, {})
+            for name, rows in self.architecture.accumulators.items():
+                expected = (rows, parameter.numel())
+                if state and (name not in state or tuple(state[name].shape) != expected):
+                    found = list(state[name].shape) if name in state else "none"
+                    raise ValueError(f"expected {name} of parameter {number} to be {list(expected)}, found {found}")
+
+    def _tensors(self, like: Tensor) -> Tensors:
+        """Meta-parameters in the dtype and on the device of a tensor."""
+        key = like.device, like.dtype
+        if key not in self._converted:
+            self._converted[key] = {name: tensor.detach().to(like) for name, tensor in self.theta.tensors.items()}
+        return self._converted[key]
+
+    def _scalar(self, name: str, value: Tensor | float) -> Tensor:
+        scalar = torch.as_tensor(value).detach().to(self._home).reshape(-1)
+        if scalar.numel() != 1:
+            raise ValueError(f"expected the {name} to be one number, found {scalar.numel()}")
+        if not scalar.isfinite().all():
+            raise FloatingPointError(f"the {name} is not finite")
+        return scalar[0]
+
+    def _moving(self) -> list[tuple[Tensor, float]]:
+        """Parameters with a gradient, and their rates; those of a device and dtype follow one another."""
+        found = [
+            (parameter, float(group["lr"]))
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None and parameter.numel()
+        ]
+        gradients = [parameter.grad for parameter, _ in found]
+        if any(gradient.layout != torch.strided for gradient in gradients):
+            raise ValueError("expected dense gradients, found a sparse one; use sparse=False where it is made")
+        norms = torch._foreach_norm(gradients) if gradients else []
+        if not all(torch.stack([norm.to(self._home) for norm in norms]).isfinite().tolist() if norms else ()):
+            raise FloatingPointError("a gradient is not finite, or its norm overflows")
+        return sorted(found, key=lambda moved: _kind(moved[0]))
+
+    def _move(self, moving: Sequence[tuple[Tensor, float]], shared: Tensors) -> Tensors:
+        """Both passes over the parameters; what all share after them."""
+        parameters = [parameter for parameter, _ in moving]
+        states = [self._state_of(parameter) for parameter in parameters]
+        batches = list(self._batches(parameters, states))
+        of_tensors: Tensors = {
+            name: torch.stack([state[name].to(self._home) for state in states])
+            for name in states[0].keys() - self.architecture.accumulators.keys()
+        }
+        facts = _facts(tuple(parameter.shape for parameter in parameters), self._home.device, self._home.dtype)
+        sums = torch.cat([batch.accumulate(self.architecture, of_tensors).to(self._home) for batch in batches])
+        plan, of_tensors, shared = self.architecture.plan(self._tensors(self._home), of_tensors, shared, sums, facts)
+        plan = replace(plan, tensors={**plan.tensors, "rate": self._home.new_tensor([[rate] for _, rate in moving])})
+        found = [batch.step(self.architecture, self._tensors(batch.like), plan) for batch in batches]
+        outputs = [output.to(self._home) for output in found if output is not None]
+        of_tensors = self.architecture.finish(of_tensors, torch.cat(outputs) if outputs else None, facts)
+        for name, rows in of_tensors.items():
+            for state, parameter, row in zip(states, parameters, rows, strict=True):
+                state[name] = row.to(parameter)
+        return shared
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[parameter]
+        if not state:
+            rows = self.architecture.accumulators.items()
+            state.update({name: parameter.new_zeros(count, parameter.numel()) for name, count in rows})
+            first = self.architecture.initial_of_tensors(self._tensors(parameter), 1)
+            state.update({name: figures[0] for name, figures in first.items()})
+        return state
+
+    def _batches(self, parameters: Sequence[Tensor], states: Sequence[dict[str, Tensor]]) -> Iterator[Batch]:
+        first = 0
+        for kind, same in groupby(parameters, key=_kind):
+            members = slice(first, first + len(list(same)))
+            memory = self._memory.get(kind)
+            batch = Batch(parameters[members], states[members], members=members, chunk=self.chunk, memory=memory)
+            self._memory[kind] = batch.memory
+            yield batch
+            first = members.stop
+
+
+def _kind(parameter: Tensor) -> tuple[str, str]:
+    return str(parameter.device), str(parameter.dtype)
+
+
+@lru_cache(maxsize=16)
+def _facts(shapes: tuple[tuple[int, ...], ...], device: torch.device, dtype: torch.dtype) -> Facts:
+    return Facts.of(shapes, torch.empty((), device=device, dtype=dtype))

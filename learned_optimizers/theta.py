@@ -1,0 +1,117 @@
+"""Meta-parameters of a learned optimizer: new ones, as one vector, and as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from learned_optimizers.architecture import architecture
+
+HEADER = "learned_optimizer/1"  # format and version; a single entry, since safetensors writes several in any order
+TRAINED = Path(__file__).resolve().parent / "trained"
+
+
+@dataclass(frozen=True, eq=False)
+class Theta:
+    """Meta-parameters of the architecture of that name. Raises ValueError where names or shapes are not its own."""
+
+    architecture: str
+    tensors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        expected = dict(architecture(self.architecture).shapes)
+        found = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+        wrong = [
+            name for name in [*expected, *sorted(found.keys() - expected)] if expected.get(name) != found.get(name)
+        ]
+        if wrong:
+            name = wrong[0]
+            raise ValueError(
+                f"expected the meta-parameters of {self.architecture}: {len(wrong)} tensors differ, the first is "
+                f"{name} (expected {expected.get(name)}, found {found.get(name)})"
+            )
+        # one order, whatever the file's
+        object.__setattr__(self, "tensors", {name: self.tensors[name] for name in expected})
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers they are."""
+        return sum(prod(shape) for shape in architecture(self.architecture).shapes.values())
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells other meta-parameters apart: SHA-256 of the architecture and the values in single precision."""
+        content = self.vector().detach().to("cpu", torch.float32).numpy().tobytes()
+        return hashlib.sha256(self.architecture.encode() + content).hexdigest()
+
+    def vector(self) -> Tensor:
+        """All in one: [n]."""
+        return torch.cat([tensor.reshape(-1) for tensor in self.tensors.values()])
+
+    def with_vector(self, vector: Tensor) -> Theta:
+        """The same architecture with the values of `vector` [n]; differentiable. ValueError for other lengths."""
+        if vector.shape != (self.num_parameters,):
+            raise ValueError(f"expected a vector [{self.num_parameters}], found {list(vector.shape)}")
+        parts = torch.split(vector, [tensor.numel() for tensor in self.tensors.values()])
+        named = zip(self.tensors.items(), parts, strict=True)
+        return replace(self, tensors={name: part.reshape(tensor.shape) for (name, tensor), part in named})
+
+    def save(self, path: Path | str) -> None:
+        """Write a safetensors file, whole or not at all; its header says which architecture it is for."""
+        path = Path(path)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        header = {HEADER: self.architecture}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(save(tensors, header))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def new_theta(name: str, *, generator: torch.Generator) -> Theta:
+    """Meta-parameters before any training. Raises ValueError for a name that no architecture has."""
+    return Theta(name, architecture(name).initial_tensors(generator))
+
+
+def load_theta(reference: Path | str) -> Theta:
+    """Read what `Theta.save` wrote, or what is shipped under a name, such as "mlp".
+
+    Raises FileNotFoundError that lists the names, and ValueError that says what is wrong with a file.
+    """
+    path = Path(reference)
+    if str(reference) in shipped():
+        path = TRAINED / f"{reference}.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{reference} is no file, and no shipped optimizer (there are: {', '.join(shipped()) or 'none'})"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read as safetensors: {error}") from None
+    if HEADER not in header:
+        raise ValueError(f"{path}: expected an optimizer's header, {HEADER} and an architecture, found {header}")
+    bad = [name for name, tensor in tensors.items() if not tensor.is_floating_point() or not tensor.isfinite().all()]
+    if bad:
+        raise ValueError(f"{path}: expected finite floating-point values, found others in {bad[0]}")
+    try:
+        return Theta(header[HEADER], tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def shipped() -> list[str]:
+    """Names of the optimizers that come with the package."""
+    return sorted(path.stem for path in TRAINED.glob("*.safetensors"))

@@ -1,0 +1,106 @@
+"""Accuracy: the images that are classified right, of all that were tried, with its interval and by class."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from pipeline.data import Images
+from pipeline.progress import Bar
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Images that are classified right, of all that were tried; [low, high] is the 95 % Wilson interval.
+
+    right_by_class: the same by class, which add up to `right`; empty where they were not counted.
+    """
+
+    attack: str
+    settings: dict[str, Any]
+    right: int
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    seconds: float
+    right_by_class: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "right_by_class", tuple(self.right_by_class))  # JSON has lists
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Something that is done to images before they are classified.
+
+    settings: all that repeats it, as plain JSON values; with `name`, what tells it from other trials.
+    change: images [N, C, H, W] in [0, 1] and labels [N] -> such images; None leaves them as they are.
+    is_attack: only images that are classified right are changed, and the others count as wrong.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    change: Callable[[Tensor, Tensor], Tensor] | None = None
+    is_attack: bool = True
+
+
+def measure(
+    network: nn.Module, images: Images, trial: Trial, *, num_classes: int, batch_size: int, fabric: Fabric, bar: Bar
+) -> Accuracy:
+    """Accuracy in one trial on all `images`."""
+    started, seen = time.monotonic(), 0
+    by_class = torch.zeros(num_classes, dtype=torch.int64)
+    for inputs, labels in images.batches(batch_size):
+        with fabric.autocast():
+            correct = _right_in(trial, network, inputs, labels)
+        by_class += count_by_class(labels[correct], num_classes)
+        seen += len(labels)
+        bar.advance(f"{trial.name} {int(by_class.sum()) / seen:.1%}")
+    seconds = round(time.monotonic() - started, 2)
+    return accuracy_of(trial.name, trial.settings, by_class.tolist(), seen, seconds)
+
+
+def accuracy_of(name: str, settings: dict[str, Any], by_class: list[int], images: int, seconds: float) -> Accuracy:
+    """From counts of images classified right."""
+    right = sum(by_class)
+    low, high = wilson_interval(right, images)
+    return Accuracy(name, settings, right, images, right / images, low, high, seconds, tuple(by_class))
+
+
+def _right_in(trial: Trial, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """[N] booleans."""
+    if trial.change is not None and not trial.is_attack:
+        return classified_right(network, trial.change(images, labels), labels)
+    correct = classified_right(network, images, labels)
+    if trial.change is not None and correct.any():
+        attacked = trial.change(images[correct], labels[correct])
+        correct[correct.clone()] = classified_right(network, attacked, labels[correct])
+    return correct
+
+
+def count_by_class(labels: Tensor, num_classes: int) -> Tensor:
+    """Number of images of each class, int64 [num_classes], on the CPU."""
+    return torch.bincount(labels.cpu(), minlength=num_classes)
+
+
+@torch.no_grad()
+def classified_right(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """[N] booleans."""
+    right: Tensor = network(images).argmax(dim=1) == labels
+    return right
+
+
+def wilson_interval(right: int, images: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927)."""
+    interval = binomtest(right, images).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)

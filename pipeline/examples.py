@@ -1,0 +1,99 @@
+"""A few test images, clean and attacked, with what the network calls them: kept by evaluation, shown by the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from attacks import CheckedAttack
+from pipeline.data import Images, as_float
+from pipeline.run import write_atomically
+
+FILE = "examples.safetensors"
+ATTACK = (
+    "pgd-20"  # it returns every image changed; attacks with restarts leave those that they cannot break as they were
+)
+TRIED, MOST = 64, 8  # images that are attacked, and of these kept
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images that the network classifies right, before and after an attack.
+
+    clean: uint8 [N, C, H, W].  attacked: float32 [N, C, H, W] in [0, 1].  labels, predictions: int64 [N], of the clean
+    and of the attacked images.  settings: of the attack.
+    """
+
+    clean: Tensor
+    attacked: Tensor
+    labels: Tensor
+    predictions: Tensor
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        shape, batch = self.clean.shape, self.clean.shape[:1]
+        fits = self.attacked.shape == shape and self.labels.shape == self.predictions.shape == batch
+        if len(shape) != 4 or not batch[0] or not fits or "name" not in self.settings:
+            raise ValueError("expected images [N, C, H, W] twice, labels and predictions [N], and an attack's settings")
+
+    @property
+    def perturbation(self) -> Tensor:
+        """What the attack added: float32 [N, C, H, W] in [-1, 1]."""
+        return self.attacked - as_float(self.clean)
+
+
+@torch.no_grad()
+def keep_examples(folder: Path, network: nn.Module, images: Images, attack: CheckedAttack) -> None:
+    """Write examples.safetensors: the first images that the attack turns, and the first that it leaves right.
+
+    As many of both, where there are, of the first TRIED that the network classifies right. Nothing is written where
+    there are none of these.
+    """
+    tried = images.take(_right(network, images)[:TRIED])
+    if not len(tried):
+        return
+    attacked = attack(as_float(tried.images), tried.labels).float()
+    predictions = network(attacked).argmax(dim=1)
+    chosen = _of_both(predictions != tried.labels)
+    clean = tried.take(chosen)
+    tensors = {
+        "clean": clean.images,
+        "attacked": attacked[chosen],
+        "labels": clean.labels,
+        "predictions": predictions[chosen],
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(folder / FILE, save(tensors, metadata={"attack": json.dumps(attack.settings)}))
+
+
+def read_examples(path: Path) -> Examples:
+    """What `keep_examples` wrote. Raises ValueError or SafetensorError when it is something else."""
+    with safe_open(str(path), framework="pt") as file:
+        names = ("clean", "attacked", "labels", "predictions")
+        missing = [name for name in names if name not in file.keys()]  # noqa: SIM118 - no mapping
+        if missing:
+            raise ValueError(f"expected tensors {', '.join(names)}; {', '.join(missing)} missing")
+        tensors = {name: file.get_tensor(name) for name in names}
+        settings = json.loads((file.metadata() or {}).get("attack", "{}"))
+    return Examples(**tensors, settings=settings)
+
+
+def _right(network: nn.Module, images: Images) -> Tensor:
+    """Indices of what is classified right: int64, rising."""
+    right = [network(inputs).argmax(dim=1) == labels for inputs, labels in images.batches(TRIED)]
+    return torch.cat(right).nonzero().flatten()
+
+
+def _of_both(turned: Tensor) -> Tensor:
+    """Indices of at most MOST images, half of them turned where there are enough of both."""
+    fallen, standing = turned.nonzero().flatten(), (~turned).nonzero().flatten()
+    fallen = fallen[: max(MOST // 2, MOST - len(standing))]
+    return torch.cat([fallen, standing[: MOST - len(fallen)]])

@@ -1,0 +1,112 @@
+"""Figures of what evaluation measures beside its attacks: radii, corruptions, and how attacks transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+
+from pipeline.accuracy import Accuracy
+from pipeline.figures.style import (
+    COLOURS,
+    MARKERS,
+    STYLE,
+    TOP,
+    Picture,
+    add_legend,
+    in_percent,
+    make_axes,
+    make_picture,
+    shortened,
+    whole_numbers,
+)
+from pipeline.wording import percent
+
+CELL = 0.62  # inches of a cell of the matrix, which is written in
+SHORT = 30  # letters of all names together that fit beside one another
+DARK = 0.55  # accuracies above it are written in white on their colour
+
+
+@rc_context(STYLE)
+def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, Accuracy]) -> Picture:
+    """Accuracy of each run over the radius of an attack, from the clean images on."""
+    row = next(row for rows in sweeps.values() for row in rows)
+    figure, axes = make_axes(f"radius in {row.settings['norm']}", "accuracy")
+    words = []
+    for index, (label, rows) in enumerate(sweeps.items()):
+        if rows:
+            points = [(0.0, clean[label]), *((float(row.settings["eps"]), row) for row in rows)]
+            _curve(axes, points, index, shortened(label))
+            words.append(f"{label}: " + ", ".join(f"{radius:.3g} {percent(row.accuracy)}" for radius, row in points))
+    axes.set(ylim=(0, TOP))
+    axes.set_xlim(left=0)
+    in_percent(axes)
+    add_legend(figure)
+    caption = f"Test images right under {row.attack}, by its radius; bands are 95 % Wilson intervals."
+    return make_picture("sweep", "Accuracy against the radius", caption, "; ".join(words) + ".", figure)
+
+
+@rc_context(STYLE)
+def corruption_picture(rows: Sequence[Accuracy], clean: Accuracy) -> Picture:
+    """Accuracy of one run over the severity of each corruption, from the clean images on."""
+    figure, axes = make_axes("severity", "accuracy")
+    words = []
+    for index, (name, group) in enumerate(groupby(rows, key=lambda row: str(row.settings["corruption"]))):
+        points = [(0.0, clean), *((float(row.settings["severity"]), row) for row in group)]
+        _curve(axes, points, index, name.replace("_", " "))
+        words.append(f"{name}: " + ", ".join(percent(row.accuracy) for _, row in points))
+    axes.set(ylim=(0, TOP))
+    whole_numbers(axes)
+    in_percent(axes)
+    add_legend(figure)
+    caption = (
+        "Test images right after common corruptions, of severity 1 to 5 as in CIFAR-10-C; 0 is clean. Bands are 95 % "
+        "Wilson intervals."
+    )
+    return make_picture("corruptions", "Common corruptions", caption, "; ".join(words) + ".", figure)
+
+
+@rc_context(STYLE)
+def transfer_picture(content: Mapping[str, Any]) -> Picture:
+    """Accuracy of each network on images attacked on each, as a matrix; the content of transfer.json."""
+    names = [model["name"] for model in content["models"]]
+    found = {(row["made_on"], row["tried_on"]): row["accuracy"] for row in content["rows"]}
+    rows = {name: [found[name, other] for other in names] for name in names}
+    rows["clean"] = [row["accuracy"] for row in content["clean"]]
+    figure, axes = make_axes("tried on", "made on", height=CELL * len(rows) + 1.1)
+    values = np.array(list(rows.values()))
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        weight = "bold" if row == column else "normal"
+        colour = "white" if value > DARK else "black"
+        axes.annotate(f"{100 * value:.1f}", (column, row), ha="center", va="center", color=colour, weight=weight)
+    short = sum(map(len, names)) < SHORT
+    axes.set_xticks(
+        range(len(names)), list(map(shortened, names)), rotation=0 if short else 25, ha="center" if short else "right"
+    )
+    axes.set_yticks(range(len(rows)), [shortened(name) for name in rows])
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    caption = (
+        f"Accuracy in % on images attacked with {content['attack']['name']} on one network (row) and tried on another "
+        "(column). Bold: on itself."
+    )
+    alt = "; ".join(
+        f"made on {name}: " + ", ".join(f"{other} {percent(value)}" for other, value in zip(names, row, strict=True))
+        for name, row in rows.items()
+    )
+    return make_picture("transfer", "How attacks transfer", caption, alt + ".", figure)
+
+
+def _curve(axes: Axes, points: Sequence[tuple[float, Accuracy]], index: int, label: str) -> None:
+    """Accuracies over x with their intervals."""
+    x, rows = zip(*points, strict=True)
+    colour = COLOURS[index % len(COLOURS)]
+    axes.plot(
+        x, [row.accuracy for row in rows], MARKERS[index % len(MARKERS)] + "-", color=colour, markersize=4, label=label
+    )
+    axes.fill_between(x, [row.low for row in rows], [row.high for row in rows], color=colour, alpha=0.12, linewidth=0)

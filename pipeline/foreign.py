@@ -1,0 +1,115 @@
+"""A user's own module, brought by import path, to be evaluated as the project's networks are."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from pipeline.artifacts import load_weights
+from pipeline.data import ImageData
+from pipeline.run import RunError
+from pipeline.settings import Settings
+from search_space.cost import module_cost
+
+
+class ForeignDescription(Settings):
+    """Where a module came from, and for which data; what network.json is for the project's own."""
+
+    format: Literal["module"] = "module"
+    name: str
+    factory: str
+    arguments: dict[str, bool | int | float | str | None]
+    weights: str | None
+    sha256: str | None
+    in_channels: int
+    image_size: int
+    class_names: tuple[str, ...]
+    data: str
+    sizes: dict[str, int]
+
+    def cost(self) -> dict[str, int]:
+        """Size of the module, as counted."""
+        return dict(self.sizes)
+
+
+@dataclass(frozen=True)
+class ForeignNetwork:
+    """The module in evaluation mode, and its description."""
+
+    network: nn.Module
+    description: ForeignDescription
+
+
+def load_foreign(
+    factory: str, arguments: Mapping[str, Any] | None, weights: str | None, data: ImageData
+) -> ForeignNetwork:
+    """Import and call `package.module:factory`, and load weights from a .safetensors file.
+
+    This runs the user's code, at the user's word. The module takes float images [N, C, H, W] in [0, 1], normalises them
+    itself and returns logits [N, classes]. Raises RunError when one of this is not so.
+    """
+    module = _made(factory, dict(arguments or {}))
+    if weights is not None:
+        load_weights(module, Path(weights), f"the module of {factory}")
+    module.eval()
+    images = torch.zeros(1, data.in_channels, data.image_size, data.image_size)
+    _check_logits(factory, module, images, data)
+    description = ForeignDescription(
+        name=factory.rpartition(":")[2],
+        factory=factory,
+        arguments=dict(arguments or {}),
+        weights=weights,
+        sha256=None if weights is None else hashlib.sha256(Path(weights).read_bytes()).hexdigest(),
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        class_names=data.class_names,
+        data=data.name,
+        sizes=asdict(module_cost(module, images)),
+    )
+    return ForeignNetwork(module, description)
+
+
+def _made(reference: str, arguments: dict[str, Any]) -> nn.Module:
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name.isidentifier():
+        raise RunError(f"evaluate.model={reference}: expected package.module:factory, as in models.resnet:build")
+    try:
+        factory = getattr(importlib.import_module(module_name), name, None)
+    except Exception as error:  # the user's own code may raise anything
+        raise RunError(f"evaluate.model={reference}: importing {module_name} raised {_said(error)}") from error
+    if not callable(factory):
+        raise RunError(f"evaluate.model={reference}: {module_name} has no function or class {name}")
+    try:
+        module = factory(**arguments)
+    except Exception as error:  # see above
+        raise RunError(f"evaluate.model={reference}: calling it with {arguments} raised {_said(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise RunError(f"evaluate.model={reference}: expected a torch.nn.Module, it returned {type(module).__name__}")
+    return module
+
+
+def _check_logits(reference: str, module: nn.Module, images: torch.Tensor, data: ImageData) -> None:
+    shape = list(images.shape)
+    try:
+        with torch.no_grad():
+            logits = module(images)
+    except Exception as error:  # see above
+        raise RunError(f"evaluate.model={reference}: an image {shape} of {data.name} raised {_said(error)}") from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, data.num_classes):
+        found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise RunError(
+            f"evaluate.model={reference}: expected logits [1, {data.num_classes}] of an image {shape} of {data.name}, "
+            f"found {found}"
+        )
+
+
+def _said(error: Exception) -> str:
+    """In one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

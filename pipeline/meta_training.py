@@ -1,0 +1,240 @@
+"""The training of a learned optimizer as a stage: from families of tasks to theta.safetensors in a run folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learned_optimizers import Theta, load_theta, new_theta
+from learned_optimizers.judging import Judging, Scaling
+from learned_optimizers.outer import Lengths, OuterTraining
+from learned_optimizers.streams import Recipe
+from learned_optimizers.tasks import Bucket, buckets
+from pipeline.figures.meta import meta_pictures
+from pipeline.optimizers import cosine, set_learning_rate
+from pipeline.progress import progress_bar
+from pipeline.run import (
+    Checkpoints,
+    MetricLog,
+    check_same_settings,
+    exclusive,
+    make_fabric,
+    plain,
+    read_json,
+    read_metrics,
+    stream_seed,
+    write_atomically,
+    write_json,
+)
+from pipeline.settings import Experiment, MetaSettings
+from pipeline.workers import Mapper, workers
+
+STAGE = "meta_train"
+NOT_OF_THE_RESULT = ("processes", "executor")  # of meta.<key>: where the work is done
+
+
+@dataclass
+class MetaTraining:
+    """Outer training with what chooses the step to keep. scales: of the tasks that judge, by bucket.
+
+    judged: a row a judgement.  best: theta's vector at the lowest mean so far.
+    """
+
+    outer: OuterTraining
+    settings: MetaSettings
+    scales: dict[Bucket, Tensor]
+    judged: list[dict[str, float]] = field(default_factory=list)
+    best: Tensor | None = None
+    seconds: float = 0.0
+
+    def judge(self, mapper: Mapper) -> dict[str, float]:
+        """Judge theta on tasks that train nothing, and keep it where it is the best so far."""
+        losses = torch.cat(list(mapper(Judging.__call__, self._judgings())), dim=1)
+        row = {
+            "step": self.outer.steps,
+            "mean": losses[0].mean().item(),
+            "last_mean": losses[1].mean().item(),
+            "last_median": losses[1].median().item(),
+        }
+        if self.best is None or row["mean"] < min(before["mean"] for before in self.judged):
+            self.best = self.outer.theta.vector()
+        self.judged.append(row)
+        return row
+
+    def _judgings(self) -> list[Judging]:
+        settings = self.settings
+        indices = judging_indices(settings)
+        return [
+            Judging(self.outer.theta, bucket, indices, settings.task_seed, settings.horizon, settings.cap, scale)
+            for bucket, scale in self.scales.items()
+        ]
+
+    def best_theta(self) -> Theta:
+        """The theta to keep."""
+        return self.outer.theta if self.best is None else self.outer.theta.with_vector(self.best)
+
+    def state(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """All that the next steps depend on, for a checkpoint."""
+        return {
+            "settings": settings,
+            "outer": self.outer.state(),
+            "judged": self.judged,
+            "best": self.best,
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.outer.restore(state["outer"])
+        self.judged, self.best, self.seconds = state["judged"], state["best"], state["seconds"]
+
+
+def meta_train(folder: Path, experiment: Experiment) -> Theta:
+    """Train a learned optimizer and write theta.safetensors, theta.json, metrics.jsonl and figures/meta-*.png.
+
+    A folder with a finished training returns its theta; one with an unfinished training resumes after its last
+    checkpoint and ends in the same bits as one that was never stopped, in any number of processes of as many threads.
+    Raises RunError before any work when the folder holds a training with other settings.
+    """
+    settings, meta = meta_settings(experiment), experiment.meta
+    fabric = make_fabric(experiment.fabric)
+    with exclusive(folder, STAGE):
+        if (folder / "theta.json").exists():
+            check_same_settings(read_json(folder / "theta.json")["settings"], settings, folder)
+            return load_theta(folder / "theta.safetensors")
+        checkpoints = Checkpoints(folder, STAGE, fabric)
+        state = checkpoints.load()
+        if state is not None:
+            check_same_settings(state["settings"], settings, folder)
+        with workers(meta.processes, meta.executor) as mapper:
+            training = _prepared(folder, experiment, mapper)
+            if state is not None:
+                training.restore(state)
+            _train(training, folder, settings, checkpoints, mapper)
+        return _finish(training, folder, settings)
+
+
+def meta_settings(experiment: Experiment) -> dict[str, Any]:
+    """All that the result depends on."""
+    settings = plain({"seed": experiment.seed, "meta": experiment.meta})
+    for key in NOT_OF_THE_RESULT:
+        del settings["meta"][key]
+    return settings
+
+
+def judging_indices(settings: MetaSettings) -> tuple[int, ...]:
+    """Of each bucket's tasks, those that judge: they come after those that train."""
+    return tuple(range(settings.tasks, settings.tasks + settings.judged_tasks))
+
+
+def _prepared(folder: Path, experiment: Experiment, mapper: Mapper) -> MetaTraining:
+    """A training before its first step."""
+    meta = experiment.meta
+    scales = _scales(folder, meta, mapper)
+    seed = stream_seed(experiment.seed, STAGE)
+    recipe = Recipe(
+        seed=seed,
+        task_seed=meta.task_seed,
+        estimator=meta.estimator,
+        pairs=meta.pairs,
+        sigma=meta.sigma,
+        horizon=meta.horizon,
+        full=meta.full,
+        cap=meta.cap,
+        outer_batches=meta.outer_batches,
+    )
+    theta = new_theta(meta.architecture, generator=torch.Generator().manual_seed(seed))
+    outer = OuterTraining(
+        theta,
+        recipe,
+        {bucket: scale[: meta.tasks] for bucket, scale in scales.items()},
+        lengths=Lengths(meta.first_length, meta.last_length, max(1, round(meta.ramp * meta.steps))),
+        streams=meta.streams_a_step,
+        learning_rate=meta.learning_rate,
+        clip=meta.clip,
+    )
+    return MetaTraining(outer, meta, {bucket: scale[meta.tasks :] for bucket, scale in scales.items()})
+
+
+def _scales(folder: Path, meta: MetaSettings, mapper: Mapper) -> dict[Bucket, Tensor]:
+    """Losses at the start and of the best Adam of all tasks, measured once a run folder."""
+    names, path = buckets(meta.families), folder / "scales.json"
+    asked = {key: getattr(meta, key) for key in ("tasks", "task_seed", "horizon", "judged_tasks")}
+    asked["families"] = list(meta.families)
+    known = read_json(path) if path.exists() else {}
+    if known.get("asked") != asked:
+        indices = (*range(meta.tasks), *judging_indices(meta))
+        works = [Scaling(bucket, indices, meta.task_seed, meta.horizon) for bucket in names]
+        found = []
+        with progress_bar("scales of tasks", len(works)) as bar:
+            for bucket, scale in zip(names, mapper(Scaling.__call__, works), strict=True):
+                found.append(scale.tolist())
+                bar.advance(bucket.family)
+        known = {"asked": asked, "scales": found}
+        write_json(path, known)
+    return dict(zip(names, map(torch.tensor, known["scales"]), strict=True))
+
+
+def _train(
+    training: MetaTraining, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints, mapper: Mapper
+) -> None:
+    outer, meta = training.outer, training.settings
+    with (
+        MetricLog(folder, STAGE, first_step=outer.steps) as log,
+        progress_bar("meta-training", meta.steps, done=outer.steps) as bar,
+    ):
+        while outer.steps < meta.steps:
+            started, first = time.monotonic(), meta.learning_rate
+            set_learning_rate(outer.optimizer, cosine(outer.steps, meta.steps, first, first * meta.final_rate))
+            row: dict[str, Any] = dict(outer.step(mapper))
+            is_due = outer.steps % meta.judge_every == 0 or outer.steps == meta.steps
+            if is_due:
+                row["judged"] = training.judge(mapper)
+            log.write(outer.steps - 1, row)
+            bar.advance(_figures(row["loss"], training.judged))
+            training.seconds += time.monotonic() - started
+            if is_due:
+                checkpoints.save(outer.steps, training.state(settings))
+
+
+def _figures(loss: float, judged: Sequence[dict[str, float]]) -> str:
+    best = min((row["mean"] for row in judged), default=None)
+    return f"normalised loss {loss:.3f}" + ("" if best is None else f", best judged {best:.3f}")
+
+
+def _finish(training: MetaTraining, folder: Path, settings: dict[str, Any]) -> Theta:
+    theta = training.best_theta()
+    for picture in meta_pictures(read_metrics(folder, STAGE), training.judged):
+        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
+    theta.save(folder / "theta.safetensors")
+    # last: this file says that the training is finished
+    write_json(
+        folder / "theta.json",
+        {
+            "architecture": theta.architecture,
+            "parameters": theta.num_parameters,
+            "settings": settings,
+            "best": min(training.judged, key=lambda row: row["mean"]),
+            "curve": training.judged,
+            "seconds": round(training.seconds, 1),
+        },
+    )
+    return theta
+
+
+def describe(folder: Path) -> str:
+    """What a finished training gave, in a line."""
+    found = json.loads((folder / "theta.json").read_text(encoding="utf-8"))
+    best = found["best"]
+    return (
+        f"{folder / 'theta.safetensors'}: {found['architecture']}, {found['parameters']:,} meta-parameters of outer "
+        f"step {best['step']}; normalised loss on tasks that trained nothing {best['mean']:.3f} over a training, "
+        f"{best['last_median']:.3f} at its end (median); 0 is a swept Adam's best"
+    )

@@ -1,0 +1,105 @@
+"""Losses of the recipes. Each is a function of what a network gives for a batch, clean and attacked:
+
+    loss(forward, images, attacked, labels, beta) -> the loss [], and the outputs that are learned with their labels
+
+images, attacked: [N, C, H, W] in [0, 1].  labels: int64 [N].  beta: weight of what the attack may change.
+The outputs are those whose accuracy is the training accuracy, and whose auxiliary head learns too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Outputs(NamedTuple):
+    """Of one pass: logits [N, classes] of the classifier, and of the auxiliary head where there is one."""
+
+    logits: Tensor
+    auxiliary: Tensor | None = None
+
+
+Forward = Callable[[Tensor], Outputs]
+Loss = Callable[[Forward, Tensor, Tensor, Tensor, float], tuple[Tensor, Outputs]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a network is trained on, and how.
+
+    attack: a name of attacks.TRAINING_ATTACKS; "given", the one of the settings; "free", that of FreePerturbation;
+    None, nothing is attacked.
+    beta: of the loss, as published.
+    """
+
+    loss: Loss
+    attack: str | None
+    beta: float = 0.0
+
+    def attack_name(self, given: str) -> str | None:
+        """Of TRAINING_ATTACKS; a step of free training is one of FGSM from a start that is as good as random."""
+        return {"given": given, "free": "fgsm_rs"}.get(self.attack, self.attack) if self.attack else None
+
+
+def standard(forward: Forward, images: Tensor, attacked: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Outputs]:
+    """Cross entropy of the clean images."""
+    outputs = forward(images)
+    return F.cross_entropy(outputs.logits, labels), outputs
+
+
+def adversarial(
+    forward: Forward, images: Tensor, attacked: Tensor, labels: Tensor, beta: float
+) -> tuple[Tensor, Outputs]:
+    """Cross entropy of the attacked images (Madry et al. 2018)."""
+    outputs = forward(attacked)
+    return F.cross_entropy(outputs.logits, labels), outputs
+
+
+def trades(forward: Forward, images: Tensor, attacked: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Outputs]:
+    """CE(clean) + beta KL(clean || attacked) (Zhang et al. 2019, eq. 5)."""
+    clean, robust = forward(images), forward(attacked)
+    return F.cross_entropy(clean.logits, labels) + beta * divergence(clean.logits, robust.logits).mean(), clean
+
+
+def mart(forward: Forward, images: Tensor, attacked: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Outputs]:
+    """BCE(attacked) + beta KL(clean || attacked) (1 - p(label | clean)) (Wang et al. 2020, eq. 11).
+
+    Images that are classified wrong without an attack weigh most in the second term.
+    """
+    clean, robust = forward(images), forward(attacked)
+    doubt = 1 - clean.logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
+    losses = boosted_cross_entropy(robust.logits, labels) + beta * divergence(clean.logits, robust.logits) * doubt
+    return losses.mean(), robust
+
+
+def divergence(clean: Tensor, attacked: Tensor) -> Tensor:
+    """KL(clean || attacked) of the classes' probabilities: logits [N, classes] twice -> [N], in nats."""
+    return F.kl_div(attacked.log_softmax(dim=1), clean.log_softmax(dim=1), reduction="none", log_target=True).sum(dim=1)
+
+
+def boosted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log p(label) - log(1 - p(likeliest other class)): logits [N, classes] -> [N] (Wang et al. 2020, eq. 8).
+
+    1 - p is the sum of the other classes' probabilities, so that its logarithm is finite when p rounds to 1.
+    """
+    is_label = F.one_hot(labels, logits.shape[1]).bool()
+    rival = logits.masked_fill(is_label, -float("inf")).argmax(dim=1, keepdim=True)
+    without_rival = logits.scatter(1, rival, -float("inf")).logsumexp(dim=1)
+    return F.cross_entropy(logits, labels, reduction="none") + logits.logsumexp(dim=1) - without_rival
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "standard": Recipe(standard, None),
+        "pgd_at": Recipe(adversarial, "given"),
+        "trades": Recipe(trades, "tpgd", beta=6.0),
+        "mart": Recipe(mart, "given", beta=5.0),
+        "fast": Recipe(adversarial, "fgsm_rs"),
+        "free": Recipe(adversarial, "free"),
+    }
+)

@@ -1,0 +1,63 @@
+"""Values laid out: as a page without scripts or references, and as a table for the terminal."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.figures import Picture
+from pipeline.run import write_atomically
+from pipeline.wording import interval, magnitude, percent
+
+TEMPLATES = Path(__file__).with_name("templates")
+UNLIMITED_WIDTH = 1000  # letters: a table is as wide as it needs to be, and never folded
+NAME_WIDTH = 28  # letters: of the first column, which is
+
+
+def page(template: str, values: Mapping[str, Any]) -> str:
+    """A template of templates/ as HTML, in which every value is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,  # names and paths come from files
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"magnitude": magnitude, "percent": percent, "interval": interval, "data_uri": _data_uri}
+    return environment.get_template(template).render(values)
+
+
+def write_page(folder: Path, html: str, pictures: Iterable[Picture]) -> Path:
+    """Write figures/*.png and, last, report.html; returns the page's path."""
+    for picture in pictures:
+        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
+    write_atomically(folder / "report.html", html)
+    return folder / "report.html"
+
+
+def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table; the first column is a name, the others are figures."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(headings[0], overflow="fold", max_width=NAME_WIDTH)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    file = io.StringIO()
+    Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(table)
+    return [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+
+
+def _data_uri(png: bytes) -> Markup:
+    """Base64 has no sign that HTML reads, and escaping a megabyte takes time."""
+    return Markup("data:image/png;base64," + base64.b64encode(png).decode())  # noqa: S704 - see above

@@ -1,0 +1,74 @@
+"""Settings of the training of learned optimizers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from learned_optimizers import ARCHITECTURES
+from learned_optimizers.streams import Estimator
+from learned_optimizers.tasks import FAMILIES, TRAINED_ON, buckets
+from pipeline.settings.base import Positive, Settings, UpToOne
+
+
+class MetaSettings(Settings):
+    """Outer training of a learned optimizer, on tasks that are drawn from families."""
+
+    architecture: str = Field("mlp", description=f"what is trained: {', '.join(ARCHITECTURES)}")
+    families: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        TRAINED_ON, description=f"of tasks, each once, of {', '.join(FAMILIES)}"
+    )
+    tasks: PositiveInt = Field(16, description="of each bucket of a family (a shape of its networks), to draw from")
+    task_seed: NonNegativeInt = Field(0, description="of the tasks themselves")
+    horizon: PositiveInt = Field(200, description="inner steps of a whole training")
+    full: bool = Field(False, description="unroll whole trainings; else stretches of growing length, one after another")
+    first_length: PositiveInt = Field(20, description="inner steps of a stretch at first; each is times U(.8, 1.2)")
+    last_length: PositiveInt = Field(50, description="inner steps of a stretch after the ramp")
+    ramp: UpToOne = Field(0.5, description="part of the outer steps over which stretches grow")
+    estimator: Estimator = Field(
+        "merged", description="of the gradient: es, rp (through the unroll), both merged by variance, persistent es"
+    )
+    pairs: Annotated[int, Field(ge=2)] = Field(8, description="antithetic pairs of a stream, each with its own task")
+    streams: PositiveInt = Field(6, description="buckets that take part in an outer step, at most; they take turns")
+    sigma: Positive = Field(0.01, description="standard deviation of the perturbation of the meta-parameters")
+    steps: PositiveInt = Field(500, description="outer steps")
+    learning_rate: Positive = Field(3e-3, description="of the outer Adam; a cosine lowers it")
+    final_rate: UpToOne = Field(0.1, description="learning rate at the end of the cosine, as a part of the first")
+    clip: Positive = Field(0.1, description="largest value of an element of the gradient")
+    cap: Positive = Field(2.0, description="largest loss that counts; 1 is where a task's training starts")
+    outer_batches: PositiveInt = Field(5, description="batches of outer validation data after each inner step")
+    judged_tasks: PositiveInt = Field(2, description="of each bucket, that choose the best step and train nothing")
+    judge_every: PositiveInt = Field(50, description="outer steps from one judgement and checkpoint to the next")
+    processes: PositiveInt | None = Field(None, description="that share the streams of a step; null for one a core")
+    executor: Literal["processes", "ray"] = Field("processes", description="what runs them; ray has to be installed")
+
+    @field_validator("architecture")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in ARCHITECTURES:
+            raise ValueError(f"expected one of {', '.join(ARCHITECTURES)}")
+        return name
+
+    @field_validator("families")
+    @classmethod
+    def _are_known_and_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names) or not set(names) <= set(FAMILIES):
+            raise ValueError(f"expected families of tasks, each once: {', '.join(FAMILIES)}")
+        return names
+
+    @model_validator(mode="after")
+    def _stretches_fit(self) -> Self:
+        if not self.full and max(self.first_length, self.last_length) > self.horizon:
+            raise ValueError(
+                f"meta.first_length={self.first_length} and meta.last_length={self.last_length}: expected at most "
+                f"meta.horizon={self.horizon}"
+            )
+        if self.full and self.estimator == "pes":
+            raise ValueError("meta.estimator=pes is for stretches; whole trainings (meta.full=true) need es")
+        return self
+
+    @property
+    def streams_a_step(self) -> int:
+        """As many as are asked for and as there are buckets."""
+        return min(self.streams, len(buckets(self.families)))

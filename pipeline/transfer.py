@@ -1,0 +1,115 @@
+"""How attacks transfer: images attacked on one network, tried on every other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from attacks import CheckedAttack
+from pipeline.accuracy import accuracy_of, classified_right, count_by_class
+from pipeline.artifacts import TrainedNetwork, check_fits, load_network
+from pipeline.data import ImageData, Images
+from pipeline.evaluate import classes_of, settings_of, tested
+from pipeline.figures import transfer_picture
+from pipeline.foreign import ForeignNetwork, load_foreign
+from pipeline.progress import progress_bar
+from pipeline.run import RunError, exclusive, seed_stream, write_atomically, write_json
+from pipeline.settings import Experiment
+from pipeline.trials import attack_on
+
+STAGE = "transfer"
+FILE = "transfer.json"
+
+Networks = Mapping[str, TrainedNetwork | ForeignNetwork]
+"""By name."""
+
+
+def load_models(references: Sequence[str], data: ImageData) -> Networks:
+    """Run folders and factories by name: of the network where names differ, else as they were given.
+
+    Raises RunError where one cannot be had or does not fit the data.
+    """
+    found = [_load(reference, data) for reference in references]
+    names = [network.description.name for network in found]
+    return dict(zip(names if len(set(names)) == len(names) else references, found, strict=True))
+
+
+def transfer(
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, networks: Networks
+) -> dict[str, Any]:
+    """Attack every image on each network, try it on all, and write transfer.json and figures/transfer.png.
+
+    An image is right on a network when it is classified right clean and after the attack, so that an attack on a
+    network itself leaves its robust accuracy. Raises RunError before any work when there are too few test images.
+    """
+    images = tested(data, experiment.evaluate.images).to(fabric.device)
+    modules = {name: fabric.to_device(network.network).eval() for name, network in networks.items()}
+    with exclusive(folder, STAGE):
+        counts = _counts(modules, images, experiment, data.num_classes, fabric)
+        content = {
+            "settings": settings_of(experiment),
+            "models": [
+                {"name": name, "network": network.description.model_dump(mode="json")}
+                for name, network in networks.items()
+            ],
+            "classes": classes_of(data, images),
+            "attack": _attack(next(iter(modules.values())), experiment, data.num_classes).settings,
+            "rows": [
+                {"made_on": made_on, "tried_on": tried_on} | _figures(counts[made_on, tried_on], len(images))
+                for made_on in modules
+                for tried_on in modules
+            ],
+            "clean": [{"tried_on": name} | _figures(counts[None, name], len(images)) for name in modules],
+        }
+        write_json(folder / FILE, content)
+        write_atomically(folder / "figures" / "transfer.png", transfer_picture(content).png)
+    return content
+
+
+def _load(reference: str, data: ImageData) -> TrainedNetwork | ForeignNetwork:
+    if not Path(reference).is_dir():
+        if ":" not in reference:
+            raise RunError(f"evaluate.models: {reference} is neither a run folder nor package.module:factory")
+        return load_foreign(reference, None, None, data)
+    trained = load_network(Path(reference))
+    check_fits(trained, data)
+    return trained
+
+
+def _counts(
+    networks: Mapping[str, nn.Module], images: Images, experiment: Experiment, num_classes: int, fabric: Fabric
+) -> dict[tuple[str | None, str], Tensor]:
+    """Images right by class, int64 [classes], by the network they were made on (None: clean) and the one tried."""
+    pairs = [(made_on, tried_on) for made_on in (None, *networks) for tried_on in networks]
+    counts = {pair: torch.zeros(num_classes, dtype=torch.int64) for pair in pairs}
+    size = experiment.evaluate.batch_size
+    with progress_bar(STAGE, len(networks) * -(-len(images) // size)) as bar:
+        for inputs, labels in images.batches(size):
+            with fabric.autocast():
+                right = {name: classified_right(network, inputs, labels) for name, network in networks.items()}
+                for made_on, network in networks.items():
+                    seed_stream(experiment.seed, STAGE, made_on)
+                    attacked = _attack(network, experiment, num_classes)(inputs, labels)
+                    for name, other in networks.items():
+                        still = right[name] & classified_right(other, attacked, labels)
+                        counts[made_on, name] += count_by_class(labels[still], num_classes)
+                    bar.advance(f"made on {made_on}")
+            for name in networks:
+                counts[None, name] += count_by_class(labels[right[name]], num_classes)
+    return counts
+
+
+def _attack(network: nn.Module, experiment: Experiment, num_classes: int) -> CheckedAttack:
+    """It returns every image changed: attacks with restarts leave those that they cannot break as they were."""
+    return attack_on(network, experiment, num_classes, experiment.evaluate.transfer_attack)
+
+
+def _figures(right: Tensor, images: int) -> dict[str, Any]:
+    """right, images, accuracy, low, high, from the images right by class."""
+    row = accuracy_of("", {}, right.tolist(), images, 0.0)
+    return {name: getattr(row, name) for name in ("right", "images", "accuracy", "low", "high")}

@@ -1,0 +1,145 @@
+"""What an evaluation tries on images: attacks, radii, corruptions, and what the checks for gradient masking need."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
+from pipeline import masking
+from pipeline.accuracy import CLEAN, Trial, classified_right
+from pipeline.artifacts import NetworkDescription, check_fits, load_network
+from pipeline.corruptions import CORRUPTIONS, SEVERITIES
+from pipeline.data import ImageData
+from pipeline.run import stream_seed
+from pipeline.settings import EvaluateSettings, Experiment
+from pipeline.surrogate import RECIPE, train_surrogate
+
+RESTARTS = 5  # of the check: of which any may break an image
+DRAWS = 10  # of noise, likewise
+QUERIES = 1000  # of Square in the check, a fifth of its budget as an attack
+ERASING_RADIUS = 0.5  # in Linf, of a pixel: within it every image can become the same grey
+
+
+def planned(network: nn.Module, experiment: Experiment, data: ImageData, fabric: Fabric) -> dict[str, list[Trial]]:
+    """The trials that the settings ask for, by section of robustness.json.
+
+    Raises ValueError when the data's classes are too few for an attack, and RunError for a surrogate that does not fit.
+    """
+    settings = experiment.evaluate
+    make = partial(attack_on, network, experiment, data.num_classes)
+    return {
+        "attacks": [
+            Trial(CLEAN),
+            *(_trial(make(name, restarts=_restarts(name, settings))) for name in settings.attacks),
+        ],
+        "sweep": [_trial(make(settings.sweep_attack, eps=eps)) for eps in sorted(settings.sweep)],
+        "check_rows": _check_trials(network, experiment, data, fabric) if settings.checks else [],
+        "corruptions": [
+            _corruption(name, severity, experiment.seed) for name in settings.corruptions for severity in SEVERITIES
+        ],
+    }
+
+
+def attack_on(
+    network: nn.Module, experiment: Experiment, num_classes: int, attack: str | EvaluationAttack, **chosen: Any
+) -> CheckedAttack:
+    """An attack as the settings have it, but for what is chosen."""
+    settings = experiment.evaluate
+    given: dict[str, Any] = {
+        "eps": settings.eps,
+        "norm": settings.norm,
+        "num_classes": num_classes,
+        "seed": experiment.seed,
+        "cw_radius": settings.cw_radius,
+    }
+    return evaluation_attack(attack, network, **(given | chosen))
+
+
+def _restarts(name: str, settings: EvaluateSettings) -> int:
+    """AutoAttack is the published ensemble, with one start of each part."""
+    return settings.restarts if EVALUATION_ATTACKS[name].randomised and name != "autoattack" else 1
+
+
+def _trial(attack: CheckedAttack, label: str | None = None) -> Trial:
+    return Trial(label or attack.spec.name, attack.settings, attack)
+
+
+def _check_trials(network: nn.Module, experiment: Experiment, data: ImageData, fabric: Fabric) -> list[Trial]:
+    """What masking.judge reads; FGSM is an attack in Linf alone."""
+    settings = experiment.evaluate
+    make = partial(attack_on, network, experiment, data.num_classes)
+    square = EvaluationAttack(name=masking.BLACK_BOX, classes=("Square",), queries=QUERIES)
+    size = data.in_channels * data.image_size**2
+    erasing = ERASING_RADIUS if settings.norm == "Linf" else ERASING_RADIUS * size**0.5
+    return [
+        *([_trial(make(masking.SINGLE_STEP))] if settings.norm == "Linf" else []),
+        _trial(make(masking.FEW_STEPS)),
+        _trial(make(masking.MANY_STEPS)),
+        _trial(make(masking.FEW_STEPS, restarts=RESTARTS), masking.RESTARTED),
+        _trial(make(masking.FEW_STEPS, eps=erasing), masking.LARGE_RADIUS),
+        _noise_trial(network, experiment),
+        _trial(make(square)),
+        _surrogate_trial(experiment, data, fabric),
+    ]
+
+
+def _noise_trial(network: nn.Module, experiment: Experiment) -> Trial:
+    settings = experiment.evaluate
+    seed = stream_seed(experiment.seed, masking.NOISE)
+    search = partial(
+        random_search, network, eps=settings.eps, norm=settings.norm, generator=torch.Generator().manual_seed(seed)
+    )
+    return Trial(masking.NOISE, {"draws": DRAWS, "eps": settings.eps, "norm": settings.norm, "seed": seed}, search)
+
+
+def random_search(
+    network: nn.Module, images: Tensor, labels: Tensor, *, eps: float, norm: str, generator: torch.Generator
+) -> Tensor:
+    """Images on the surface of the ball, drawn up to DRAWS times until the network errs, by a generator on the CPU."""
+    tried = images
+    for _ in range(DRAWS):
+        noise = torch.randn(images.shape, generator=generator).to(images)
+        step = noise.sign() if norm == "Linf" else noise / noise.flatten(1).norm(dim=1)[:, None, None, None]
+        right = classified_right(network, tried, labels)
+        tried = torch.where(right[:, None, None, None], (images + eps * step).clamp(0, 1), tried)
+    return tried
+
+
+def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) -> Trial:
+    """A white-box attack on another network, whose images are tried on this one; it is trained only if it is needed."""
+    settings = experiment.evaluate
+    given = load_network(Path(settings.surrogate)) if settings.surrogate else None
+    if given is not None:
+        check_fits(given, data)
+    described = RECIPE | {"seed": experiment.seed} if given is None else _identity(given.description)
+
+    @cache
+    def attack() -> CheckedAttack:
+        network = train_surrogate(data, fabric.device, experiment.seed) if given is None else given.network
+        return attack_on(fabric.to_device(network).eval(), experiment, data.num_classes, masking.FEW_STEPS)
+
+    record = {"surrogate": described, "eps": settings.eps, "norm": settings.norm, "seed": experiment.seed}
+    return Trial(masking.SURROGATE, record, lambda images, labels: attack()(images, labels))
+
+
+def _identity(description: NetworkDescription) -> dict[str, Any]:
+    return {"name": description.name, "training": description.training}
+
+
+def _corruption(name: str, severity: int, seed: int) -> Trial:
+    corruption = CORRUPTIONS[name]
+    drawn = stream_seed(seed, name, severity)
+    generator = torch.Generator().manual_seed(drawn)
+    settings = {
+        "corruption": name,
+        "severity": severity,
+        corruption.strength: corruption.levels[severity - 1],
+        "seed": drawn,
+    }
+    return Trial(f"{name}-{severity}", settings, lambda images, _: corruption(images, severity, generator), False)

@@ -1,0 +1,63 @@
+"""Work shared by processes that stay: results in the order of the work, whichever was done first."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, Literal
+
+import torch
+
+from pipeline.run import RunError
+
+Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""As the built-in map."""
+
+
+@contextmanager
+def workers(processes: int | None, executor: Literal["processes", "ray"] = "processes") -> Iterator[Mapper]:
+    """A map over `processes` processes, None for one a core; with one, in this process.
+
+    Each computes with as many threads as this one, so that a result does not depend on where it was computed. Raises
+    RunError where ray is asked for and not installed.
+    """
+    count, threads = processes or os.cpu_count() or 1, torch.get_num_threads()
+    if executor == "ray":
+        with _ray_actors(count, threads) as mapper:
+            yield mapper
+    elif count == 1:
+        yield map
+    else:
+        spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
+        with ProcessPoolExecutor(count, spawn, torch.set_num_threads, (threads,)) as pool:
+            yield pool.map
+
+
+class _Actor:
+    """A process of ray."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+
+    def call(self, function: Callable[[Any], Any], work: Any) -> Any:
+        """What the function gives for one work."""
+        return function(work)
+
+
+@contextmanager
+def _ray_actors(count: int, threads: int) -> Iterator[Mapper]:
+    if importlib.util.find_spec("ray") is None:
+        raise RunError("executor=ray needs ray: pip install ray, or use executor=processes")
+    ray, util = importlib.import_module("ray"), importlib.import_module("ray.util")
+    ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False)
+    try:
+        actor_class = ray.remote(num_cpus=1)(_Actor)
+        pool = util.ActorPool([actor_class.remote(threads) for _ in range(count)])
+        yield lambda function, works: pool.map(lambda actor, work: actor.call.remote(function, work), works)
+    finally:
+        ray.shutdown()

@@ -1,0 +1,23 @@
+"""Train a learned optimizer: python scripts/meta_train.py experiment=meta_demo run=runs/meta."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _app import run_app
+
+from pipeline.meta_training import describe, meta_train
+from pipeline.settings import Experiment
+
+
+def main(experiment: Experiment) -> None:
+    """Train, and say what was reached."""
+    folder = Path(experiment.run)
+    meta_train(folder, experiment)
+    print(describe(folder))
+
+
+if __name__ == "__main__":
+    run_app(
+        main, "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).", one_process=True
+    )

@@ -1,0 +1,56 @@
+"""A small network of the digits in a run folder, without training: what the tests of files begin with."""
+
+import json
+
+import torch
+
+from pipeline.artifacts import NetworkDescription, save_network
+from pipeline.data import load
+from pipeline.settings import DataSettings
+from search_space import PUBLISHED
+
+DARTS_V2 = PUBLISHED["DARTS_V2"].genotype
+
+
+def describe(genotype=DARTS_V2, **changes):
+    """The description of its network for the digits."""
+    data = load(DataSettings())
+    mean, std = data.statistics()
+    content = {
+        "name": "mine",
+        "genotype": json_of(genotype),
+        "channels": 4,
+        "layers": 3,
+        "in_channels": 1,
+        "image_size": 8,
+        "mean": tuple(mean),
+        "std": tuple(std),
+        "class_names": data.class_names,
+        "data": data.name,
+        "training": {
+            "settings": {"seed": 0, "retrain": {"epochs": 1, "attack": {"eps": 8 / 255}}},
+            "best_epoch": 1,
+            "held_back_accuracy": 0.5,
+            "seconds": 3.0,
+            "environment": {"host": "somewhere"},
+        },
+    }
+    return NetworkDescription.model_validate(content | changes)
+
+
+def json_of(genotype):
+    return json.loads(genotype.to_json())
+
+
+def write_network(folder, genotype=DARTS_V2, **changes):
+    """Write network.safetensors and network.json of a network with random weights and BatchNorm statistics."""
+    description = describe(genotype, **changes)
+    torch.manual_seed(0)
+    network = description.build()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_network(folder, network, description)
+    return description

@@ -1,0 +1,152 @@
+"""Small synthetic run folders, written with the project's own writers."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from pipeline.artifacts import NetworkDescription, save_network
+from pipeline.environment import environment
+from pipeline.evaluate import Accuracy, wilson_interval
+from pipeline.figures import style
+from pipeline.retrain import retrain_settings
+from pipeline.run import plain, write_atomically, write_json
+from pipeline.settings import Experiment
+from search_space import PUBLISHED, SearchSpace
+
+GENOTYPE = PUBLISHED["DARTS_V2"].genotype
+STEPS_PER_EPOCH = 3
+BOUNDS = {"parameters": [100.0, 5000.0], "macs": [None, 400_000.0]}
+DERIVED = {"parameters": 4321, "conv_linear_macs": 234_567, "thop_macs": 250_000}
+
+
+def attack_settings(name, eps=0.1):
+    call = {"class": "PGD", "arguments": {"eps": eps, "alpha": eps / 4, "steps": 20}}
+    return {"name": name, "attacks": [call], "norm": "Linf", "eps": eps, "restarts": 1, "seed": 0}
+
+
+def accuracy(attack, right, images=200, eps=0.1):
+    low, high = wilson_interval(right, images)
+    settings = {} if attack == "clean" else attack_settings(attack, eps)
+    return Accuracy(attack, settings, right, images, right / images, low, high, 1.5)
+
+
+def write_search(folder, experiment=None, finished=True):
+    experiment = experiment or Experiment()
+    rows = [
+        {
+            "stage": "search",
+            "step": step,
+            "epoch": step // STEPS_PER_EPOCH,
+            "objectives": {"accuracy": 2 / (step + 1), "robustness": 3 / (step + 1), "parameters": 0.1, "macs": 0.0},
+            "bounds": BOUNDS,
+            "mgda": {
+                "weights": {"accuracy": 0.5, "robustness": 0.3, "parameters": 0.2, "macs": 0.0},
+                "norm": 0.5,
+                "residual": 0.0,
+            },
+            "derived": DERIVED,
+        }
+        for step in range(2 * STEPS_PER_EPOCH)
+    ]
+    for row in rows[STEPS_PER_EPOCH - 1 :: STEPS_PER_EPOCH]:
+        count = 2 + row["epoch"]
+        row["diagnostics"] = {
+            "weight_free": {"normal": count, "reduction": 8 - count},
+            "skips": {"normal": 1, "reduction": 1},
+            "entropy": 0.9,
+            "eigenvalue": {"value": 0.1 * count, "residual": 0.01},
+        }
+    append_rows(folder, rows)
+    generator = torch.Generator().manual_seed(0)
+    alphas = {f"epoch_{epoch:05d}": torch.randn(SearchSpace().alpha_shape, generator=generator) for epoch in (1, 2)}
+    write_atomically(folder / "alphas.safetensors", save(alphas))
+    if finished:
+        settings = plain(
+            {name: getattr(experiment, name) for name in ("seed", "data", "space", "objectives", "search")}
+        )
+        bounds = {
+            "parameters": {"lower": 100.0, "upper": 5000.0, "value": 4321, "violation": 0.0},
+            "macs": {"lower": None, "upper": 200_000.0, "value": 234_567, "violation": 0.17},
+        }
+        write_json(
+            folder / "search.json",
+            {
+                "settings": settings,
+                "derived_cost": DERIVED,
+                "bounds": bounds,
+                "guard": [{"after": 2, "back_to": 1}],
+                "seconds": 12.5,
+                "environment": environment(),
+            },
+        )
+        write_atomically(folder / "genotype.json", GENOTYPE.to_json())
+
+
+def write_network(
+    folder, name="searched", data="digits", channels=4, experiment=None, held_back=(0.8, 0.8), overfitted=None
+):
+    experiment = experiment or Experiment()
+    judged = [{"epoch": epoch, "accuracy": value, "clean": 0.9} for epoch, value in enumerate(held_back, 1)]
+    best = max(judged, key=lambda row: (row["accuracy"], row["epoch"]))
+    description = NetworkDescription(
+        name=name,
+        genotype=json.loads(GENOTYPE.to_json()),
+        channels=channels,
+        layers=3,
+        in_channels=1,
+        image_size=8,
+        mean=(0.3,),
+        std=(0.4,),
+        class_names=("zero", "one", "two"),
+        data=data,
+        training={
+            "settings": retrain_settings(experiment, GENOTYPE),
+            "best_epoch": best["epoch"],
+            "held_back_accuracy": best["accuracy"],
+            "held_back": {"best": best, "last": judged[-1], "gap": best["accuracy"] - held_back[-1]},
+            "overfitted_in_epoch": overfitted,
+            "seconds": 3.0,
+            "environment": environment(),
+        },
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # of the initial weights
+        save_network(folder, description.build(), description)
+    rows = [
+        {
+            "stage": "retrain",
+            "step": step,
+            "epoch": step // 2,
+            "training_loss": 1 / (step + 1),
+            "training_accuracy": 0.7,
+        }
+        | ({"held_back_accuracy": held_back[step // 2]} if step % 2 else {})
+        for step in range(4)
+    ]
+    append_rows(folder, rows)
+    return description
+
+
+def write_robustness(folder, description, accuracies, experiment=None, **more):
+    experiment = experiment or Experiment()
+    settings = plain({"seed": experiment.seed, "data": experiment.data, "evaluate": experiment.evaluate})
+    network = description.model_dump(mode="json")
+    attacks = [asdict(result) for result in accuracies]
+    content = {"settings": settings, "network": network, "cost": description.cost(), "attacks": attacks}
+    write_json(folder / "robustness.json", content | {"environment": environment()} | more)
+
+
+def append_rows(folder, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 40)  # fewer pixels, less time
+        yield

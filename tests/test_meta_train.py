@@ -1,0 +1,145 @@
+"""The stage that trains optimizers, through its script: files, resuming, processes and refusals."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+from _app import Refused, compose_experiment
+from conftest import ROOT, run_script
+from test_stages import killed_until_done
+
+from learned_optimizers import load_theta
+from pipeline.run import read_metrics
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import learned_optimizer as learned_optimizer_benchmark
+import meta_gradients
+
+TINY_META = (
+    "meta.families=[quadratics,mlp_clusters]",
+    "meta.tasks=2",
+    "meta.judged_tasks=1",
+    "meta.horizon=10",
+    "meta.first_length=3",
+    "meta.last_length=5",
+    "meta.pairs=2",
+    "meta.streams=3",
+    "meta.steps=3",
+    "meta.judge_every=2",
+    "meta.outer_batches=1",
+    "meta.processes=1",
+    "fabric.threads=1",
+    "fabric.accelerator=cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder after a training in two processes."""
+    folder = tmp_path_factory.mktemp("runs") / "meta"
+    status, out, err = run_script("meta_train", *TINY_META, "meta.processes=2", f"run={folder}")
+    assert status == 0, err
+    assert "1,762 meta-parameters" in out
+    return folder
+
+
+def test_a_training_leaves_theta_how_it_was_made_and_its_curve(run):
+    theta, made = load_theta(run / "theta.safetensors"), json.loads((run / "theta.json").read_text())
+    assert made["architecture"] == theta.architecture == "mlp"
+    assert made["parameters"] == theta.num_parameters == 1762
+    assert made["settings"]["meta"]["families"] == ["quadratics", "mlp_clusters"]
+    assert [row["step"] for row in made["curve"]] == [2, 3]
+    assert made["best"] == min(made["curve"], key=lambda row: row["mean"])
+    rows = read_metrics(run, "meta_train")
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    assert all(0 < row["loss"] <= 2 and row["not_finite"] == 0 for row in rows)
+    assert (run / "figures" / "meta-loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_process_killed_at_every_renaming_ends_in_the_bits_of_two(run, tmp_path):
+    folder = tmp_path / "killed"
+    assert killed_until_done("meta_train", *TINY_META, f"run={folder}") >= 4
+    assert (folder / "theta.safetensors").read_bytes() == (run / "theta.safetensors").read_bytes()
+    assert read_metrics(folder, "meta_train") == read_metrics(run, "meta_train")
+    assert not list(folder.glob("**/*.tmp"))
+
+
+def test_a_finished_training_is_not_run_again_and_one_of_other_settings_is_refused(run, call_script):
+    before = (run / "theta.safetensors").stat().st_mtime_ns
+    status, _, err = call_script("meta_train", *TINY_META, f"run={run}")
+    assert (status, (run / "theta.safetensors").stat().st_mtime_ns) == (0, before), err
+    status, _, err = call_script("meta_train", *TINY_META, f"run={run}", "meta.sigma=0.02")
+    assert (status, "meta.sigma was 0.01, is 0.02" in err) == (2, True)
+
+
+@pytest.mark.parametrize("overrides", [["meta.estimator=pes"], ["meta.full=true", "meta.estimator=es"]])
+def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, overrides):
+    status, _, err = call_script("meta_train", *TINY_META, f"run={tmp_path / 'run'}", *overrides)
+    assert status == 0, err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["meta.architecture=transformer"], "meta.architecture: expected one of mlp"),
+        (["meta.families=[imagenet]"], "meta.families: expected families of tasks, each once: mlp_digits"),
+        (["meta.families=[copy,copy]"], "each once"),
+        (["meta.last_length=201"], "expected at most meta.horizon=200"),
+        (["meta.full=true", "meta.estimator=pes"], "meta.estimator=pes is for stretches"),
+        (["meta.pairs=1"], "meta.pairs: Input should be greater than or equal to 2, found 1"),
+        (["meta.estimator=backprop"], "'es', 'rp', 'merged' or 'pes'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_what_is_allowed(overrides, message):
+    with pytest.raises(Refused, match=re.escape(message)):
+        compose_experiment(overrides)
+
+
+def test_ray_is_asked_for_only_where_it_is(tmp_path, call_script, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, _, err = call_script("meta_train", *TINY_META, f"run={tmp_path / 'run'}", "meta.executor=ray")
+    assert (status, "executor=ray needs ray" in err) == (2, True)
+    assert torch.get_num_threads() == 1
+
+
+def test_meta_gradients_are_compared_at_every_length(tmp_path, monkeypatch):
+    tiny = ["--untrained", "--lengths", "1", "3", "--pairs", "4", "--group", "2", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["meta_gradients.py", *tiny])
+    meta_gradients.main()
+    text = (tmp_path / "meta_gradients.md").read_text()
+    rows = [re.findall(r"[\d.e+-]+", line) for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [row[0] for row in rows] == ["1", "3"]
+    for _, *figures in rows:
+        plain_norm, plain_variance, rp_norm, rp_variance, *_ = map(float, figures)
+        assert rp_norm == pytest.approx(plain_norm, rel=0.3)  # so short an unroll is smooth over sigma
+        assert rp_variance == pytest.approx(plain_variance, rel=0.5)
+    for name in ("norm", "variance"):
+        assert (tmp_path / f"meta_gradients-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_steps_to_a_loss_are_counted_to_the_end_of_the_window_that_has_it():
+    falling = torch.linspace(2, 1, 30).unsqueeze(1)
+    swept = {name: torch.stack([falling, falling + 1], 1) for name in ("adam", "sgd")}
+    digits = learned_optimizer_benchmark.Digits(falling - 0.5, swept, {})
+    assert digits.best_rate("adam") == 0
+    assert digits.best_after("adam").tolist() == [30]
+    window = falling[:10].mean() - 0.5
+    assert digits.reached_after(window + 1e-6).tolist() == [10]
+    assert digits.reached_after(window - 1e-3).tolist() == [11]
+    assert digits.reached_after(torch.tensor([0.1])).isinf().all()
+
+
+@pytest.mark.slow
+def test_the_learned_optimizer_is_set_beside_swept_ones(run, tmp_path, monkeypatch):
+    tiny = ["--steps", "12", "--seeds", "2", "--tasks", "1", "--held-out", "beale", "--known", "quadratics"]
+    argv = ["learned_optimizer.py", *tiny, "--theta", str(run / "theta.safetensors"), "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    learned_optimizer_benchmark.main()
+    text = (tmp_path / "learned_optimizer.md").read_text()
+    assert len(re.findall(r"^\| Adam, swept per task \| -?\d", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"best rate [\d.]+ \|", text)) == 3
+    for name in ("digits", "held_out"):
+        assert (tmp_path / f"learned_optimizer-{name}.png").read_bytes().startswith(b"\x89PNG")
