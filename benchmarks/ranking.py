@@ -18,8 +18,9 @@ from pathlib import Path
 
 import record
 
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.data import load
-from pipeline.evaluate import CLEAN, Accuracy, retrain_and_evaluate
+from pipeline.evaluate import retrain_and_evaluate
 from pipeline.figures import accuracy_picture
 from pipeline.run import make_fabric
 from search_space import PUBLISHED

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import record
 
+from pipeline.accuracy import CLEAN
 from pipeline.data import load
-from pipeline.evaluate import CLEAN, retrain_and_evaluate
+from pipeline.evaluate import retrain_and_evaluate
 from pipeline.progress import silently
 from pipeline.recipes import RECIPES
 from pipeline.retrain import retrain

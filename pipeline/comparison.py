@@ -11,16 +11,18 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from lightning_fabric import Fabric
 
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.bilevel import derived_shape
 from pipeline.data import ImageData, load
-from pipeline.evaluate import CLEAN, Accuracy, retrain_and_evaluate
+from pipeline.evaluate import retrain_and_evaluate
 from pipeline.judgement import judge
 from pipeline.objectives import Bound, bounds_of, check_attainable
 from pipeline.progress import progress_bar, silently
@@ -35,6 +37,7 @@ from search_space.cost import QUANTITIES
 
 MOST_DRAWS = 20_000  # of random cells, for one inside the bounds
 T = TypeVar("T")
+LookAtCells = Callable[[Path, Experiment, ImageData, Fabric, Sequence[Genotype]], Sequence[T]]
 
 
 @dataclass(frozen=True)
@@ -85,40 +88,17 @@ class Measuring:
         )
 
 
-@dataclass(frozen=True)
-class Judging:
-    """A finished search whose supernet judges cells."""
-
-    folder: Path
-    experiment: Experiment
-    genotypes: tuple[Genotype, ...]
-
-    def __call__(self) -> list[float | None]:
-        """Accuracy under attack of each cell, None of one that is not of the space."""
-        experiment = self.experiment
-        data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
-        return judge(self.folder, experiment, data, fabric, self.genotypes)
-
-
-@dataclass(frozen=True)
-class Trying:
-    """A search's last choice, between cells that it did not find."""
-
-    folder: Path
-    experiment: Experiment
-    genotypes: tuple[Genotype, ...]
-
-    def __call__(self) -> list[float]:
-        """The accuracy of each cell after its short training."""
-        experiment = self.experiment
-        data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
-        return try_cells(self.folder, experiment, data, fabric, self.genotypes)
-
-
 @cache
 def images_of(settings: DataSettings) -> ImageData:
     """The images, loaded once a process."""
     return load(settings)
+
+
+def of_cells(
+    look: LookAtCells[T], folder: Path, experiment: Experiment, genotypes: tuple[Genotype, ...]
+) -> Sequence[T]:
+    """What `judge` or `try_cells` says of each cell, on the images and the machine of the experiment."""
+    return look(folder, experiment, images_of(experiment.data), make_fabric(experiment.fabric), genotypes)
 
 
 def compare(folder: Path, experiment: Experiment) -> list[Standing]:
@@ -143,7 +123,7 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
     size = round(statistics.fmean(table.exact(genotype)[0].item() for genotype in found))
     results = in_processes("retrain", list(retrainings(folder, experiment, contenders, size)), settings.processes)
     genotypes = tuple(contender.genotype for contender in contenders)
-    judging = [Judging(searched.folder, searched.experiment, genotypes) for searched in searching]
+    judging = [partial(of_cells, judge, each.folder, each.experiment, genotypes) for each in searching]
     judgements = list(zip(*in_processes("judge", judging, settings.processes), strict=True))
     trials = _trials(folder, experiment, drawn)
     return [
@@ -164,7 +144,7 @@ def _trials(folder: Path, experiment: Experiment, drawn: Sequence[Genotype]) -> 
     if experiment.search.selection.candidates == 1:
         return {}
     trying = [
-        Trying(folder / "trials" / f"seed{seed}", seeded(experiment, seed), tuple(drawn))
+        partial(of_cells, try_cells, folder / "trials" / f"seed{seed}", seeded(experiment, seed), tuple(drawn))
         for seed in seeds(experiment, settings.searches)
     ]
     of_seeds = in_processes("try random", trying, settings.processes)

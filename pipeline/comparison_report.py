@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pipeline.evaluate import CLEAN
+from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
 from pipeline.run import plain, write_atomically, write_json
 from pipeline.settings import Experiment

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import ValidationError
 
-from pipeline.accuracy import CLEAN, Accuracy, Trial, classified_right, count_by_class, measure, wilson_interval
+from pipeline.accuracy import Accuracy, Trial, count_by_class, measure
 from pipeline.artifacts import TrainedNetwork, check_fits, load_network
 from pipeline.data import ImageData, Images, balanced_indices
 from pipeline.environment import environment
@@ -26,17 +26,6 @@ from pipeline.run import RunError, exclusive, plain, read_json, seed_stream, wri
 from pipeline.settings import EvaluateSettings, Experiment
 from pipeline.trials import attack_on, planned
 from search_space import Genotype
-
-__all__ = [
-    "CLEAN",
-    "Accuracy",
-    "check_fits",
-    "classified_right",
-    "evaluate",
-    "read_accuracies",
-    "retrain_and_evaluate",
-    "wilson_interval",
-]
 
 STAGE = "evaluate"
 FILE = "robustness.json"

@@ -14,13 +14,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from attacks import CheckedAttack
+from pipeline.accuracy import classified_right
 from pipeline.data import Images, as_float
 from pipeline.run import write_atomically
 
 FILE = "examples.safetensors"
-ATTACK = (
-    "pgd-20"  # it returns every image changed; attacks with restarts leave those that they cannot break as they were
-)
+ATTACK = "pgd-20"  # returns every image changed, where attacks with restarts leave those they cannot break as they were
 TRIED, MOST = 64, 8  # images that are attacked, and of these kept
 
 
@@ -57,7 +56,7 @@ def keep_examples(folder: Path, network: nn.Module, images: Images, attack: Chec
     As many of both, where there are, of the first TRIED that the network classifies right. Nothing is written where
     there are none of these.
     """
-    tried = images.take(_right(network, images)[:TRIED])
+    tried = images.take(_first_right(network, images))
     if not len(tried):
         return
     attacked = attack(as_float(tried.images), tried.labels).float()
@@ -86,10 +85,14 @@ def read_examples(path: Path) -> Examples:
     return Examples(**tensors, settings=settings)
 
 
-def _right(network: nn.Module, images: Images) -> Tensor:
-    """Indices of what is classified right: int64, rising."""
-    right = [network(inputs).argmax(dim=1) == labels for inputs, labels in images.batches(TRIED)]
-    return torch.cat(right).nonzero().flatten()
+def _first_right(network: nn.Module, images: Images) -> Tensor:
+    """Indices of the first TRIED that are classified right, fewer where there are no more: int64, rising."""
+    right: list[Tensor] = []
+    for inputs, labels in images.batches(TRIED):
+        right.append(classified_right(network, inputs, labels))
+        if sum(int(part.sum()) for part in right) >= TRIED:
+            break
+    return torch.cat(right).nonzero().flatten()[:TRIED]
 
 
 def _of_both(turned: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from attacks import evaluation_attack
+from pipeline.accuracy import Accuracy
 from pipeline.artifacts import TrainedNetwork, as_safetensors, load_genotype, load_network
 from pipeline.data import Images
-from pipeline.evaluate import Accuracy, read_accuracies
+from pipeline.evaluate import read_accuracies
 from pipeline.exports.card import model_card
 from pipeline.exports.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
 from pipeline.exports.graph import (

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import kendalltau
 
-from pipeline.evaluate import CLEAN, Accuracy
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.run import RunError, read_json
 from pipeline.wording import bound_in_words, magnitude, named, printable
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.accuracy import CLEAN
 from pipeline.artifacts import NetworkDescription
-from pipeline.evaluate import CLEAN
 from pipeline.front import Front, asked_in_words, reference_in_words
 from pipeline.group_table import group_rows
 from pipeline.groups import groups

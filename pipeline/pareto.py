@@ -11,11 +11,12 @@ from lightning_fabric import Fabric
 from safetensors.torch import save
 
 from pipeline import figures
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.artifacts import load_genotype
 from pipeline.bilevel import STAGE as SEARCH
 from pipeline.bilevel import derived_shape
 from pipeline.data import ImageData
-from pipeline.evaluate import CLEAN, Accuracy, retrain_and_evaluate
+from pipeline.evaluate import retrain_and_evaluate
 from pipeline.front import Front, Judged
 from pipeline.objectives import settle
 from pipeline.progress import Bar, progress_bar

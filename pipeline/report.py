@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline import figures
-from pipeline.evaluate import Accuracy
+from pipeline.accuracy import Accuracy
 from pipeline.figures import Picture
 from pipeline.page import content
 from pipeline.rendering import page, text_table, write_page

@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.artifacts import NetworkDescription, genotype_from_plain
-from pipeline.evaluate import CLEAN, Accuracy, read_accuracies
+from pipeline.evaluate import read_accuracies
 from pipeline.examples import FILE as EXAMPLES_FILE
 from pipeline.examples import Examples, read_examples
 from pipeline.front import Front, read_front

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks import CheckedAttack
+from pipeline.accuracy import classified_right
 from pipeline.data import ImageData, as_float, augmentation, split
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
 from pipeline.recipes import (
@@ -264,8 +265,7 @@ class Retraining:
         for images, labels in self.held_back.batches(self.experiment.retrain.batch_size):
             with self.fabric.autocast():
                 inputs = images if attack is None else attack(images, labels)
-                with torch.no_grad():
-                    right += int((network(inputs).argmax(dim=1) == labels).sum())
+                right += int(classified_right(network, inputs, labels).sum())
         network.train()
         return right / len(self.held_back)
 

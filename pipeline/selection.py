@@ -22,7 +22,7 @@ from pipeline.progress import progress_bar, silently
 from pipeline.retrain import retrain
 from pipeline.settings import Experiment
 from search_space import CostTable, Genotype
-from search_space.relaxation import Relaxation
+from search_space.relaxation import Relaxation, gumbel
 
 MOST_DRAWS = 20  # for each candidate: alphas that have decided keep giving the same cells
 
@@ -57,8 +57,7 @@ def draw_candidates(
     for _ in range(MOST_DRAWS * (count - 1)):
         if len(found) == count:
             break
-        uniform = torch.rand(alphas.shape, generator=generator, dtype=torch.float64).clamp_min(1e-300)
-        noise = -torch.log(-torch.log(uniform))
+        noise = gumbel(torch.rand(alphas.shape, generator=generator, dtype=torch.float64))
         noisy = (alphas.detach() + noise.to(alphas)).requires_grad_()
         if not settle(bounds, table, noisy, relaxation=relaxation):
             continue

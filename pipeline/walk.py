@@ -12,9 +12,9 @@ from lightning_fabric import Fabric
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pipeline.accuracy import CLEAN, Accuracy, classified_right, wilson_interval
 from pipeline.bilevel import BilevelSearch, derived_shape
 from pipeline.data import Batch, ImageData, Images, as_float, split
-from pipeline.evaluate import CLEAN, Accuracy, classified_right, wilson_interval
 from pipeline.objectives import bounds_of, check_attainable
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
 from pipeline.run import RunError, seed_stream, stream_seed

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluate import Accuracy
+from pipeline.accuracy import Accuracy
 
 PIXEL_LEVELS = 255
 BUDGETS = ("eps", "step", "alpha")  # shown in 255ths where they are whole ones

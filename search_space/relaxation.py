@@ -162,8 +162,7 @@ class Relaxation:
         if self.operations == "softmax" or moment.chance is None:
             return torch.softmax(logits, dim=-1)
         first, last = self.temperature
-        uniform = moment.chance.gumbel.clamp_min(torch.finfo(torch.float32).tiny)
-        noisy = (logits - torch.log(-torch.log(uniform))) / (first + (last - first) * moment.progress)
+        noisy = (logits + gumbel(moment.chance.gumbel)) / (first + (last - first) * moment.progress)
         soft = torch.softmax(noisy, dim=-1)
         hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
         return hard + (soft - soft.detach())  # value of the sample, gradient of the softmax (Jang et al. 2017)
@@ -179,6 +178,11 @@ class Relaxation:
             return _softmax_by_node(space, edges.masked_fill(~kept, -torch.inf))
         scales = [torch.full_like(node, node.shape[-1] / min(count, node.shape[-1])) for node in nodes]
         return torch.cat(scales, dim=-1) * kept
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Standard Gumbel noise of uniform numbers in [0, 1): logits plus it are largest where their softmax would draw."""
+    return -torch.log(-torch.log(uniform.clamp_min(torch.finfo(uniform.dtype).tiny)))
 
 
 def _largest(numbers: Tensor, count: int, logits: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from pipeline.accuracy import Accuracy, wilson_interval
 from pipeline.artifacts import NetworkDescription, save_network
 from pipeline.environment import environment
-from pipeline.evaluate import Accuracy, wilson_interval
 from pipeline.figures import style
 from pipeline.retrain import retrain_settings
 from pipeline.run import plain, write_atomically, write_json

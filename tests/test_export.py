@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from attacks import evaluation_attack
 from pipeline import export as stage
+from pipeline.accuracy import Accuracy
 from pipeline.artifacts import as_safetensors, load_genotype, load_network
 from pipeline.data import load
-from pipeline.evaluate import Accuracy
 from pipeline.export import export, find, forms_of
 from pipeline.exports import graph
 from pipeline.exports.card import model_card

@@ -16,8 +16,8 @@ from conftest import TINY
 from test_stages import killed_until_done
 
 from pipeline import report
+from pipeline.accuracy import Accuracy, wilson_interval
 from pipeline.data import load
-from pipeline.evaluate import Accuracy, wilson_interval
 from pipeline.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point
 from pipeline.pareto import pareto
 from pipeline.results import read_run

@@ -22,7 +22,7 @@ from run_folders import (  # noqa: F401 - coarse applies to every test
 )
 
 from pipeline import figures, report
-from pipeline.evaluate import wilson_interval
+from pipeline.accuracy import wilson_interval
 from pipeline.figures import results as result_figures
 from pipeline.figures import search_pictures
 from pipeline.figures.curves import averaged

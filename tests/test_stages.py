@@ -94,7 +94,7 @@ def test_evaluation_records_settings_and_wilson_intervals(run):
 
 
 def test_the_wilson_interval_is_the_published_one():
-    from pipeline.evaluate import wilson_interval
+    from pipeline.accuracy import wilson_interval
 
     # Newcombe 1998, table I: 81 of 263 and 0 of 20
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

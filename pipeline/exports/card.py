@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.accuracy import Accuracy
 from pipeline.artifacts import NetworkDescription, genotype_from_plain
-from pipeline.evaluate import Accuracy
 from pipeline.reproduction import flattened
 from pipeline.wording import interval, percent, printable, shown
 from search_space import Cell

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from pipeline.evaluate import Accuracy
+from pipeline.accuracy import Accuracy
 from pipeline.figures.results import pareto_front
 from pipeline.figures.style import (
     GREEN,

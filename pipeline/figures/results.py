@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.evaluate import CLEAN, Accuracy
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.figures.style import (
     COLOURS,
     GREY,
