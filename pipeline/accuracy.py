@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning_fabric import Fabric
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
@@ -34,9 +35,16 @@ class Accuracy:
     high: float
     seconds: float
     right_by_class: tuple[int, ...] = ()
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "right_by_class", tuple(self.right_by_class))  # JSON has lists
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """What a file holds of one. Raises ValueError that names the field when it is something else."""
+        try:
+            return TypeAdapter(cls).validate_python(row)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}") from None
 
 
 @dataclass(frozen=True)

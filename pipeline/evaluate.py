@@ -198,8 +198,8 @@ def read_accuracies(folder: Path) -> list[Accuracy]:
 
 def _sections(path: Path, content: Mapping[str, Any]) -> Sections:
     try:
-        return {section: [Accuracy(**row) for row in content.get(section) or ()] for section in SECTIONS}
-    except TypeError as error:
+        return {section: [Accuracy.of(row) for row in content.get(section) or ()] for section in SECTIONS}
+    except (TypeError, ValueError) as error:
         raise RunError(f"{path} is not what evaluate.py writes: {error}") from None
 
 

@@ -140,12 +140,12 @@ def read_front(path: Path) -> Front:
         if not points:
             raise KeyError("points")
         return Front(points=points, published=published, **content)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is not what pareto.py writes: {error}") from None
 
 
 def _judged(row: dict[str, Any]) -> Judged:
-    accuracies = {name: Accuracy(**row[name]) for name in ("clean", "robust", "supernet")}
+    accuracies = {name: Accuracy.of(row[name]) for name in ("clean", "robust", "supernet")}
     return Judged(**(row | accuracies))
 
 

@@ -41,9 +41,9 @@ def measured(robustness: Plain, path: Path) -> Measured:
         return Measured(
             class_names=tuple(map(str, classes["names"])),
             class_images=tuple(map(int, classes["images"])),
-            sweep=tuple(Accuracy(**row) for row in robustness.get("sweep") or ()),
+            sweep=tuple(Accuracy.of(row) for row in robustness.get("sweep") or ()),
             verdict=_verdict(robustness["checks"]) if robustness.get("checks") else None,
-            corruptions=tuple(Accuracy(**row) for row in robustness.get("corruptions") or ()),
+            corruptions=tuple(Accuracy.of(row) for row in robustness.get("corruptions") or ()),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is not what evaluate.py writes: {error}") from None

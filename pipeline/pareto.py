@@ -171,13 +171,13 @@ def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
 
 
 def _by_supernet(point: Point, row: Mapping[str, Any], experiment: Experiment) -> Judged:
-    robust = Accuracy(**row["robust"])
+    robust = Accuracy.of(row["robust"])
     return Judged(
         name=point.name,
         asked=point.asked,
         parameters=row["cost"]["parameters"],
         macs=row["cost"][experiment.objectives.macs_convention],
-        clean=Accuracy(**row["clean"]),
+        clean=Accuracy.of(row["clean"]),
         robust=robust,
         supernet=robust,
     )

@@ -197,7 +197,7 @@ def test_a_robustness_json_of_something_else_is_refused_in_one_line(content, run
 
 def test_an_accuracy_survives_json():
     row = Accuracy("fgsm", {"eps": 0.1}, 3, 4, 0.75, 0.3, 0.95, 1.0, (1, 2))
-    assert Accuracy(**json.loads(json.dumps(asdict(row)))) == row
+    assert Accuracy.of(json.loads(json.dumps(asdict(row)))) == row
 
 
 def test_the_verdict_is_printed_and_stored(run, evaluate):
