@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +30,7 @@ from pipeline.search import search
 from pipeline.selection import try_cells
 from pipeline.settings import DataSettings, Experiment
 from pipeline.standings import PUBLISHED, RANDOM, SEARCHED, Standing
+from pipeline.workers import process_pool
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
 from search_space.cost import QUANTITIES
@@ -224,7 +224,7 @@ def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | 
                 results[index] = quiet(work)
                 bar.advance("")
             return list(results.values())
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        with process_pool(count, torch.get_num_threads()) as pool:
             futures = {pool.submit(quiet, work): index for index, work in enumerate(works)}
             try:
                 for future in as_completed(futures):

@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import Any, Literal
 
 import torch
@@ -33,9 +35,27 @@ def workers(processes: int | None, executor: Literal["processes", "ray"] = "proc
     elif count == 1:
         yield map
     else:
-        spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
-        with ProcessPoolExecutor(count, spawn, torch.set_num_threads, (threads,)) as pool:
+        with process_pool(count, threads) as pool:
             yield pool.map
+
+
+def process_pool(count: int, threads: int) -> ProcessPoolExecutor:
+    """Processes of so many threads each, that end with the one that made them, however it ends."""
+    spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
+    return ProcessPoolExecutor(count, spawn, _begin, (threads,))
+
+
+def _begin(threads: int) -> None:
+    torch.set_num_threads(threads)
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process, at once, when the one behind the sentinel has ended: nobody waits for its results."""
+    wait([sentinel])
+    os._exit(1)
 
 
 class _Actor:

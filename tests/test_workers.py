@@ -1,0 +1,51 @@
+"""Processes that share work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from conftest import ROOT
+
+WORK = """
+import os, sys, time
+from pathlib import Path
+from pipeline.workers import process_pool
+
+def note(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with process_pool(2, 1) as pool:
+        list(pool.map(note, [sys.argv[1]] * 2))
+"""
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def test_processes_end_with_the_one_that_made_them_even_if_it_is_killed(tmp_path):
+    script, folder = tmp_path / "work.py", tmp_path / "processes"
+    script.write_text(WORK)
+    folder.mkdir()
+    parent = subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert until(lambda: len(list(folder.iterdir())) == 2, 60)
+    processes = [int(path.name) for path in folder.iterdir()]
+    assert all(map(is_running, processes))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert until(lambda: not any(map(is_running, processes)), 20)
