@@ -249,7 +249,7 @@ class BilevelSearch:
             "objectives": {name: result.value for name, result in evaluated.items()},
             "bounds": {name: [bound.lower, bound.upper] for name, bound in self.bounds.items()},
             "gradient_norms": {name: result.gradient.norm().item() for name, result in evaluated.items()},
-            "mgda": {
+            "balance": {
                 "weights": balanced.weights,
                 "scales": balanced.scales,
                 "norm": balanced.norm,

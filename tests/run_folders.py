@@ -42,7 +42,7 @@ def write_search(folder, experiment=None, finished=True):
             "epoch": step // STEPS_PER_EPOCH,
             "objectives": {"accuracy": 2 / (step + 1), "robustness": 3 / (step + 1), "parameters": 0.1, "macs": 0.0},
             "bounds": BOUNDS,
-            "mgda": {
+            "balance": {
                 "weights": {"accuracy": 0.5, "robustness": 0.3, "parameters": 0.2, "macs": 0.0},
                 "norm": 0.5,
                 "residual": 0.0,

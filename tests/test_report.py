@@ -215,7 +215,7 @@ def test_the_table_of_runs_that_were_not_evaluated_is_one_line_that_says_so(tmp_
     [
         (write_search, "search", ["step"]),
         (write_search, "search", ["objectives", "macs"]),
-        (write_search, "search", ["mgda", "norm"]),
+        (write_search, "search", ["balance", "norm"]),
         (write_search, "search", ["derived", "parameters"]),
         (write_network, "retrain", ["epoch"]),
         (write_network, "retrain", ["training_accuracy"]),

@@ -62,10 +62,10 @@ def test_every_search_step_is_in_metrics_with_objectives_bounds_and_mgda(run):
     for row in rows:
         assert set(row["objectives"]) == {"accuracy", "robustness", "parameters", "macs"}
         assert row["bounds"] == {"parameters": [2500, 4000], "macs": [None, 1e5]}
-        weights = row["mgda"]["weights"]
+        weights = row["balance"]["weights"]
         assert sum(weights.values()) == pytest.approx(1)
         assert min(weights.values()) >= 0
-        assert row["mgda"]["norm"] >= 0
+        assert row["balance"]["norm"] >= 0
         for name in ("parameters", "macs"):
             inside = row["objectives"][name] == 0
             assert not inside or weights[name] == 0

@@ -64,14 +64,14 @@ def _violations(rows: Sequence[Row]) -> Picture:
 
 
 def _direction(rows: Sequence[Row]) -> Picture:
-    curves = {"norm": averaged(_steps(rows), [row["mgda"]["norm"] for row in rows])}
+    curves = {"norm": averaged(_steps(rows), [row["balance"]["norm"] for row in rows])}
     caption = "Of the direction that lowers all active objectives; near 0 the alphas are Pareto-stationary."
     return draw_curves("search-direction", "Norm of the direction", "norm", curves, _of_steps(rows, caption))
 
 
 def _weights(rows: Sequence[Row]) -> Picture:
     names = list(rows[0]["objectives"])
-    curves = {name: averaged(_steps(rows), [row["mgda"]["weights"].get(name, 0.0) for row in rows]) for name in names}
+    curves = {name: averaged(_steps(rows), [row["balance"]["weights"].get(name, 0.0) for row in rows]) for name in names}
     steps = next(iter(curves.values()))[0]
     figure, axes = make_axes("search step", "weight")
     shares = [curve[1] for curve in curves.values()]
