@@ -1,8 +1,9 @@
 """A search that collapses, and the same search with each guard and remedy: what its cells hold at the end.
 
     python benchmarks/collapse.py                                   # experiment=collapse, three seeds
-    python benchmarks/collapse.py --quick                           # no guard, one guard, one remedy
+    python benchmarks/collapse.py --quick                           # no guard, two guards, one remedy
     python benchmarks/collapse.py --seeds 0 --variants none "auxiliary skip of weight 3"
+    python benchmarks/collapse.py --experiment late_collapse --quick    # skips come late: what the guards are for
 
 A cell has collapsed when most of its edges hold operations without weights. Every search starts from the same weights
 and alphas of its seed and sees the same batches.
@@ -41,13 +42,14 @@ VARIANTS = {
     "one sampled operation (GDAS)": ("relaxation=gdas",),
     "two sampled edges": ("relaxation=sampled_edges",),
 }
-QUICK = ("none", "guard: stop by skips", "auxiliary skip of weight 3")
+QUICK = ("none", "guard: stop by skips", "guard: stop by eigenvalue", "auxiliary skip of weight 3")
+EXPERIMENTS = ("collapse", "late_collapse")
 CELLS = ("normal", "reduction")
 
 
-def searched(overrides: Sequence[str], seed: int) -> dict[str, Any]:
+def searched(experiment_name: str, overrides: Sequence[str], seed: int) -> dict[str, Any]:
     """search.json of a search of its own folder."""
-    experiment = compose_experiment(["experiment=collapse", *overrides, f"seed={seed}"])
+    experiment = compose_experiment([f"experiment={experiment_name}", *overrides, f"seed={seed}"])
     with tempfile.TemporaryDirectory() as folder:
         search(Path(folder), experiment, load(experiment.data), make_fabric(experiment.fabric))
         return dict(read_json(Path(folder) / "search.json"))
@@ -72,12 +74,13 @@ def main() -> None:
     variants = parser.add_mutually_exclusive_group()
     variants.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     variants.add_argument("--quick", action="store_const", dest="variants", const=QUICK, help=", ".join(QUICK))
+    parser.add_argument("--experiment", choices=EXPERIMENTS, default=EXPERIMENTS[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--results", type=Path, default=record.RESULTS)
     arguments = parser.parse_args()
     rows = []
     for name in arguments.variants:
-        rows.append(row(name, [searched(VARIANTS[name], seed) for seed in arguments.seeds]))
+        rows.append(row(name, [searched(arguments.experiment, VARIANTS[name], seed) for seed in arguments.seeds]))
         print(*rows[-1], sep=" | ", flush=True)
     header = ("search", "normal cell", "reduction cell", "entropy", "parameters", "times the guard acted")
     seeds = ", ".join(map(str, arguments.seeds))
@@ -85,7 +88,9 @@ def main() -> None:
         f"Operations without weights in the derived cells, of 8 edges: mean (seeds {seeds}). Entropy of an edge's "
         "operations: 1 undecided, 0 decided.\n\n" + record.table(header, rows)
     )
-    record.write("collapse", "A search that collapses, and what helps", text, (), arguments.results)
+    record.write(
+        f"remedies_{arguments.experiment}", "A search that collapses, and what helps", text, (), arguments.results
+    )
 
 
 if __name__ == "__main__":

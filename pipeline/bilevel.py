@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mgda import Balance, balance
@@ -67,6 +67,7 @@ class BilevelSearch:
         fabric.to_device(self.supernet)
         # depthwise convolutions are faster in it
         self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = self.supernet  # whose weights are trained
         self.alphas = self.supernet.alphas
         self.initial_alphas = self.alphas.detach().clone()
         self.weights = self.supernet.weights()
@@ -289,7 +290,7 @@ class BilevelSearch:
 
     def _cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
         with self.fabric.autocast():
-            return F.cross_entropy(self.supernet(images).float(), labels)
+            return F.cross_entropy(self.network(images).float(), labels)
 
     def _attacked(self, batch: Batch) -> Tensor:
         with self.fabric.autocast():

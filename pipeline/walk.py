@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learni
 from pipeline.run import RunError, seed_stream, stream_seed
 from pipeline.settings import Experiment, ObjectiveSettings
 from pipeline.training import attack_on, naming
-from search_space import PUBLISHED, CostTable, Genotype, SearchSpace, Supernet
+from search_space import PUBLISHED, CostTable, Genotype, SearchSpace, Supernet, inherit
 from search_space.relaxation import Moment, Relaxation
 
 STAGE = "pareto"
@@ -178,7 +179,7 @@ class Walk(BilevelSearch):
 
     def adapt(self, genotype: Genotype) -> Iterator[float]:
         """Leave one cell of the supernet, and train its weights alone; the loss of each step."""
-        set_cell(self.supernet, self.table.space.one_hot(genotype))
+        self._leave(genotype)
         optimizer, epochs = self.experiment.weight_optimizer, self.experiment.pareto.adapt_epochs
         self.weight_optimizer = make_weight_optimizer(self.weights, optimizer)
         for epoch in range(epochs):
@@ -190,17 +191,26 @@ class Walk(BilevelSearch):
                     yield self.weight_step(train)["training_loss"]
             self.epoch += 1
 
+    def _leave(self, genotype: Genotype) -> None:
+        if self.supernet.partial_channels > 1:  # where no network is the same function
+            set_cell(self.supernet, self.table.space.one_hot(genotype))
+            return
+        self.network = inherit(self.supernet, genotype)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.weights = list(self.network.parameters())
+        self.attack = attack_on(self.network, self.experiment.attack)
+
     def judge(self) -> tuple[Accuracy, Accuracy]:
         """Accuracy of the supernet as it is on the images held back, clean and under the judging attack."""
-        attack = attack_on(self.supernet, self.experiment.pareto.attack)
+        attack = attack_on(self.network, self.experiment.pareto.attack)
         seed_stream(self.experiment.seed, STAGE, "judge")
         started, clean, robust = time.monotonic(), 0, 0
         for inputs, labels in _even_batches(self.held_back, self.experiment.search.batch_size):
             with self.fabric.autocast():
-                right = classified_right(self.supernet, inputs, labels)
+                right = classified_right(self.network, inputs, labels)
                 clean += int(right.sum())
                 # all are attacked: BatchNorm in a supernet sees the whole batch
-                robust += int((right & classified_right(self.supernet, attack(inputs, labels), labels)).sum())
+                robust += int((right & classified_right(self.network, attack(inputs, labels), labels)).sum())
         seconds, images = round(time.monotonic() - started, 2), len(self.held_back)
         name = f"{attack.settings['name']}-{self.experiment.pareto.attack.steps}"
         return (

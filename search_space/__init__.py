@@ -2,6 +2,7 @@
 
 from search_space.cost import CostTable, NetworkCost, NetworkShape, channels_for_parameters, network_cost
 from search_space.genotype import Cell, Edge, Genotype
+from search_space.inheritance import inherit
 from search_space.network import Network
 from search_space.operations import OPERATIONS
 from search_space.published import PUBLISHED, PublishedCell
@@ -23,5 +24,6 @@ __all__ = [
     "SearchSpace",
     "Supernet",
     "channels_for_parameters",
+    "inherit",
     "network_cost",
 ]

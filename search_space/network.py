@@ -154,6 +154,7 @@ class Network(nn.Module):
     layers: cells, and residual blocks where the genotype is one of NAS-Bench-201, whose networks have 16 channels, 17
     layers.
     mean, std: of the training images, by channel; normalisation is the first layer.
+    norm: batch norm of so many channels; that of a supernet for a cell that is judged there.
     drop_path_probability: of a path during training; a schedule may set it. Each side of the images is at least 8.
     Initial weights come from torch's global generator.
     """
@@ -169,6 +170,7 @@ class Network(nn.Module):
         auxiliary: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        norm: NormFactory = batch_norm,
     ) -> None:
         super().__init__()
         if num_classes < 2 or in_channels < 1:
@@ -183,11 +185,9 @@ class Network(nn.Module):
         self.drop_path_probability = 0.0
         self.auxiliary_layer = skeleton.auxiliary_layer
         self.normalize = Normalize(in_channels, mean, std)
-        self.stem = stem(in_channels, skeleton.stem_channels, batch_norm)
-        self.cells = nn.ModuleList(network_layer(genotype, plan, batch_norm) for plan in skeleton.cells)
-        self.classifier = classifier(
-            skeleton.features, num_classes, batch_norm if skeleton.normalises_features else None
-        )
+        self.stem = stem(in_channels, skeleton.stem_channels, norm)
+        self.cells = nn.ModuleList(network_layer(genotype, plan, norm) for plan in skeleton.cells)
+        self.classifier = classifier(skeleton.features, num_classes, norm if skeleton.normalises_features else None)
         self.auxiliary_head = AuxiliaryHead(skeleton.auxiliary_features, num_classes) if auxiliary else None
 
     def forward(self, images: Tensor) -> Tensor:

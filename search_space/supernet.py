@@ -138,6 +138,8 @@ class Supernet(nn.Module):
         self.relaxation = relaxation
         self.moment = Moment()
         self.recompute = recompute
+        self.partial_channels = partial_channels
+        self.channels, self.num_classes, self.in_channels = channels, num_classes, in_channels
         self.alphas = nn.Parameter(1e-3 * torch.randn(relaxation.alpha_shape(space)))
         self.normalize = Normalize(in_channels, mean, std)
         self.stem = stem(in_channels, skeleton.stem_channels, search_batch_norm)

@@ -29,6 +29,7 @@ SMALL = (
     "search.selection.epochs=1",
     "retrain.epochs=1",
     "retrain.select_every=1",
+    "comparison.random_seeds=1",
     "evaluate.attacks=[fgsm]",
     "comparison.searches=1",
     "comparison.random=2",

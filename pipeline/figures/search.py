@@ -71,7 +71,9 @@ def _direction(rows: Sequence[Row]) -> Picture:
 
 def _weights(rows: Sequence[Row]) -> Picture:
     names = list(rows[0]["objectives"])
-    curves = {name: averaged(_steps(rows), [row["balance"]["weights"].get(name, 0.0) for row in rows]) for name in names}
+    curves = {
+        name: averaged(_steps(rows), [row["balance"]["weights"].get(name, 0.0) for row in rows]) for name in names
+    }
     steps = next(iter(curves.values()))[0]
     figure, axes = make_axes("search step", "weight")
     shares = [curve[1] for curve in curves.values()]
