@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -24,8 +25,9 @@ def main(experiment: Experiment) -> None:
 
 
 def command(experiment: Experiment) -> str:
-    """The command line that was given, with the last part of a folder of images alone."""
-    line = " ".join(["python", "scripts/compare.py", *sys.argv[1:]])
+    """The command line that was given, but where files are kept, with the last part of a folder of images alone."""
+    overrides = [word for word in sys.argv[1:] if not word.startswith(("run=", "comparison.results="))]
+    line = shlex.join(["python", "scripts/compare.py", *overrides])
     images = experiment.data.path
     return line.replace(images, Path(images).name) if images and Path(images).is_dir() else line
 
