@@ -27,7 +27,8 @@ class LearnedOptimizer(Optimizer):
 
     lr: multiplies the learned steps, of each parameter group; 1 is what the optimizer was trained with. A learning rate
         schedule is part of what it learned.
-    chunk: elements that are computed together; None for the device's own. Results differ by rounding alone.
+    chunk: elements that are computed together; None for the device's own. Results differ by rounding alone. Compiled
+        code (float32 on the CPU) gives as many to a thread at once.
 
     All groups are one set of parameters to it. Those without a gradient are left out of a step. Its state is that of
     the parameters, and in `state_dict` "shared". Raises ValueError for parameters other than float32 and float64.

@@ -1,10 +1,12 @@
 """The compiled step of a learned optimizer is that of PyTorch, to rounding, for all it is for, and in the same bits."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from test_learned_optimizer import NAMES, close, optimized, plain, problem, stepped, theta_of
 
 import compiled
@@ -217,6 +219,16 @@ def test_what_it_is_not_for_is_left_to_pytorch(change, passes, monkeypatch):
     assert not passes
 
 
+def test_every_architecture_has_the_sizes_that_are_compiled():
+    source = (ROOT / "learned_optimizers/native/kernels.cpp").read_text()
+    hidden, most = map(int, re.search(r"int HIDDEN = (\d+), MOST_INPUTS = (\d+);", source).groups())
+    for rule in ARCHITECTURES.values():
+        decays = len(rule.shares)
+        assert rule.shapes["hidden.weight"] == (hidden, hidden)
+        assert (3 + 4 * decays if "squares" in rule.accumulators else 2 + decays) <= most
+        assert set(rule.accumulators.values()) == {decays}
+
+
 def test_the_switch_leaves_everything_to_pytorch(monkeypatch):
     modules = ("search_space.native._kernels", "learned_optimizers.native._kernels")
     assert all(compiled.load(module) is not None for module in modules)
@@ -238,7 +250,7 @@ def test_what_is_not_a_number_does_not_become_one(name, passes):
     assert healthy.isfinite().all()
 
 
-def test_the_exponential_is_exact_to_three_roundings_and_ends_in_zero_and_infinity(instructions):
+def test_the_exponential_is_exact_to_a_few_roundings_and_ends_in_zero_and_infinity(instructions):
     tensors = {name: torch.zeros(shape) for name, shape in ARCHITECTURES["mlp"].shapes.items()}
     arguments = [*np.linspace(-80, 80, 161), -1e-3, 1e-3, -300.0, 300.0]
     for argument in arguments:
@@ -250,7 +262,7 @@ def test_the_exponential_is_exact_to_three_roundings_and_ends_in_zero_and_infini
         with np.errstate(over="ignore"):
             expected = np.float64(np.float32(1e-3)) * np.exp(np.float64(np.float32(1e-3) * magnitude))
         if abs(argument) < 300:
-            assert weight.item() == pytest.approx(expected, rel=6 * SINGLE)
+            assert weight.item() == pytest.approx(expected, rel=5 * SINGLE)
         else:
             assert weight.item() == (0 if argument < 0 else float("inf"))
 
@@ -264,7 +276,7 @@ def test_logarithm_and_root_are_exact_to_a_few_roundings(instructions):
     elements = native.Elements(list(values[:, None]), list(gradients[:, None]), states, 1)
     sums = native.accumulate(ARCHITECTURES["hierarchical"], elements, {"gradient_rms": torch.full((501, 1), 1e18)})
     logarithms = np.log(np.float64(values.abs() + 1e-8))
-    np.testing.assert_allclose(sums[:, 24 + 2], logarithms, rtol=4 * SINGLE, atol=SINGLE)  # sums: after 24 of squares
+    np.testing.assert_allclose(sums[:, 24 + 2], logarithms, rtol=2 * SINGLE)  # sums: after 24 of squares
     squares = torch.cat([state["squares"][:1] for state in states], 1)[0]
     np.testing.assert_allclose(squares, 0.5 * np.float64(gradients) ** 2, rtol=3 * SINGLE)
-    np.testing.assert_allclose(sums[:, 18], 1 / np.float64(squares + 1e-8), rtol=10 * SINGLE)  # squared once more
+    np.testing.assert_allclose(sums[:, 18], 1 / np.float64(squares + 1e-8), rtol=6 * SINGLE)  # squared once more

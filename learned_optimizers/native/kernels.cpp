@@ -35,7 +35,7 @@ struct Network { // weights are [inputs, outputs]
 };
 }
 
-constexpr int HIDDEN = 32, MOST_INPUTS = 32;
+constexpr int HIDDEN = 32, MOST_INPUTS = 32; // of all architectures
 
 #define KERNELS "learned_optimizers/native/kernels.inl"
 #include "compiled/dispatch.h"
