@@ -72,7 +72,7 @@ def supports(rule: Architecture, elements: Elements) -> bool:
 def accumulate(rule: Architecture, elements: Elements, of_tensors: Tensors) -> Tensor:
     """The first pass, that of `Architecture.accumulate`, in place: sums over each tensor, [k, c]."""
     given = _given(rule, elements, rule.limit(of_tensors))
-    sums = torch.zeros(len(elements.params), rule.sums, dtype=torch.float64)
+    sums = torch.zeros(len(elements.params), rule.sums, dtype=torch.float64, device="cpu")
     library().accumulate_pass(  # type: ignore[union-attr] # `supports` has seen it
         ctypes.byref(_tensors(given, elements)), rule.sums, sums.data_ptr()
     )
@@ -91,7 +91,7 @@ def step(rule: Architecture, tensors: Tensors, elements: Elements, plan: Plan) -
     parts = _dense({**weights, **floors, **of_tensors, "bias": layers.bias})
     network = _Network(direction_scale=DIRECTION_SCALE, magnitude_scale=MAGNITUDE_SCALE, **_addresses(parts))
     given = _given(rule, elements, plan.tensors.get("limit"))
-    hidden = torch.zeros(len(elements.params), len(layers.second), dtype=torch.float64)
+    hidden = torch.zeros(len(elements.params), len(layers.second), dtype=torch.float64, device="cpu")
     library().step_pass(  # type: ignore[union-attr] # `supports` has seen it
         ctypes.byref(_tensors(given, elements)),
         ctypes.byref(network),
@@ -105,9 +105,10 @@ def _given(rule: Architecture, elements: Elements, limit: Tensor | None) -> dict
     """What `_Tensors` points to, by name; it must outlive the call."""
     several = {"params": elements.params, "gradients": elements.gradients}
     several |= {name: elements.rows(name) for name in rule.accumulators}
-    addresses = {name: torch.tensor([value.data_ptr() for value in values]) for name, values in several.items()}
-    sizes = torch.tensor([param.numel() for param in elements.params])
-    return addresses | {"sizes": sizes} | _dense({"shares": rule.shares.float(), "limits": limit})
+    integers = {name: [value.data_ptr() for value in values] for name, values in several.items()}
+    integers["sizes"] = [param.numel() for param in elements.params]
+    addresses = {name: torch.tensor(row, device="cpu") for name, row in integers.items()}
+    return addresses | _dense({"shares": rule.shares.float(), "limits": limit})
 
 
 def _tensors(given: Mapping[str, Tensor], elements: Elements) -> _Tensors:

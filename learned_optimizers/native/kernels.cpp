@@ -4,8 +4,8 @@
 // clipped gradient, parameter, log|parameter|, momenta, momenta / root, squares, 1 / root, with root^2 = square +
 // smallest. The passes:
 //
-//   accumulate  new momenta and squares in their place; sums over each tensor of the squared inputs and, where there are
-//               running squares, of the squared raw gradient and of the inputs before 1 / root
+//   accumulate  new momenta and squares in their place; sums over each tensor of the squared inputs and, where there
+//               are running squares, of the squared raw gradient and of the inputs before 1 / root
 //   step        params -= rate * direction_scale * direction * exp(magnitude_scale * magnitude), where (direction,
 //               magnitude) = output^T b + bias, b = max(second^T a, second_floor), a = max(first^T x + start,
 //               first_floor), x = scale * inputs; sums of b over each tensor where they are asked for
@@ -19,7 +19,7 @@
 extern "C" {
 struct Tensors { // `count` of them
     const float *const *gradients; // [elements] of each
-    float *const *params, *const *momenta, *const *squares; // [elements]; [decays, elements]; this, null: there are none
+    float *const *params, *const *momenta, *const *squares; // [elements]; [decays, elements]; these, or null
     const float *limits;  // [count], of gradients; null: they are not clipped
     const int64_t *sizes; // [count]
     const float *shares;  // [decays], 1 - decay
@@ -41,7 +41,11 @@ constexpr int HIDDEN = 32, MOST_INPUTS = 32; // of all architectures
 #include "compiled/dispatch.h"
 
 // sums: [count, columns], zeros before
-extern "C" void accumulate_pass(const Tensors *of, int columns, double *sums) { DISPATCH(accumulate(*of, columns, sums)); }
+extern "C" void accumulate_pass(const Tensors *of, int columns, double *sums) {
+    DISPATCH(accumulate(*of, columns, sums));
+}
 
 // sums: [count, HIDDEN], zeros before; null: not wanted
-extern "C" void step_pass(const Tensors *of, const Network *network, double *sums) { DISPATCH(step(*of, *network, sums)); }
+extern "C" void step_pass(const Tensors *of, const Network *network, double *sums) {
+    DISPATCH(step(*of, *network, sums));
+}

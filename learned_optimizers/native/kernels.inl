@@ -48,7 +48,7 @@ static inline Floats exponential(Floats x) {
     const Floats r = x - n * 0.693359375f - n * -2.12194440e-4f;
     Floats sum = {};
     for (float next : EXPONENTIAL) sum = sum * r + next;
-    const Integers power = (Integers)shifted - (Integers)shift, half = power >> 1; // 2^n may be no float, its halves are
+    const Integers power = (Integers)shifted - (Integers)shift, half = power >> 1; // 2^n may be no float; these are
     return (sum * r * r + r + 1.0f) * (Floats)((half + 127) << 23) * (Floats)((power - half + 127) << 23);
 }
 
@@ -90,7 +90,7 @@ struct Part {
     int count;
 };
 
-// Calls body(part, totals [columns]) for blocks of all tensors; adds the totals of each tensor to sums [count, columns].
+// Calls body(part, totals [columns]) for blocks of all tensors; adds each tensor's totals to sums [count, columns].
 template <typename Body> static void over_blocks(const Tensors &of, int columns, double *sums, Body body) {
     size_t pieces = 0;
     for (int k = 0; k < of.count; ++k) pieces += (of.sizes[k] + of.piece - 1) / of.piece;
@@ -99,7 +99,8 @@ template <typename Body> static void over_blocks(const Tensors &of, int columns,
     Buffer<double> totals(pieces * columns + 1);
     size_t next = 0;
     for (int k = 0; k < of.count; ++k)
-        for (int64_t first = 0; first < of.sizes[k]; first += of.piece) owners.data[next] = k, starts.data[next++] = first;
+        for (int64_t first = 0; first < of.sizes[k]; first += of.piece, ++next)
+            owners.data[next] = k, starts.data[next] = first;
 #pragma omp parallel for num_threads(of.threads) schedule(dynamic) if (pieces > 1)
     for (size_t i = 0; i < pieces; ++i) {
         const int k = owners.data[i];
@@ -150,7 +151,8 @@ static void accumulate_moments(const Tensors &of, Part part, int decay, double *
     Floats of_squares[4] = {}, of_values[3] = {};
     each(part.count, [&](int i, auto lanes) {
         const Floats g = clipped(load(gradients + i, lanes), of, part.tensor);
-        const Floats m = running(load(momenta + i, lanes), g, share), v = running(load(squares + i, lanes), g * g, share);
+        const Floats m = running(load(momenta + i, lanes), g, share);
+        const Floats v = running(load(squares + i, lanes), g * g, share);
         store(momenta + i, m, lanes);
         store(squares + i, v, lanes);
         const Floats root = only(reciprocal_root(v + of.smallest), lanes), rated = m * root;
@@ -162,8 +164,8 @@ static void accumulate_moments(const Tensors &of, Part part, int decay, double *
     for (int c = 0; c < 3; ++c) add_lanes(of_values[c], plain[c * of.decays]);
 }
 
-// What only they see who have running squares: the logarithm's sum of squares, and the raw gradient's; sums of gradient,
-// parameter and logarithm.
+// What only they see who have running squares: the logarithm's sum of squares, and the raw gradient's; sums of
+// gradient, parameter and logarithm.
 static void accumulate_logarithm(const Tensors &of, Part part, double &total, double &raw, double *plain) {
     const float *gradients = of.gradients[part.tensor] + part.first, *params = of.params[part.tensor] + part.first;
     Floats of_squares[2] = {}, of_values[3] = {};
@@ -255,7 +257,8 @@ static inline void step_tile(const Tensors &of, const Network &network, Part par
         }
     for (int n = 0; n < N; ++n) {
         float *p = of.params[k] + part.first + n * V;
-        const Floats moved = direction[n] * network.direction_scale * exponential(magnitude[n] * network.magnitude_scale);
+        const Floats factor = exponential(magnitude[n] * network.magnitude_scale);
+        const Floats moved = direction[n] * network.direction_scale * factor;
         store(p, load(p, lanes) - moved * network.rate[k], lanes);
     }
 }
