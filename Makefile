@@ -23,7 +23,7 @@ slow: .venv/installed
 clean:
 	rm -rf .venv build *.egg-info
 
-.venv/installed: pyproject.toml $(wildcard search_space/native/kernels.*)
+.venv/installed: pyproject.toml $(wildcard */native/kernels.* compiled/*.h compiled/*.inl)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx,balancing,dev]'
 	touch $@

@@ -94,15 +94,37 @@ class Plan:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """The network on the scaled inputs x of an element, after `plan`; weights are [outputs, inputs].
+
+    direction, magnitude = output b + bias, b = max(second a, second_floor), a = max(first x + start, first_floor).
+    start: of each tensor, [k, h]; None for 0.  floors: [h, 1].  bias: [2, 1].  message: of what a tensor's elements say
+    together, message b, [m, h]; None where they say nothing.
+    """
+
+    first: Tensor
+    first_floor: Tensor
+    second: Tensor
+    second_floor: Tensor
+    output: Tensor
+    bias: Tensor
+    start: Tensor | None = None
+    message: Tensor | None = None
+
+
 class Architecture(ABC):
     """A learned optimizer without its meta-parameters; all methods are pure, for vmap and for derivatives.
 
     shapes: of the meta-parameters by name; their order is that of `Theta.vector`.
-    accumulators: element state by name -> how many an element; all start at 0.
+    accumulators: element state by name -> how many an element; all start at 0.  shares: 1 - decay of each, [c, 1].
+    sums: how many figures of a tensor `accumulate` gives.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     accumulators: Mapping[str, int]
+    shares: Tensor
+    sums: int
 
     @abstractmethod
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -124,6 +146,10 @@ class Architecture(ABC):
         """Shared state after a look at the validation loss."""
         return dict(shared)
 
+    def limit(self, of_tensors: Tensors) -> Tensor | None:
+        """Size that each tensor's next gradient is clipped to, [k, 1]; None where it is not."""
+        return None
+
     @abstractmethod
     def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
         """First pass: new accumulators, and the sums over each tensor, [k, c], that `plan` needs."""
@@ -133,6 +159,10 @@ class Architecture(ABC):
         self, tensors: Tensors, of_tensors: Tensors, shared: Tensors, sums: Tensor, facts: Facts
     ) -> tuple[Plan, dict[str, Tensor], dict[str, Tensor]]:
         """Between the passes: what the second one needs, new state of the tensors, new shared state."""
+
+    @abstractmethod
+    def layers(self, tensors: Tensors, plan: Plan) -> Layers:
+        """The network of the second pass."""
 
     @abstractmethod
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, Tensor | None]:

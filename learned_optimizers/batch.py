@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from learned_optimizers import native
 from learned_optimizers.base import Architecture, Block, Memory, Plan, Tensors
 from learned_optimizers.features import Segments
 
@@ -56,11 +57,12 @@ class Batch:
     """Parameters with their gradients and states: name -> [c, elements] and others; all of one device and dtype.
 
     members: their places among all that move.  chunk: elements of a block; None for the device's.  memory: of an
-    earlier batch, to be used again where it is large enough.
+    earlier batch, to be used again where it is large enough. Compiled code takes them where it can.
     """
 
     def __init__(
         self,
+        architecture: Architecture,
         parameters: Sequence[Tensor],
         states: Sequence[dict[str, Tensor]],
         *,
@@ -68,43 +70,56 @@ class Batch:
         chunk: int | None,
         memory: Memory | None,
     ) -> None:
+        self.architecture = architecture
         self.parameters, self.states, self.members = parameters, states, members
         self.like = parameters[0]
         self.sizes = tuple(parameter.numel() for parameter in parameters)
-        self.values = [parameter.detach().reshape(-1) for parameter in parameters]
-        self.slopes = [parameter.grad.reshape(-1) for parameter in parameters if parameter.grad is not None]
+        self.values = [_flat(parameter.detach()) for parameter in parameters]
+        self.slopes = [_flat(parameter.grad) for parameter in parameters if parameter.grad is not None]
         chunk = CHUNK.get(self.like.device.type, CHUNK["cuda"]) if chunk is None else chunk
+        elements = native.Elements(self.values, self.slopes, states, chunk)
+        self.compiled = elements if native.supports(architecture, elements) else None
         self.spans = spans(self.sizes, chunk)
         largest = min(sum(self.sizes), chunk + chunk // 2)
         self.memory = memory if memory is not None and memory.size >= largest else Memory(largest)
 
-    def accumulate(self, architecture: Architecture, of_tensors: Tensors) -> Tensor:
+    def accumulate(self, of_tensors: Tensors) -> Tensor:
         """The first pass: accumulators are replaced; sums over each tensor, [k, c]. of_tensors: of all batches."""
         own = {name: figures[self.members].to(self.like) for name, figures in of_tensors.items()}
+        if self.compiled is not None:
+            return native.accumulate(self.architecture, self.compiled, own)
         sums = []
         for span in self.spans:
             of_span = {name: figures[span.members] for name, figures in own.items()}
-            accumulators, found = architecture.accumulate(self._block(architecture, span), of_span)
+            accumulators, found = self.architecture.accumulate(self._block(span), of_span)
             if span.elements is None:  # those of one tensor were written in their place
                 self._store(span, accumulators)
             sums.append(found)
         return self._joined(sums)
 
-    def step(self, architecture: Architecture, tensors: Tensors, plan: Plan) -> Tensor | None:
+    def step(self, tensors: Tensors, plan: Plan) -> Tensor | None:
         """The second pass: parameters are replaced; sums over each tensor, [k, c], where the architecture wants any.
 
         plan: of all batches; its "rate", [k, 1], multiplies each step.
         """
-        own, sums = plan.part(self.members).to(self.like), []
-        for span in self.spans:
-            of_span, block = own.part(span.members), self._block(architecture, span)
-            step, found = architecture.step(tensors, block, of_span)
-            self._subtract(span, step * block.segments.spread(of_span.tensors["rate"])[0])
-            if found is not None:
-                sums.append(found)
+        own = plan.part(self.members).to(self.like)
+        if self.compiled is not None:
+            sums = native.step(self.architecture, tensors, self.compiled, own)
+        else:
+            sums = self._step(tensors, own)
         for parameter, values in zip(self.parameters, self.values, strict=True):
             if values.data_ptr() != parameter.data_ptr():  # another memory format
                 parameter.copy_(values.view(parameter.shape))
+        return sums
+
+    def _step(self, tensors: Tensors, own: Plan) -> Tensor | None:
+        sums = []
+        for span in self.spans:
+            of_span, block = own.part(span.members), self._block(span)
+            step, found = self.architecture.step(tensors, block, of_span)
+            self._subtract(span, step * block.segments.spread(of_span.tensors["rate"])[0])
+            if found is not None:
+                sums.append(found)
         return self._joined(sums) if sums else None
 
     def _joined(self, sums: Sequence[Tensor]) -> Tensor:
@@ -117,9 +132,9 @@ class Batch:
                 found.append(own)
         return torch.cat(found)
 
-    def _block(self, architecture: Architecture, span: Span) -> Block:
+    def _block(self, span: Span) -> Block:
         members, part = span.members, span.elements
-        states, names = self.states[members], architecture.accumulators
+        states, names = self.states[members], self.architecture.accumulators
         if part is not None:
             rows = {name: states[0][name][:, part] for name in names}
             values, slopes = self.values[members.start][part], self.slopes[members.start][part]
@@ -140,3 +155,7 @@ class Batch:
             self.values[span.members.start][span.elements] -= step
         else:
             torch._foreach_sub_(list(self.values[span.members]), torch.split(step, list(self.sizes[span.members])))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1).contiguous()  # what has one dimension may have gaps still

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from learned_optimizers.base import Architecture, Block, Plan, Tensors, bias_after
+from learned_optimizers.base import Architecture, Block, Layers, Plan, Tensors, bias_after
 from learned_optimizers.features import (
     SMALLEST,
     TIMESCALES,
@@ -63,6 +63,8 @@ class Hierarchical(Architecture):
         }
     )
     accumulators = MappingProxyType({"momenta": len(SHARES), "squares": len(SHARES)})
+    shares = SHARES
+    sums = VARYING + 1 + SUMMED.stop
 
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Weights from N(0, 1 / inputs), the forget gate's bias 1 (Jozefowicz et al. 2015), the rest 0."""
@@ -96,12 +98,13 @@ class Hierarchical(Architecture):
         mean = torch.lerp(valid_loss.to(shared["valid_mean"]), shared["valid_mean"], VALID_DECAY)
         return {**shared, "valid_mean": mean, "valid_count": shared["valid_count"] + 1}
 
-    def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
-        """Moments of clipped gradients; sums of squares of the inputs and of the raw gradients, sums of some inputs.
+    def limit(self, of_tensors: Tensors) -> Tensor:
+        """By what was there before a gradient: an outlier does not widen its own limit."""
+        return CLIP * of_tensors["gradient_rms"]
 
-        The clipping is by what was there before this gradient: an outlier does not widen its own limit.
-        """
-        clipped, before = _clipped(block, CLIP * of_tensors["gradient_rms"]), block.accumulators
+    def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
+        """Moments of clipped gradients; sums of squares of the inputs and of the raw gradients, sums of some inputs."""
+        clipped, before = _clipped(block, self.limit(of_tensors)), block.accumulators
         squared = torch.square(clipped.gradients, out=block.room("squared", 1, flat=True))
         moments = {
             "momenta": running(before["momenta"], clipped.gradients, SHARES, out=block.over(before["momenta"])),
@@ -122,7 +125,7 @@ class Hierarchical(Architecture):
         figures = {
             "scale": reciprocal_rms(sums[:, :VARYING], facts.sizes),
             "bias": _bias(tensors, shared["step"], sums, facts, hidden),
-            "limit": CLIP * rms,
+            "limit": self.limit(of_tensors),
         }
         bias = bias_after(tensors["hidden.bias"], tensors["output.weight"], tensors["output.bias"])
         common = {"floor": -tensors["hidden.bias"][:, None], "bias": bias[:2, None]}
@@ -135,6 +138,20 @@ class Hierarchical(Architecture):
         }
         around = (hidden @ tensors["around.weight"].T + tensors["around.bias"]).mean(0)
         return Plan(figures, common), of_tensors, {**shared, "around": around, "step": shared["step"] + 1}
+
+    def layers(self, tensors: Tensors, plan: Plan) -> Layers:
+        """The first layer has its bias, the second has not."""
+        floor, output = plan.common["floor"], tensors["output.weight"]
+        return Layers(
+            first=tensors["input.weight"][:, :VARYING],
+            start=plan.tensors["bias"],
+            first_floor=torch.zeros_like(floor),
+            second=tensors["hidden.weight"],
+            second_floor=floor,
+            output=output[:2],
+            bias=plan.common["bias"],
+            message=output[2:],
+        )
 
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, Tensor]:
         """The MLP on every element, and its messages' sums."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from learned_optimizers.base import Architecture, Block, Plan, Tensors, bias_after
+from learned_optimizers.base import Architecture, Block, Layers, Plan, Tensors, bias_after
 from learned_optimizers.features import (
     TIMESCALES,
     Facts,
@@ -41,6 +41,8 @@ class MLP(Architecture):
         }
     )
     accumulators = MappingProxyType({"momenta": len(SHARES)})
+    shares = SHARES
+    sums = VARYING
 
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Weights from N(0, 1 / inputs), biases 0."""
@@ -67,13 +69,25 @@ class MLP(Architecture):
         plan = Plan({"scale": reciprocal_rms(sums, facts.sizes)}, common)
         return plan, {}, {"step": shared["step"] + 1}
 
+    def layers(self, tensors: Tensors, plan: Plan) -> Layers:
+        """Biases are in the floors, and the last."""
+        return Layers(
+            first=tensors["input.weight"][:, :VARYING],
+            first_floor=plan.common["first floor"],
+            second=tensors["hidden.weight"],
+            second_floor=plan.common["second floor"],
+            output=tensors["output.weight"],
+            bias=plan.common["bias"],
+        )
+
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, None]:
         """The network on every element."""
+        layers = self.layers(tensors, plan)
         inputs = _inputs(block, block.accumulators["momenta"])
         inputs = torch.mul(inputs, block.segments.spread(plan.tensors["scale"]), out=block.over(inputs))
-        hidden = block.layer("first", tensors["input.weight"][:, :VARYING], inputs, plan.common["first floor"])
-        hidden = block.layer("second", tensors["hidden.weight"], hidden, plan.common["second floor"])
-        direction, magnitude = tensors["output.weight"] @ hidden + plan.common["bias"]
+        hidden = block.layer("first", layers.first, inputs, layers.first_floor)
+        hidden = block.layer("second", layers.second, hidden, layers.second_floor)
+        direction, magnitude = layers.output @ hidden + layers.bias
         return step_of(direction, magnitude), None
 
 

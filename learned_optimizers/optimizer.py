@@ -27,7 +27,8 @@ class LearnedOptimizer(Optimizer):
 
     lr: multiplies the learned steps, of each parameter group; 1 is what the optimizer was trained with. A learning rate
         schedule is part of what it learned.
-    chunk: elements that are computed together; None for the device's own. Results differ by rounding alone.
+    chunk: elements that are computed together; None for the device's own. Results differ by rounding alone. Compiled
+        code (float32 on the CPU) gives as many to a thread at once.
 
     All groups are one set of parameters to it. Those without a gradient are left out of a step. Its state is that of
     the parameters, and in `state_dict` "shared". Raises ValueError for parameters other than float32 and float64.
@@ -156,10 +157,10 @@ class LearnedOptimizer(Optimizer):
             for name in states[0].keys() - self.architecture.accumulators.keys()
         }
         facts = _facts(tuple(parameter.shape for parameter in parameters), self._home.device, self._home.dtype)
-        sums = torch.cat([batch.accumulate(self.architecture, of_tensors).to(self._home) for batch in batches])
+        sums = torch.cat([batch.accumulate(of_tensors).to(self._home) for batch in batches])
         plan, of_tensors, shared = self.architecture.plan(self._tensors(self._home), of_tensors, shared, sums, facts)
         plan = replace(plan, tensors={**plan.tensors, "rate": self._home.new_tensor([[rate] for _, rate in moving])})
-        found = [batch.step(self.architecture, self._tensors(batch.like), plan) for batch in batches]
+        found = [batch.step(self._tensors(batch.like), plan) for batch in batches]
         outputs = [output.to(self._home) for output in found if output is not None]
         of_tensors = self.architecture.finish(of_tensors, torch.cat(outputs) if outputs else None, facts)
         for name, rows in of_tensors.items():
@@ -181,7 +182,8 @@ class LearnedOptimizer(Optimizer):
         for kind, same in groupby(parameters, key=_kind):
             members = slice(first, first + len(list(same)))
             memory = self._memory.get(kind)
-            batch = Batch(parameters[members], states[members], members=members, chunk=self.chunk, memory=memory)
+            own = parameters[members], states[members]
+            batch = Batch(self.architecture, *own, members=members, chunk=self.chunk, memory=memory)
             self._memory[kind] = batch.memory
             yield batch
             first = members.stop

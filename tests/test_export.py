@@ -287,7 +287,8 @@ import importlib.abc, runpy, sys
 
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("search_space", "mgda", "attacks", "pipeline", "learned_optimizers", "thop"):
+        ours = ("search_space", "mgda", "attacks", "pipeline", "learned_optimizers", "compiled")
+        if name.split(".")[0] in (*ours, "thop"):
             raise ImportError(f"{name} is not installed")
 
 sys.meta_path.insert(0, Refuse())

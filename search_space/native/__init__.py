@@ -8,61 +8,55 @@ import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from compiled import INT, POINTER, fields, load
 from search_space.folding import Fold, fold, fold_backward
 
 _FIRST_FORWARD, _SECOND_FORWARD, _MIX, _MIX_BACKWARD, _SECOND_BACKWARD, _FIRST_BACKWARD = range(6)
-_POINTER, _INT = ctypes.c_void_p, ctypes.c_int
-
-
-def _fields(pointers: str = "", integers: str = "") -> list[tuple[str, Any]]:
-    return [*((name, _INT) for name in integers.split()), *((name, _POINTER) for name in pointers.split())]
 
 
 class _State(ctypes.Structure):
-    _fields_ = (*_fields("values slope"), *_fields(integers="height width stride"))
+    _fields_ = (*fields("values slope"), *fields(integers="height width stride"))
 
 
 class _FoldSlopes(ctypes.Structure):
-    _fields_ = (*_fields("slope"), *_fields(integers="slope_by_group"), *_fields("transposed matrix offset"))
+    _fields_ = (*fields("slope"), *fields(integers="slope_by_group"), *fields("transposed matrix offset"))
 
 
 class _Operation(ctypes.Structure):
     _fields_ = (
-        *_fields("first_weight first first_moments hidden_weight hidden_bias", "kernel dilation"),
-        *_fields("second_weight second second_moments mixing_weight mixing_moments"),
+        *fields("first_weight first first_moments hidden_weight hidden_bias", "kernel dilation"),
+        *fields("second_weight second second_moments mixing_weight mixing_moments"),
         *(("of_first", _FoldSlopes), ("of_second", _FoldSlopes)),
-        *_fields("hidden_slope hidden_moments"),
+        *fields("hidden_slope hidden_moments"),
     )
 
 
 class _Node(ctypes.Structure):
-    _fields_ = _fields("bias", "batch height width C groups border threads")
+    _fields_ = fields("bias", "batch height width C groups border threads")
 
 
 class _Convolution(ctypes.Structure):
-    _fields_ = _fields(integers="batch height width channels out_height out_width kernel stride dilation threads")
+    _fields_ = fields(integers="batch height width channels out_height out_width kernel stride dilation threads")
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled passes, or None where the package was installed without a C++ compiler."""
-    spec = find_spec("search_space.native._kernels")
-    if spec is None or spec.origin is None:
+    """The compiled passes, or None where there are none to use; see `compiled.load`."""
+    loaded = load("search_space.native._kernels")
+    if loaded is None:
         return None
-    loaded = ctypes.CDLL(spec.origin)
     loaded.node_pass.restype = None
-    loaded.node_pass.argtypes = [_POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER]
+    loaded.node_pass.argtypes = [POINTER, INT, POINTER, INT, POINTER, POINTER]
     loaded.depthwise_weight.restype = None
-    loaded.depthwise_weight.argtypes = [_POINTER] * 4
+    loaded.depthwise_weight.argtypes = [POINTER] * 4
     loaded.column_sums.restype = None
-    loaded.column_sums.argtypes = [_POINTER, _POINTER, ctypes.c_long, _INT, _INT, _POINTER]
+    loaded.column_sums.argtypes = [POINTER, POINTER, ctypes.c_long, INT, INT, POINTER]
     return loaded
 
 

@@ -17,12 +17,6 @@
 //
 // A pass works on one image and edge at a time, so what lies between its steps stays in the core's cache.
 
-#include <cstddef>
-#include <cstdlib>
-#include <cstring>
-#include <omp.h>
-#include <type_traits>
-
 extern "C" {
 struct State {
     const float *values; // [batch, height, width, C]
@@ -62,38 +56,8 @@ struct Convolution { // depthwise; height and width of its images and of what it
 };
 }
 
-namespace baseline {
-#include "kernels.inl"
-}
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define SEVERAL
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-namespace avx2 {
-#include "kernels.inl"
-}
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prefer-vector-width=512")
-namespace avx512 {
-#include "kernels.inl"
-}
-#pragma GCC pop_options
-#endif
-
-#ifdef SEVERAL
-static bool has_avx512() { // all that its copy above was compiled for
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-}
-#define DISPATCH(...)                                                                                                  \
-    if (has_avx512()) return avx512::__VA_ARGS__;                                                                      \
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::__VA_ARGS__;                      \
-    return baseline::__VA_ARGS__
-#else
-#define DISPATCH(...) return baseline::__VA_ARGS__
-#endif
+#define KERNELS "search_space/native/kernels.inl"
+#include "compiled/dispatch.h"
 
 extern "C" void node_pass(const Node *node, int pass, const State *states, int operations, const Operation *of,
                           float *values) {
