@@ -72,7 +72,7 @@ class _Actor:
 @contextmanager
 def _ray_actors(count: int, threads: int) -> Iterator[Mapper]:
     if importlib.util.find_spec("ray") is None:
-        raise RunError("executor=ray needs ray: pip install ray, or use executor=processes")
+        raise RunError("executor=ray needs ray: pip install -e '.[ray]', or use executor=processes")
     ray, util = importlib.import_module("ray"), importlib.import_module("ray.util")
     ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False)
     try:

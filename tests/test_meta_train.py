@@ -105,6 +105,15 @@ def test_ray_is_asked_for_only_where_it_is(tmp_path, call_script, monkeypatch):
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.slow
+def test_two_processes_of_ray_give_the_bits_of_two_others(run, tmp_path):
+    pytest.importorskip("ray", reason="the extra ray")
+    folder = tmp_path / "ray"
+    status, _, err = run_script("meta_train", *TINY_META, "meta.processes=2", "meta.executor=ray", f"run={folder}")
+    assert status == 0, err
+    assert (folder / "theta.safetensors").read_bytes() == (run / "theta.safetensors").read_bytes()
+
+
 def test_meta_gradients_are_compared_at_every_length(tmp_path, monkeypatch):
     tiny = ["--untrained", "--lengths", "1", "3", "--pairs", "4", "--group", "2", "--results", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["meta_gradients.py", *tiny])
