@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, Literal
 
 import torch
 
+from pipeline.interruption import SIGNALS
 from pipeline.run import RunError
 
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -34,8 +37,23 @@ def workers(processes: int | None, executor: Literal["processes", "ray"] = "proc
         yield map
     else:
         spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
-        with ProcessPoolExecutor(count, spawn, torch.set_num_threads, (threads,)) as pool:
+        with ProcessPoolExecutor(count, spawn, _begin, (threads,)) as pool:
             yield pool.map
+
+
+def _begin(threads: int) -> None:
+    """Start of a worker: it lives as long as the process that started it, which alone obeys signals to all of them."""
+    torch.set_num_threads(threads)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # nothing is left that could take a result, and the pool's queue would wait for ever
 
 
 class _Actor:
