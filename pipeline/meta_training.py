@@ -31,6 +31,7 @@ from pipeline.run import (
     plain,
     read_json,
     read_metrics,
+    read_settings,
     stream_seed,
     write_atomically,
     write_json,
@@ -110,7 +111,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
     fabric = make_fabric(experiment.fabric)
     with exclusive(folder, STAGE):
         if (folder / "theta.json").exists():
-            check_same_settings(read_json(folder / "theta.json")["settings"], settings, folder)
+            check_same_settings(read_settings(folder / "theta.json"), settings, folder)
             return load_theta(folder / "theta.safetensors")
         state = Checkpoints(folder, STAGE, fabric).load()
         if state is not None:
@@ -171,7 +172,7 @@ def _scales(folder: Path, meta: MetaSettings, mapper: Mapper) -> dict[Bucket, Te
     asked = {key: getattr(meta, key) for key in ("tasks", "task_seed", "horizon", "judged_tasks")}
     asked["families"] = list(meta.families)
     known = read_json(path) if path.exists() else {}
-    if known.get("asked") != asked:
+    if not isinstance(known, dict) or known.get("asked") != asked or len(known.get("scales", [])) != len(names):
         indices = (*range(meta.tasks), *judging_indices(meta))
         works = [Scaling(bucket, indices, meta.task_seed, meta.horizon) for bucket in names]
         found = []

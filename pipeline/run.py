@@ -70,6 +70,15 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is not a JSON file: {error}") from None
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a finished stage left in its JSON. Raises RunError that names the file where it has none."""
+    content = read_json(path)
+    settings = content.get("settings") if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        raise RunError(f"{path} is not what a stage writes: it has no settings; remove it or choose another run=")
+    return settings
+
+
 def stream_seed(*parts: int | str) -> int:
     """A 32-bit seed for one purpose, from the run's seed and the names and numbers that tell purposes apart."""
     words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "big") for part in parts]
@@ -203,14 +212,19 @@ class MetricLog:
 
 
 def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row."""
+    """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row.
+
+    Raises RunError for rows that no stage writes.
+    """
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):
             rows.append(json.loads(line))
+    if not all(isinstance(row, dict) and {"stage", "step"} <= row.keys() for row in rows):
+        raise RunError(f"{path} is not what the stages write: expected an object with stage and step in every line")
     return [row for row in rows if stage in (None, row["stage"])]
 
 

@@ -25,7 +25,7 @@ from pipeline.run import (
     MetricLog,
     check_same_settings,
     exclusive,
-    read_json,
+    read_settings,
     seed_stream,
     stream_seed,
     what_training_depends_on,
@@ -51,7 +51,7 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
     bilevel = BilevelSearch(experiment, data, fabric)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "search.json").exists():
-            check_same_settings(read_json(folder / "search.json")["settings"], settings, folder)
+            check_same_settings(read_settings(folder / "search.json"), settings, folder)
             return Genotype.from_json((folder / "genotype.json").read_text(encoding="utf-8"))
         checkpoints = Checkpoints(folder, STAGE, fabric)
         state = checkpoints.load()
