@@ -119,6 +119,7 @@ def start(
         sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))
         rich.reconfigure()  # a progress bar of this process is none of the fork's
         sys.argv = [f"{script}.py", *overrides]
+        sys.path.insert(0, str(ROOT / "scripts"))
         before()
         runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
         status = 0
@@ -152,7 +153,8 @@ def killed(stage: Stage, folder: Path, kills: int, seed: int, each: Callable[[],
     """
     whole, generator = folder / "whole", random.Random(seed)  # noqa: S311 - moments, not secrets
     started = time.monotonic()
-    _expect_end(end_of(start(stage.script, [*stage.overrides, f"run={whole}"])), whole)
+    folder.mkdir(parents=True, exist_ok=True)
+    _expect_end(end_of(_start(stage, whole)), whole)
     longest, expected = time.monotonic() - started, contents(stage, whole)
     left, runs, inside, differences = kills, 0, 0, set[str]()
     while left or not runs:
@@ -160,7 +162,7 @@ def killed(stage: Stage, folder: Path, kills: int, seed: int, each: Callable[[],
         run = folder / f"killed-{runs}"
         while True:
             seconds = generator.uniform(0, longest) if left else float("inf")
-            status = end_of(start(stage.script, [*stage.overrides, f"run={run}"]), seconds)
+            status = end_of(_start(stage, run), seconds)
             if status is not None:
                 break
             left -= 1
@@ -173,9 +175,13 @@ def killed(stage: Stage, folder: Path, kills: int, seed: int, each: Callable[[],
     return Outcome(kills, runs, inside, sorted(differences))
 
 
+def _start(stage: Stage, run: Path) -> int:
+    return start(stage.script, [*stage.overrides, f"run={run}"], err=run.with_suffix(".err"))
+
+
 def _expect_end(status: int | None, run: Path) -> None:
     if status != 0:
-        raise RuntimeError(f"{run}: ended with status {status}")
+        raise RuntimeError(f"{run}: ended with status {status}: {run.with_suffix('.err').read_text()}")
 
 
 def contents(stage: Stage, folder: Path) -> dict[str, Any]:
