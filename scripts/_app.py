@@ -122,6 +122,8 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise Refused(_reason(str(error))) from error
+        except RecursionError:
+            raise Refused("a configuration is nested too deeply") from None
     plugins = (key for key in PLUGINS if not str(OmegaConf.select(config, key)).startswith("hydra"))
     for key in (*plugins, *(key for key in RUNS_CODE if OmegaConf.select(config, key))):
         raise Refused(f"{key}: a configuration may not name code that Hydra would run")

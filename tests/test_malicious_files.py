@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import ROOT, TINY
 from run_folders import write_network, write_search
-from safetensors.torch import save_file
 from test_bad_files import Planted, what_is_there
 from test_meta_train import TINY_META
 
@@ -137,7 +136,6 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
     write_search(folder)
     write_network(folder)
-    save_file({"clean": torch.zeros(1)}, folder / "examples.safetensors")
     return folder
 
 
@@ -184,8 +182,8 @@ CONFIGURATIONS = {
     "a launcher": ("hydra: {launcher: {_target_: os.mkdir}}", "hydra.launcher._target_: a configuration may"),
     "a target": ("data: {_target_: os.mkdir, path: ran}", "unknown key data._target_"),
     "a tag of Python": ("seed: !!python/object/apply:os.mkdir [ran]", "could not determine a constructor for the tag"),
-    "an interpolation": ("run: ${eval:1}", "Unsupported interpolation type eval"),
-    "deep YAML": ("seed: " + "[" * 5_000, ""),
+    "an interpolation": ("seed: ${eval:1}", "Unsupported interpolation type eval"),
+    "deep YAML": ("seed: " + "[" * 5_000, "a configuration is nested too deeply"),
 }
 
 
@@ -200,7 +198,7 @@ def test_a_configuration_cannot_run_code(tmp_path, monkeypatch, call_script, wha
     status, _, err = call_script("search", *TINY, path, "experiment=harmful", f"run={tmp_path / 'run'}", *flag)
     assert (status, err.count("\n")) == (2, 1), err[-2000:]
     assert err.startswith(f"error: {message}")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["experiment"]
+    assert {file.name for file in tmp_path.iterdir()} <= {"experiment", "multirun"}  # where Hydra notes what was asked
 
 
 def test_code_that_a_sweep_would_run_in_a_later_job_is_found_before_the_first(tmp_path, call_script):
