@@ -31,6 +31,7 @@ from pipeline.search import search
 from pipeline.selection import try_cells
 from pipeline.settings import DataSettings, Experiment
 from pipeline.standings import PUBLISHED, RANDOM, SEARCHED, Standing
+from pipeline.workers import end_with_parent
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
 from search_space.cost import QUANTITIES
@@ -224,7 +225,7 @@ def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | 
                 results[index] = quiet(work)
                 bar.advance("")
             return list(results.values())
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(count, get_context("spawn"), end_with_parent) as pool:
             futures = {pool.submit(quiet, work): index for index, work in enumerate(works)}
             try:
                 for future in as_completed(futures):

@@ -42,18 +42,23 @@ def workers(processes: int | None, executor: Literal["processes", "ray"] = "proc
 
 
 def _begin(threads: int) -> None:
-    """Start of a worker: it lives as long as the process that started it, which alone obeys signals to all of them."""
+    """Start of a worker. The process that started it alone obeys a signal that all of them get."""
     torch.set_num_threads(threads)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Let a process of a pool end when the one that started it does: it would wait for work for ever."""
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # nothing is left that could take a result, and the pool's queue would wait for ever
+        os._exit(1)
 
 
 class _Actor:

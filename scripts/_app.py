@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -127,7 +127,7 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
     plugins = (key for key in PLUGINS if not str(OmegaConf.select(config, key)).startswith("hydra"))
     for key in (*plugins, *(key for key in RUNS_CODE if OmegaConf.select(config, key))):
         raise Refused(f"{key}: a configuration may not name code that Hydra would run")
-    return cast("DictConfig", OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def validated(config: DictConfig) -> Experiment:
@@ -212,7 +212,7 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         # lightning-fabric kills the first process when another one of the run does not end in 0
         status = 0 if int(os.environ.get("LOCAL_RANK", "0")) else INTERRUPTED
         return status, f"interrupted by {error}; the same command goes on from the last checkpoint"
-    if isinstance(error, FloatingPointError) and _is_ours(error):
+    if isinstance(error, FloatingPointError):
         return STOPPED, f"stopped: {error}"
     if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
         where = error.filename or "a file"
