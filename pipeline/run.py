@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import sys
@@ -193,7 +194,10 @@ class MetricLog:
             self._board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=first_step)
 
     def write(self, step: int, row: Mapping[str, Any]) -> None:
-        """Append one row."""
+        """Append one row. Raises FloatingPointError that names a figure that is not finite."""
+        for name, value in _flat(row).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise FloatingPointError(f"{self._stage} step {step}: {name} is {value}")
         if self._file is None:
             return
         self._file.write(json.dumps({"stage": self._stage, "step": step, **row}, allow_nan=False) + "\n")

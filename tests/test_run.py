@@ -94,6 +94,15 @@ def test_metrics_are_rewound_to_the_first_step_and_other_stages_stay(tmp_path):
     assert all(json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
 
 
+def test_a_figure_that_is_not_finite_is_named_and_not_written(tmp_path):
+    with (
+        pytest.raises(FloatingPointError, match=r"search step 3: mgda\.norm is nan"),
+        MetricLog(tmp_path, "search", first_step=0) as log,
+    ):
+        log.write(3, {"loss": 1.0, "mgda": {"norm": float("nan")}})
+    assert read_metrics(tmp_path) == []
+
+
 def test_only_the_first_process_writes_metrics(tmp_path):
     with MetricLog(tmp_path, "search", first_step=0, write=False) as log:
         log.write(0, {"loss": 1.0})
