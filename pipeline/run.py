@@ -106,7 +106,8 @@ def random_state(fabric: Fabric) -> dict[str, Tensor]:
 
 def restore_random_state(fabric: Fabric, states: Mapping[str, Tensor]) -> None:
     """Put torch's global generators where they were."""
-    own = {device: state[fabric.global_rank].cpu() for device, state in states.items()}
+    # copies: torch reads a state from the start of its storage, whatever part of it a view shows
+    own = {device: state[fabric.global_rank].cpu().clone() for device, state in states.items()}
     torch.set_rng_state(own["cpu"])
     if fabric.device.type == "cuda" and "cuda" in own:
         torch.cuda.set_rng_state(own["cuda"], fabric.device)

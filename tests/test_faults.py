@@ -258,7 +258,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, st
             os.seteuid(65534)
 
     status, err = in_fork(stage, folder, be_nobody)
-    assert (status, err) == (_app.REFUSED, f"error: run={folder} cannot be written: Permission denied\n")
+    assert (status, err.count("\n")) == (_app.REFUSED, 1)
+    assert re.match(rf"error: run={folder} cannot be (written|made a folder): Permission denied", err)
     assert list(folder.iterdir()) == []
 
 
