@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import record
@@ -60,11 +61,13 @@ def supernet(size: Size) -> PlainSupernet:
     return PlainSupernet(space, channels=size.channels, layers=size.layers, num_classes=10, in_channels=3).to("meta")
 
 
+@cache
 def parameters(size: Size) -> int:
     """Of the supernet."""
     return sum(parameter.numel() for parameter in supernet(size).parameters())
 
 
+@cache
 def forward_flops(size: Size) -> int:
     """Of one image through the supernet; a multiply-add counts as two."""
     images = torch.empty(1, 3, size.image_size, size.image_size, device="meta")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from pipeline.hypergradient import (
 from pipeline.inverse import make_solver
 from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
 from pipeline.optimizers import drift, make_weight_optimizer, show_validation
-from pipeline.run import mean_over_processes, seed_stream, stream_seed
+from pipeline.run import mean_over_processes, random_state, restore_random_state, seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import attack_on, clipped_step, continued_attack_on
 from search_space import CostTable, Genotype, NetworkShape, Supernet
@@ -42,7 +43,10 @@ PRODUCTS = {"exact": exact_product, "finite_difference": finite_difference_produ
 
 
 class BilevelSearch:
-    """Supernet, optimizers and objectives of one search, and the two kinds of step."""
+    """Supernet, optimizers and objectives of one search, and the two kinds of step.
+
+    steps_of_epoch: those of the present epoch that are done; more than 0 only after a search was stopped in it.
+    """
 
     def __init__(self, experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
         settings = experiment.search
@@ -82,6 +86,8 @@ class BilevelSearch:
         self.carried = self._carried_attack() if experiment.attack.carry_over else None
         self.guard = Guard(settings.guard)
         self.epoch = 0
+        self.steps_of_epoch = 0
+        self._randomness: dict[str, Any] = {}
         self.chance = self._chance_of_epoch()
         self.history: list[Tensor] = []
         self.seconds = 0.0
@@ -96,6 +102,9 @@ class BilevelSearch:
     def architecture_step(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Adam on the direction that balances the objectives."""
         evaluated = self.evaluate_objectives(train, valid)
+        for name, result in evaluated.items():
+            if not math.isfinite(result.value):
+                raise FloatingPointError(f"objective {name}: its value is {result.value}")
         if "accuracy" in evaluated:
             show_validation(self.weight_optimizer, evaluated["accuracy"].value)
         active = [name for name in evaluated if name not in self.bounds or evaluated[name].value > 0]
@@ -167,10 +176,10 @@ class BilevelSearch:
         )
 
     def batches(self) -> Iterator[tuple[Batch, Batch]]:
-        """Pairs of augmented batches for weights and alphas of the present epoch."""
+        """Pairs of augmented batches for weights and alphas of the present epoch, but for those that are done."""
         self.chance = self._chance_of_epoch()
         size, share = self.experiment.search.batch_size, (self.fabric.global_rank, self.fabric.world_size)
-        if self.carried is not None:
+        if self.carried is not None and not self.steps_of_epoch:
             self.carried.start_epoch(self.epoch)
 
         def draw(images: Images, name: str) -> Iterator[Tensor]:
@@ -180,15 +189,19 @@ class BilevelSearch:
 
         alpha_indices = draw(self.alpha_images, "alphas")
         weight_seed = stream_seed(self.experiment.seed, STAGE, "weights", self.epoch)
-        for indices in self.weight_images.shuffled_indices(size, weight_seed, share):
-            train = self._batch("weights", self.weight_images, indices)
-            yield train, self._batch("alphas", self.alpha_images, next(alpha_indices))
+        pairs = zip(self.weight_images.shuffled_indices(size, weight_seed, share), alpha_indices, strict=False)
+        self._go_on_drawing()
+        for weight_indices, own_indices in islice(pairs, self.steps_of_epoch, None):
+            train = self._batch("weights", self.weight_images, weight_indices)
+            yield train, self._batch("alphas", self.alpha_images, own_indices)
 
     def state(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """All that `restore` needs to go on as if nothing had happened."""
+        """All that `restore` needs to go on as if nothing had happened; called in all processes."""
         return {
             "settings": settings,
             "epoch": self.epoch,
+            "steps_of_epoch": self.steps_of_epoch,
+            "randomness": self._randomness_now() if self.steps_of_epoch else {},
             "seconds": self.seconds,
             "supernet": self.supernet.state_dict(),
             "weight_optimizer": self.weight_optimizer.state_dict(),
@@ -208,6 +221,12 @@ class BilevelSearch:
             self.carried.restore(state["perturbations"])
         self.guard.restore(state["guard"])
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], list(state["history"])
+        self.steps_of_epoch, self._randomness = state["steps_of_epoch"], state["randomness"]
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return self.epoch * self.steps_per_epoch + self.steps_of_epoch
 
     @property
     def is_warming_up(self) -> bool:
@@ -281,6 +300,16 @@ class BilevelSearch:
     def _chance_of_epoch(self) -> torch.Generator:
         """Of what is random in the relaxation; the same in all processes."""
         return torch.Generator().manual_seed(stream_seed(self.experiment.seed, STAGE, "relaxation", self.epoch))
+
+    def _randomness_now(self) -> dict[str, Any]:
+        return {"global": random_state(self.fabric), "relaxation": self.chance.get_state()}
+
+    def _go_on_drawing(self) -> None:
+        """Draw what comes next in an epoch that was stopped in its middle."""
+        if self._randomness:
+            restore_random_state(self.fabric, self._randomness["global"])
+            self.chance.set_state(self._randomness["relaxation"])
+            self._randomness = {}
 
     def _moment(self) -> Moment:
         """Drawn once a step: an attack and all products with one Hessian must see the same supernet."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from learned_optimizers import Theta, load_theta, new_theta
@@ -18,6 +19,7 @@ from learned_optimizers.outer import Lengths, OuterTraining
 from learned_optimizers.streams import Recipe
 from learned_optimizers.tasks import Bucket, buckets
 from pipeline.figures.meta import meta_pictures
+from pipeline.interruption import stop_requests
 from pipeline.optimizers import cosine, set_learning_rate
 from pipeline.progress import progress_bar
 from pipeline.run import (
@@ -29,6 +31,7 @@ from pipeline.run import (
     plain,
     read_json,
     read_metrics,
+    read_settings,
     stream_seed,
     write_atomically,
     write_json,
@@ -101,23 +104,23 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
 
     A folder with a finished training returns its theta; one with an unfinished training resumes after its last
     checkpoint and ends in the same bits as one that was never stopped, in any number of processes of as many threads.
+    SIGTERM and SIGUSR1 write a checkpoint after the present step and raise Interrupted.
     Raises RunError before any work when the folder holds a training with other settings.
     """
     settings, meta = meta_settings(experiment), experiment.meta
     fabric = make_fabric(experiment.fabric)
     with exclusive(folder, STAGE):
         if (folder / "theta.json").exists():
-            check_same_settings(read_json(folder / "theta.json")["settings"], settings, folder)
+            check_same_settings(read_settings(folder / "theta.json"), settings, folder)
             return load_theta(folder / "theta.safetensors")
-        checkpoints = Checkpoints(folder, STAGE, fabric)
-        state = checkpoints.load()
+        state = Checkpoints(folder, STAGE, fabric).load()
         if state is not None:
             check_same_settings(state["settings"], settings, folder)
         with workers(meta.processes, meta.executor) as mapper:
             training = _prepared(folder, experiment, mapper)
             if state is not None:
                 training.restore(state)
-            _train(training, folder, settings, checkpoints, mapper)
+            _train(training, folder, settings, fabric, mapper)
         return _finish(training, folder, settings)
 
 
@@ -169,7 +172,7 @@ def _scales(folder: Path, meta: MetaSettings, mapper: Mapper) -> dict[Bucket, Te
     asked = {key: getattr(meta, key) for key in ("tasks", "task_seed", "horizon", "judged_tasks")}
     asked["families"] = list(meta.families)
     known = read_json(path) if path.exists() else {}
-    if known.get("asked") != asked:
+    if not isinstance(known, dict) or known.get("asked") != asked or len(known.get("scales", [])) != len(names):
         indices = (*range(meta.tasks), *judging_indices(meta))
         works = [Scaling(bucket, indices, meta.task_seed, meta.horizon) for bucket in names]
         found = []
@@ -182,13 +185,12 @@ def _scales(folder: Path, meta: MetaSettings, mapper: Mapper) -> dict[Bucket, Te
     return dict(zip(names, map(torch.tensor, known["scales"]), strict=True))
 
 
-def _train(
-    training: MetaTraining, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints, mapper: Mapper
-) -> None:
-    outer, meta = training.outer, training.settings
+def _train(training: MetaTraining, folder: Path, settings: dict[str, Any], fabric: Fabric, mapper: Mapper) -> None:
+    outer, meta, checkpoints = training.outer, training.settings, Checkpoints(folder, STAGE, fabric)
     with (
         MetricLog(folder, STAGE, first_step=outer.steps) as log,
         progress_bar("meta-training", meta.steps, done=outer.steps) as bar,
+        stop_requests(fabric) as request,
     ):
         while outer.steps < meta.steps:
             started, first = time.monotonic(), meta.learning_rate
@@ -200,8 +202,9 @@ def _train(
             log.write(outer.steps - 1, row)
             bar.advance(_figures(row["loss"], training.judged))
             training.seconds += time.monotonic() - started
-            if is_due:
+            if request.is_made() or is_due:
                 checkpoints.save(outer.steps, training.state(settings))
+            request.obey()
 
 
 def _figures(loss: float, judged: Sequence[dict[str, float]]) -> str:

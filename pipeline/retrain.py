@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from pipeline.artifacts import NetworkDescription, load_network, save_network
 from pipeline.data import ImageData
 from pipeline.environment import environment
-from pipeline.progress import progress_bar
+from pipeline.interruption import StopRequest, stop_requests
+from pipeline.progress import Bar, progress_bar
 from pipeline.recipes import best, first_overfitted
 from pipeline.retraining import STAGE, Retraining
 from pipeline.run import Checkpoints, MetricLog, check_same_settings, exclusive, what_training_depends_on
@@ -29,7 +30,8 @@ def retrain(
 
     The checkpoint with the best accuracy on a held-back part of the training set is kept, under PGD unless the recipe
     is standard; ties go to the later one. A finished run is returned as it is, an unfinished one resumes after its last
-    whole epoch. Raises ValueError before any work when the settings do not fit the data or the run in the folder.
+    checkpoint: there is one after each epoch, and one where SIGTERM or SIGUSR1 came, which raises Interrupted. Raises
+    ValueError before any work when the settings do not fit the data or the run in the folder.
     """
     settings = retrain_settings(experiment, genotype)
     training = Retraining(experiment, data, fabric, genotype)
@@ -59,28 +61,40 @@ def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, An
 
 def _train(training: Retraining, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
     recipe, fabric = training.experiment.retrain, training.fabric
-    first_step, total = training.epoch * training.steps_per_epoch, recipe.epochs * training.steps_per_epoch
     with (
-        MetricLog(folder, STAGE, first_step=first_step, write=fabric.is_global_zero) as log,
-        progress_bar("retrain", total, done=first_step, show=fabric.is_global_zero) as bar,
+        MetricLog(folder, STAGE, first_step=training.steps, write=fabric.is_global_zero) as log,
+        progress_bar(
+            "retrain", recipe.epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero
+        ) as bar,
+        stop_requests(fabric) as request,
     ):
         while not training.is_over:
             started = time.monotonic()
-            rate = training.start_epoch()
-            for index, (images, labels) in enumerate(training.batches()):
-                step = training.epoch * training.steps_per_epoch + index
-                row: dict[str, Any] = {}
-                with naming(f"retraining step {step}, epoch {training.epoch}"):
-                    row |= training.step(images, labels)
-                row |= {"epoch": training.epoch, "learning_rate": rate}
-                if index == training.steps_per_epoch - 1:
-                    row |= training.end_epoch()
-                log.write(step, row)
-                found = best(training.judged).accuracy if training.judged else 0
-                bar.advance(f"loss {row['training_loss']:.3f} | held back: best {found:.1%}")
-            training.epoch += 1
+            _run_epoch(training, log, bar, request)
+            if training.steps_of_epoch == training.steps_per_epoch:
+                training.epoch, training.steps_of_epoch = training.epoch + 1, 0
             training.seconds += time.monotonic() - started
-            checkpoints.save(training.epoch, training.state(settings))
+            checkpoints.save(training.steps, training.state(settings))
+            request.obey()
+
+
+def _run_epoch(training: Retraining, log: MetricLog, bar: Bar, request: StopRequest) -> None:
+    """The steps of the present epoch, or of its part before a request."""
+    rate = training.start_epoch()
+    for images, labels in training.batches():
+        step, batch = training.steps, training.steps_of_epoch + 1
+        where = f"retraining step {step}, epoch {training.epoch}, batch {batch} of {training.steps_per_epoch}"
+        with naming(where):
+            row: dict[str, Any] = dict(training.step(images, labels))
+            row |= {"epoch": training.epoch, "learning_rate": rate}
+            if batch == training.steps_per_epoch:
+                row |= training.end_epoch()
+        log.write(step, row)
+        found = best(training.judged).accuracy if training.judged else 0
+        bar.advance(f"loss {row['training_loss']:.3f} | held back: best {found:.1%}")
+        training.steps_of_epoch = batch
+        if request.is_made() and training.can_stop:
+            return
 
 
 def _describe(training: Retraining, data: ImageData, name: str, settings: dict[str, Any]) -> NetworkDescription:

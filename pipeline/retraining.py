@@ -30,7 +30,14 @@ from pipeline.recipes import (
     unchanged_statistics,
     worst_change,
 )
-from pipeline.run import mean_over_processes, of_all_processes, seed_stream, stream_seed
+from pipeline.run import (
+    mean_over_processes,
+    of_all_processes,
+    random_state,
+    restore_random_state,
+    seed_stream,
+    stream_seed,
+)
 from pipeline.settings import Experiment
 from pipeline.training import attack_on, clipped_step
 from search_space import Genotype, Network, NetworkShape, channels_for_parameters
@@ -43,6 +50,7 @@ class Retraining:
 
     judged_network: the one that is judged and kept; the network itself, or the mean of its weights.
     judged: the judgements so far.  best_weights: those of the best one.
+    steps_of_epoch: those of the present epoch that are done.
     """
 
     def __init__(self, experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype) -> None:
@@ -75,7 +83,8 @@ class Retraining:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = list(self.network.parameters())
         self.optimizer = make_weight_optimizer(self.weights, experiment.weight_optimizer)
-        self.epoch = 0
+        self.epoch, self.steps_of_epoch = 0, 0
+        self._randomness: dict[str, Tensor] = {}
         self.seconds = 0.0
         self.judged: list[Judged] = []
         self.best_weights: dict[str, Tensor] = {}
@@ -110,6 +119,20 @@ class Retraining:
         settings = self.experiment.retrain
         return self.epoch >= settings.epochs or is_out_of_patience(self.judged, settings.patience)
 
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return self.epoch * self.steps_per_epoch + self.steps_of_epoch
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether the next step has a batch of its own: a replayed one is not drawn again."""
+        return self.steps_of_epoch % self._replays == 0 or self.steps_of_epoch == self.steps_per_epoch
+
+    @property
+    def _replays(self) -> int:
+        return self.experiment.retrain.replays if self.free else 1
+
     def start_epoch(self) -> float:
         """Set what changes from epoch to epoch; returns the learning rate."""
         settings = self.experiment.retrain
@@ -120,16 +143,18 @@ class Retraining:
         return rate
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented images and labels of each step of the present epoch.
+        """Augmented images and labels of each step of the present epoch, but for those that are done.
 
         Free training takes the same batch `replays` times, the last one of an epoch as often as there are steps left;
         the next epoch goes on in the order of the images where this one ends, so that each has its turn.
         """
-        replays = self.experiment.retrain.replays if self.free else 1
-        distinct = -(-self.steps_per_epoch // replays)
+        distinct, done = -(-self.steps_per_epoch // self._replays), self.steps_of_epoch // self._replays
         turn, first = divmod(self.epoch * distinct, self.steps_per_epoch)
-        chosen = islice(chain.from_iterable(map(self._indices, count(turn))), first, first + distinct)
-        return islice(self._replayed(chosen, replays), self.steps_per_epoch)
+        chosen = islice(chain.from_iterable(map(self._indices, count(turn))), first + done, first + distinct)
+        if self._randomness:
+            restore_random_state(self.fabric, self._randomness)
+            self._randomness = {}
+        return islice(self._replayed(chosen), self.steps_per_epoch - self.steps_of_epoch)
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, float]:
         """One step on a batch, by the loss of the recipe on images that its attack changes first."""
@@ -173,6 +198,8 @@ class Retraining:
         return {
             "settings": settings,
             "epoch": self.epoch,
+            "steps_of_epoch": self.steps_of_epoch,
+            "middle": self._middle() if self.steps_of_epoch else {},
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -193,6 +220,25 @@ class Retraining:
             self.average.restore(state["average"])
         if self.free:
             self.free.restore(state["perturbation"].chunk(self.fabric.world_size)[self.fabric.global_rank])
+        self.steps_of_epoch = state["steps_of_epoch"]
+        if self.steps_of_epoch:
+            self._go_back_to(state["middle"])
+
+    def _middle(self) -> dict[str, Any]:
+        """What the processes do not have in common between the ends of two epochs, joined over them."""
+        statistics = of_all_processes(self.fabric, [buffer[None] for buffer in self._statistics()])
+        return {"randomness": random_state(self.fabric), "statistics": statistics}
+
+    @torch.no_grad()
+    def _go_back_to(self, middle: dict[str, Any]) -> None:
+        self._randomness = middle["randomness"]
+        for buffer, values in zip(self._statistics(), middle["statistics"], strict=True):
+            buffer.copy_(values[self.fabric.global_rank])
+
+    def _statistics(self) -> list[Tensor]:
+        """BatchNorm's of the network, and of the mean of its weights."""
+        networks = [self.network, *([self.average.network] if self.average else [])]
+        return [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
 
     def _indices(self, turn: int) -> Iterator[Tensor]:
         """Which images each batch of one turn through all of them holds."""
@@ -200,10 +246,10 @@ class Retraining:
         share = (self.fabric.global_rank, self.fabric.world_size)
         return self.train.shuffled_indices(self.experiment.retrain.batch_size, seed, share)
 
-    def _replayed(self, batches: Iterable[Tensor], replays: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _replayed(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         for indices in batches:
             batch = self.augment(as_float(self.train.images[indices])), self.train.labels[indices]
-            yield from repeat(batch, replays)
+            yield from repeat(batch, self._replays)
 
     def _attacked(self, images: Tensor, labels: Tensor) -> Tensor:
         """The images as the attack of training leaves them."""
@@ -244,8 +290,7 @@ class Retraining:
     @torch.no_grad()
     def _share_statistics(self) -> None:
         """Give every process the mean of all processes' BatchNorm statistics: one network is judged and stored."""
-        networks = [self.network, *([self.average.network] if self.average else [])]
-        statistics = [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
+        statistics = self._statistics()
         for buffer, mean in zip(statistics, mean_over_processes(self.fabric, statistics), strict=True):
             buffer.copy_(mean)
 

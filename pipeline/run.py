@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import io
 import json
+import math
 import os
 import pickle
+import sys
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import IO, Any, Self, cast
 
 import numpy as np
 import torch
@@ -21,6 +26,10 @@ from torch.utils.tensorboard import SummaryWriter
 from pipeline.settings import Experiment, FabricSettings, Settings
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
+STEP_DIGITS = 8  # as many in all names: they are put in order as text
+DIGEST_DIGITS = 16  # of a checkpoint's SHA-256, in its name
+UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # what torch.load may raise
+LEFT_BEHIND = (".*.tmp", "checkpoint/.*.tmp", "figures/.*.tmp")  # by a process that was killed as it wrote
 
 
 class RunError(ValueError):
@@ -28,17 +37,23 @@ class RunError(ValueError):
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or, if the process dies, not at all (an older one then stays)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is there whole or, if the process dies, not at all (an older one then stays).
+
+    Raises OSError that names the file where the disk is full or the folder cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a failed write() does not say of what
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -56,6 +71,15 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is not a JSON file: {error}") from None
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a finished stage left in its JSON. Raises RunError that names the file where it has none."""
+    content = read_json(path)
+    settings = content.get("settings") if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        raise RunError(f"{path} is not what a stage writes: it has no settings; remove it or choose another run=")
+    return settings
+
+
 def stream_seed(*parts: int | str) -> int:
     """A 32-bit seed for one purpose, from the run's seed and the names and numbers that tell purposes apart."""
     words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "big") for part in parts]
@@ -71,6 +95,24 @@ def seed_stream(*parts: int | str) -> None:
     seed_everything(stream_seed(*parts), verbose=False)
 
 
+def random_state(fabric: Fabric) -> dict[str, Tensor]:
+    """Where torch's global generators are, to go on in the middle of an epoch: uint8 [processes, bytes] by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if fabric.device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(fabric.device)
+    joined = of_all_processes(fabric, [state[None].to(fabric.device) for state in states.values()])
+    return dict(zip(states, joined, strict=True))
+
+
+def restore_random_state(fabric: Fabric, states: Mapping[str, Tensor]) -> None:
+    """Put torch's global generators where they were."""
+    # copies: torch reads a state from the start of its storage, whatever part of it a view shows
+    own = {device: state[fabric.global_rank].cpu().clone() for device, state in states.items()}
+    torch.set_rng_state(own["cpu"])
+    if fabric.device.type == "cuda" and "cuda" in own:
+        torch.cuda.set_rng_state(own["cuda"], fabric.device)
+
+
 @contextlib.contextmanager
 def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
     """Hold the folder for one stage; a second run that wants it gets a RunError. The lock dies with its process.
@@ -81,20 +123,28 @@ def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
     if not take:
         yield
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"run={folder} cannot be made a folder: {error.strerror}") from None
-    with (folder / ".lock").open("w") as file:
+    with _opened_lock(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunError(
                 f"cannot {stage}: another process is at work in {folder}; wait for it or choose another run="
             ) from None
-        for left_behind in (*folder.glob(".*.tmp"), *folder.glob("checkpoint/*.tmp")):  # by a process that was killed
-            left_behind.unlink()
+        for pattern in LEFT_BEHIND:
+            for temporary in folder.glob(pattern):
+                temporary.unlink()
         yield
+
+
+def _opened_lock(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"run={folder} cannot be made a folder: {error.strerror}") from None
+    try:
+        return (folder / ".lock").open("w")
+    except OSError as error:
+        raise RunError(f"run={folder} cannot be written: {error.strerror}") from None
 
 
 def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
@@ -145,7 +195,10 @@ class MetricLog:
             self._board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=first_step)
 
     def write(self, step: int, row: Mapping[str, Any]) -> None:
-        """Append one row."""
+        """Append one row. Raises FloatingPointError that names a figure that is not finite."""
+        for name, value in _flat(row).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise FloatingPointError(f"{self._stage} step {step}: {name} is {value}")
         if self._file is None:
             return
         self._file.write(json.dumps({"stage": self._stage, "step": step, **row}, allow_nan=False) + "\n")
@@ -164,47 +217,95 @@ class MetricLog:
 
 
 def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row."""
+    """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row.
+
+    Raises RunError for rows that no stage writes.
+    """
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):
             rows.append(json.loads(line))
+    if not all(isinstance(row, dict) and {"stage", "step"} <= row.keys() for row in rows):
+        raise RunError(f"{path} is not what the stages write: expected an object with stage and step in every line")
     return [row for row in rows if stage in (None, row["stage"])]
 
 
 class Checkpoints:
-    """Whole states of one stage, numbered by epoch, in checkpoint/; the last two are kept."""
+    """Whole states of one stage in checkpoint/, numbered by the steps done; the last two are kept.
+
+    A file's name ends in the first digits of its SHA-256, as those of torch.hub do, so that one renaming puts both in
+    place; what no longer has them was truncated or changed.
+    """
 
     def __init__(self, folder: Path, stage: str, fabric: Fabric) -> None:
         self._folder = folder / "checkpoint"
         self._stage = stage
         self._fabric = fabric
 
-    def save(self, epoch: int, state: dict[str, Any]) -> None:
-        """Store the state after `epoch` epochs: tensors, numbers, strings and containers of them."""
-        path = self._folder / f"{self._stage}-{epoch:05d}.ckpt"
-        temporary = path.with_suffix(".tmp")
-        self._fabric.save(temporary, state)
+    def save(self, steps: int, state: dict[str, Any]) -> None:
+        """Store the state after `steps` steps: tensors, numbers, strings and containers of them.
+
+        Raises FloatingPointError where it is not finite, and OSError where it cannot be written; those before stay.
+        """
         if self._fabric.is_global_zero:
-            temporary.replace(path)
+            for name in _not_finite(state):
+                raise FloatingPointError(f"{self._stage} after {steps} steps: {name} is not finite")
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            content = buffer.getvalue()
+            write_atomically(self._folder / f"{self._stage}-{steps:0{STEP_DIGITS}d}-{_digest(content)}.ckpt", content)
             for old in self._paths()[:-KEPT_CHECKPOINTS]:
                 old.unlink()
         self._fabric.barrier()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that can be read, or None where there is none. Nothing in a file is executed."""
-        for path in reversed(self._paths()):
+        """The newest state that is as it was written, or None where there is none. Nothing in a file is executed.
+
+        A file that is not is passed over, and standard error says so.
+        """
+        paths = self._paths()
+        for path in reversed(paths):
             try:
-                return self._fabric.load(path, weights_only=True)
-            except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-                self._fabric.print(f"{path} cannot be read ({type(error).__name__}); going back to the one before")
+                return _read_state(path)
+            except (OSError, pickle.UnpicklingError, zipfile.BadZipFile, *UNREADABLE) as error:
+                instead = "starting from the beginning" if path == paths[0] else "going back to the one before"
+                reason = str(error).partition("\n")[0]
+                self._fabric.print(f"warning: {path} cannot be read ({reason}); {instead}", file=sys.stderr)
         return None
 
     def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob(f"{self._stage}-*.ckpt"))
+        return sorted(self._folder.glob(f"{self._stage}-{'[0-9]' * STEP_DIGITS}-*.ckpt"))
+
+
+def _not_finite(tree: Any, name: str = "state") -> Iterator[str]:
+    """Names of the tensors in nested containers that hold NaN or infinity."""
+    if isinstance(tree, Tensor):
+        if tree.is_floating_point() and not torch.isfinite(tree).all():
+            yield name
+    elif isinstance(tree, Mapping):
+        for key, part in tree.items():
+            yield from _not_finite(part, f"{name}.{key}")
+    elif isinstance(tree, list | tuple):
+        for index, part in enumerate(tree):
+            yield from _not_finite(part, f"{name}.{index}")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:DIGEST_DIGITS]
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint, on the CPU. Raises ValueError where its content is not what was written."""
+    content = path.read_bytes()
+    if not path.stem.endswith(f"-{_digest(content)}"):
+        raise ValueError("its content is not what was written")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its parts are compressed; torch.save compresses none")
+    return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 
 
 def make_fabric(settings: FabricSettings) -> Fabric:

@@ -16,15 +16,16 @@ from pipeline.bilevel import STAGE, BilevelSearch
 from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
 from pipeline.environment import environment
+from pipeline.interruption import StopRequest, stop_requests
 from pipeline.objectives import settle
 from pipeline.optimizers import rate_of_epoch, set_learning_rate
-from pipeline.progress import progress_bar
+from pipeline.progress import Bar, progress_bar
 from pipeline.run import (
     Checkpoints,
     MetricLog,
     check_same_settings,
     exclusive,
-    read_json,
+    read_settings,
     seed_stream,
     stream_seed,
     what_training_depends_on,
@@ -41,15 +42,16 @@ from search_space.draw import save_cell
 def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric) -> Genotype:
     """Search a cell and write genotype.json, search.json, alphas.safetensors, metrics.jsonl and the cells' pictures.
 
-    A folder with a finished search returns its genotype; one with an unfinished search resumes after the last whole
-    epoch and ends, on the CPU, in the same bits as a search that was never stopped. Raises ValueError before any work
-    when bounds cannot be met, batches do not fit, or the folder holds a search with other settings.
+    A folder with a finished search returns its genotype; one with an unfinished search resumes after its last
+    checkpoint and ends, on the CPU, in the same bits as a search that was never stopped. There is one after each epoch,
+    and one where SIGTERM or SIGUSR1 came, which raises Interrupted. Raises ValueError before any work when bounds
+    cannot be met, batches do not fit, or the folder holds a search with other settings.
     """
     settings = search_settings(experiment)
     bilevel = BilevelSearch(experiment, data, fabric)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "search.json").exists():
-            check_same_settings(read_json(folder / "search.json")["settings"], settings, folder)
+            check_same_settings(read_settings(folder / "search.json"), settings, folder)
             return Genotype.from_json((folder / "genotype.json").read_text(encoding="utf-8"))
         checkpoints = Checkpoints(folder, STAGE, fabric)
         state = checkpoints.load()
@@ -71,35 +73,52 @@ def search_settings(experiment: Experiment) -> dict[str, Any]:
 
 def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
     search, fabric = bilevel.experiment.search, bilevel.fabric
-    first_step, total = bilevel.epoch * bilevel.steps_per_epoch, search.epochs * bilevel.steps_per_epoch
     with (
-        MetricLog(folder, STAGE, first_step=first_step, write=fabric.is_global_zero) as log,
-        progress_bar("search", total, done=first_step, show=fabric.is_global_zero) as bar,
+        MetricLog(folder, STAGE, first_step=bilevel.steps, write=fabric.is_global_zero) as log,
+        progress_bar(
+            "search", search.epochs * bilevel.steps_per_epoch, done=bilevel.steps, show=fabric.is_global_zero
+        ) as bar,
+        stop_requests(fabric) as request,
     ):
         while bilevel.epoch < search.epochs and not bilevel.guard.has_stopped:
             started = time.monotonic()
-            optimizer = bilevel.experiment.weight_optimizer
-            rate = rate_of_epoch(optimizer, bilevel.epoch, search.epochs, search.final_rate)
-            set_learning_rate(bilevel.weight_optimizer, rate)
-            seed_stream(bilevel.experiment.seed, STAGE, bilevel.epoch, fabric.global_rank)
-            for index, (train, valid) in enumerate(bilevel.batches()):
-                step = bilevel.epoch * bilevel.steps_per_epoch + index
-                with naming(f"search step {step}, epoch {bilevel.epoch}"):
-                    row = bilevel.step(train, valid)
-                    if index == bilevel.steps_per_epoch - 1:
-                        signs = bilevel.diagnose()
-                        row |= {"diagnostics": signs}
-                log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
-                bar.advance(_figures(row))
-            has_chosen = not bilevel.is_warming_up
-            bilevel.epoch += 1
-            bilevel.history.append(bilevel.alphas.detach().cpu().clone())
-            if has_chosen:
-                _obey(bilevel, signs)
+            signs = _run_epoch(bilevel, log, bar, request)
+            if signs is not None:
+                _end_epoch(bilevel, signs)
             bilevel.seconds += time.monotonic() - started
-            checkpoints.save(bilevel.epoch, bilevel.state(settings))
-            if fabric.is_global_zero:
+            checkpoints.save(bilevel.steps, bilevel.state(settings))
+            if fabric.is_global_zero and bilevel.history:
                 _write_alphas(folder, bilevel.history)
+            request.obey()
+
+
+def _run_epoch(bilevel: BilevelSearch, log: MetricLog, bar: Bar, request: StopRequest) -> dict[str, Any] | None:
+    """Signs of collapse after the last step of the present epoch; None where a request comes before it."""
+    search, optimizer = bilevel.experiment.search, bilevel.experiment.weight_optimizer
+    rate = rate_of_epoch(optimizer, bilevel.epoch, search.epochs, search.final_rate)
+    set_learning_rate(bilevel.weight_optimizer, rate)
+    seed_stream(bilevel.experiment.seed, STAGE, bilevel.epoch, bilevel.fabric.global_rank)
+    for train, valid in bilevel.batches():
+        step, batch, signs = bilevel.steps, bilevel.steps_of_epoch + 1, None
+        with naming(f"search step {step}, epoch {bilevel.epoch}, batch {batch} of {bilevel.steps_per_epoch}"):
+            row = bilevel.step(train, valid)
+            if batch == bilevel.steps_per_epoch:
+                signs = bilevel.diagnose()
+                row |= {"diagnostics": signs}
+        log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
+        bar.advance(_figures(row))
+        bilevel.steps_of_epoch = batch
+        if request.is_made():
+            break
+    return signs
+
+
+def _end_epoch(bilevel: BilevelSearch, signs: dict[str, Any]) -> None:
+    has_chosen = not bilevel.is_warming_up
+    bilevel.epoch, bilevel.steps_of_epoch = bilevel.epoch + 1, 0
+    bilevel.history.append(bilevel.alphas.detach().cpu().clone())
+    if has_chosen:
+        _obey(bilevel, signs)
 
 
 def _obey(bilevel: BilevelSearch, signs: dict[str, Any]) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
-from threading import Thread
 from typing import Any, Literal
 
 import torch
 
+from pipeline.interruption import SIGNALS
 from pipeline.run import RunError
 
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -35,27 +36,31 @@ def workers(processes: int | None, executor: Literal["processes", "ray"] = "proc
     elif count == 1:
         yield map
     else:
-        with process_pool(count, threads) as pool:
+        with process_pool(count, threads, deaf_to=SIGNALS) as pool:
             yield pool.map
 
 
-def process_pool(count: int, threads: int) -> ProcessPoolExecutor:
-    """Processes of so many threads each, that end with the one that made them, however it ends."""
+def process_pool(count: int, threads: int, *, deaf_to: Iterable[int] = ()) -> ProcessPoolExecutor:
+    """Processes of so many threads each, that end with the one that made them, however it ends.
+
+    deaf_to: signals that are sent to all of them and that the one that made them alone obeys.
+    """
     spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
-    return ProcessPoolExecutor(count, spawn, _begin, (threads,))
+    return ProcessPoolExecutor(count, spawn, _begin, (threads, tuple(deaf_to)))
 
 
-def _begin(threads: int) -> None:
+def _begin(threads: int, deaf_to: Iterable[int]) -> None:
     torch.set_num_threads(threads)
+    for number in deaf_to:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
     parent = parent_process()
     if parent is not None:
-        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    """End this process, at once, when the one behind the sentinel has ended: nobody waits for its results."""
-    wait([sentinel])
-    os._exit(1)
+        parent.join()
+        os._exit(1)
 
 
 class _Actor:

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
+from yaml import YAMLError
 
+from pipeline.interruption import Interrupted, handled_by, stop_now
 from pipeline.settings import Experiment
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 REFUSED = 2  # exit status: nothing was done
-STOPPED = 1  # exit status: a figure stopped being finite on the way
+STOPPED = 1  # exit status: a figure stopped being finite on the way, or the machine did not have what it takes
+INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
+
+FLAGS = ("-m", "--multirun", "-h", "--help")  # Hydra's others read configurations from elsewhere, one of them a pickle
+RUNS_CODE = ("hydra.callbacks", "hydra.job_logging.root", "hydra.hydra_logging.root")
+PLUGINS = ("hydra.launcher._target_", "hydra.sweeper._target_")
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+# of PyTorch on the CPU, on CUDA, and of cuDNN and cuBLAS
+NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
+DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited unexpectedly)")
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -33,10 +47,17 @@ class Refused(Exception):  # noqa: N818 - said of a configuration, not of a faul
     """A configuration that cannot be used; the message says why and what is allowed."""
 
 
-def run_app(stage: Callable[[Experiment], None], description: str, *defaults: str, one_process: bool = False) -> None:
+def run_app(
+    stage: Callable[[Experiment], None],
+    description: str,
+    *defaults: str,
+    one_process: bool = False,
+    when_out_of_memory: str = "close what else runs on this machine",
+) -> None:
     """Run a stage with the configuration that the command line asks for.
 
     defaults: overrides that come before the user's own.  one_process: refuse fabric.devices above 1.
+    when_out_of_memory: what the user is told to do then.
     A configuration that cannot be used is refused before any work, on standard error and with exit status 2;
     HYDRA_FULL_ERROR=1 shows where an error was raised.
     """
@@ -45,15 +66,41 @@ def run_app(stage: Callable[[Experiment], None], description: str, *defaults: st
         overrides = [*defaults, *(argument for argument in arguments if not argument.startswith("-"))]
         _or_exit(lambda: print(explain(description, overrides)))
         return
-    if not any(argument.startswith("-") for argument in arguments):
-        _or_exit(lambda: compose_experiment([*defaults, *arguments]))
+    _or_exit(lambda: _check([*defaults, *arguments]))
     sys.argv[1:1] = defaults
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def app(config: DictConfig) -> None:
-        _or_exit(lambda: stage(_fitting(validated(config), one_process)))
+        _or_exit(lambda: stage(_fitting(validated(config), one_process)), when_out_of_memory)
 
     app()
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Raise Refused for what cannot be used; of a sweep each of its values is composed, and each job checked later."""
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    unknown = [flag for flag in flags if flag.partition("=")[0] not in FLAGS]
+    if unknown:
+        raise Refused(f"unknown flag {unknown[0]}; expected one of {', '.join(FLAGS)}, or key=value")
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    if flags:
+        for chosen in _choices(overrides):
+            _composed(chosen)
+    else:
+        compose_experiment(overrides)
+
+
+def _choices(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """The overrides that are no sweep, alone and with each value of those that are."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise Refused(_reason(str(error))) from error
+    fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+    yield fixed
+    for override in parsed:
+        if override.is_sweep_override():
+            yield from ([*fixed, f"{override.get_key_element()}={value}"] for value in override.sweep_string_iterator())
 
 
 def _fitting(experiment: Experiment, one_process: bool) -> Experiment:
@@ -66,12 +113,21 @@ def _fitting(experiment: Experiment, one_process: bool) -> Experiment:
 
 def compose_experiment(overrides: Sequence[str] = ()) -> Experiment:
     """The experiment that overrides describe. Raises Refused."""
+    return validated(_composed(overrides))
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            config = compose("config", overrides=list(overrides))
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            config = compose("config", overrides=list(overrides), return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise Refused(_reason(str(error))) from error
-    return validated(config)
+        except RecursionError:
+            raise Refused("a configuration is nested too deeply") from None
+    plugins = (key for key in PLUGINS if not str(OmegaConf.select(config, key)).startswith("hydra"))
+    for key in (*plugins, *(key for key in RUNS_CODE if OmegaConf.select(config, key))):
+        raise Refused(f"{key}: a configuration may not name code that Hydra would run")
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def validated(config: DictConfig) -> Experiment:
@@ -136,15 +192,42 @@ def _type(annotation: Any) -> str:
     return names.get(annotation, str(annotation))
 
 
-def _or_exit(work: Callable[[], Any]) -> None:
+def _or_exit(work: Callable[[], Any], when_out_of_memory: str = "") -> None:
+    """Do the work; what a user can mend ends the process with one line and a status of its own."""
     try:
-        work()
-    except (Refused, ValueError, FloatingPointError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not _is_ours(error):
+        with handled_by(stop_now):
+            work()
+    except (Interrupted, Exception) as error:
+        found = ending(error, when_out_of_memory)
+        if found is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        stopped = isinstance(error, FloatingPointError)
-        print(f"{'stopped' if stopped else 'error'}: {error}", file=sys.stderr)
-        sys.exit(STOPPED if stopped else REFUSED)
+        status, message = found
+        print(message, file=sys.stderr)
+        sys.exit(status)
+
+
+def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | None:
+    """Exit status and line for what a user or the machine did; None for what is a fault of this project."""
+    if isinstance(error, Interrupted):
+        # lightning-fabric kills the first process when another one of the run does not end in 0
+        status = 0 if int(os.environ.get("LOCAL_RANK", "0")) else INTERRUPTED
+        return status, f"interrupted by {error}; the same command goes on from the last checkpoint"
+    if isinstance(error, FloatingPointError):
+        return STOPPED, f"stopped: {error}"
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+        where = error.filename or "a file"
+        return STOPPED, f"stopped: {where}: {error.strerror}; the same command goes on from what was written before"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
+        return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({_first_line(error)})"
+    if isinstance(error, BrokenProcessPool) or (isinstance(error, RuntimeError) and DEAD_WORKER.search(str(error))):
+        return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({_first_line(error)})"
+    if isinstance(error, Refused | ValueError) and _is_ours(error):
+        return REFUSED, f"error: {error}"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _is_ours(error: BaseException) -> bool:

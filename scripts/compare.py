@@ -33,4 +33,9 @@ def command(experiment: Experiment) -> str:
 
 
 if __name__ == "__main__":
-    run_app(main, "Retrain searched, random and published cells by one recipe, and compare them.", one_process=True)
+    run_app(
+        main,
+        "Retrain searched, random and published cells by one recipe, and compare them.",
+        one_process=True,
+        when_out_of_memory="lower search.batch_size or retrain.batch_size",
+    )

@@ -80,4 +80,5 @@ if __name__ == "__main__":
         "Search, retrain, evaluate, export and report on scikit-learn's digits.",
         "experiment=demo",
         one_process=True,
+        when_out_of_memory="lower search.batch_size or retrain.batch_size",
     )

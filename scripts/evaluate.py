@@ -47,4 +47,9 @@ def in_words(row: Accuracy, name: str) -> str:
 
 
 if __name__ == "__main__":
-    run_app(main, "Accuracy of a network, clean and under attack, with 95 % intervals.", one_process=True)
+    run_app(
+        main,
+        "Accuracy of a network, clean and under attack, with 95 % intervals.",
+        one_process=True,
+        when_out_of_memory="lower evaluate.batch_size",
+    )

@@ -19,5 +19,8 @@ def main(experiment: Experiment) -> None:
 
 if __name__ == "__main__":
     run_app(
-        main, "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).", one_process=True
+        main,
+        "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).",
+        one_process=True,
+        when_out_of_memory="lower meta.processes, meta.pairs or meta.last_length",
     )

@@ -33,4 +33,8 @@ def main(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run_app(main, "Train the network of a searched or published cell from scratch.")
+    run_app(
+        main,
+        "Train the network of a searched or published cell from scratch.",
+        when_out_of_memory="lower retrain.batch_size or retrain.channels",
+    )

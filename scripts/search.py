@@ -32,4 +32,8 @@ def main(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run_app(main, "Search a cell for accuracy, robustness and size (bi-level, MGDA).")
+    run_app(
+        main,
+        "Search a cell for accuracy, robustness and size (bi-level, MGDA).",
+        when_out_of_memory="lower search.batch_size or search.channels, or set search.recompute=true",
+    )

@@ -225,9 +225,9 @@ def test_a_search_rolls_back_goes_on_with_more_weight_decay_and_resumes_in_the_s
 
     save = Checkpoints.save
 
-    def save_and_die(self, epoch, state):
-        save(self, epoch, state)
-        if epoch == 3:
+    def save_and_die(self, steps, state):
+        save(self, steps, state)
+        if state["epoch"] == 3:
             (group,) = state["weight_optimizer"]["param_groups"]
             assert group["weight_decay"] == pytest.approx(10 * 3e-4)
             raise KeyboardInterrupt

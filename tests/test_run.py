@@ -1,6 +1,10 @@
 """The run folder: whole files or none, metrics that can be rewound, checkpoints that survive a broken one."""
 
+import errno
 import json
+import os
+import random
+import subprocess
 
 import pytest
 import torch
@@ -90,6 +94,15 @@ def test_metrics_are_rewound_to_the_first_step_and_other_stages_stay(tmp_path):
     assert all(json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
 
 
+def test_a_figure_that_is_not_finite_is_named_and_not_written(tmp_path):
+    with (
+        pytest.raises(FloatingPointError, match=r"search step 3: mgda\.norm is nan"),
+        MetricLog(tmp_path, "search", first_step=0) as log,
+    ):
+        log.write(3, {"loss": 1.0, "mgda": {"norm": float("nan")}})
+    assert read_metrics(tmp_path) == []
+
+
 def test_only_the_first_process_writes_metrics(tmp_path):
     with MetricLog(tmp_path, "search", first_step=0, write=False) as log:
         log.write(0, {"loss": 1.0})
@@ -99,28 +112,84 @@ def test_only_the_first_process_writes_metrics(tmp_path):
 def test_the_last_two_checkpoints_are_kept_and_the_newest_readable_one_is_loaded(tmp_path, fabric, capsys):
     checkpoints = Checkpoints(tmp_path, "search", fabric)
     assert checkpoints.load() is None
-    for epoch in (1, 2, 3):
-        checkpoints.save(epoch, {"epoch": epoch, "alphas": torch.full((2,), float(epoch))})
+    for step in (1, 2, 10):
+        checkpoints.save(step, {"step": step, "alphas": torch.full((2,), float(step))})
     files = sorted((tmp_path / "checkpoint").iterdir())
-    assert [file.name for file in files] == ["search-00002.ckpt", "search-00003.ckpt"]
-    assert checkpoints.load()["epoch"] == 3
+    assert [file.name.rpartition("-")[0] for file in files] == ["search-00000002", "search-00000010"]
+    assert checkpoints.load()["step"] == 10
     files[1].write_bytes(files[1].read_bytes()[:100])
     assert checkpoints.load()["alphas"].tolist() == [2.0, 2.0]
-    assert "search-00003.ckpt cannot be read" in capsys.readouterr().out
+    err = capsys.readouterr().err
+    assert (
+        err
+        == f"warning: {files[1]} cannot be read (its content is not what was written); going back to the one before\n"
+    )
+    files[0].write_bytes(b"")
+    assert checkpoints.load() is None
+    assert capsys.readouterr().err.endswith("starting from the beginning\n")
 
 
-class Payload:
-    """What a malicious checkpoint would hold."""
+def test_a_checkpoint_is_named_by_its_sha256(tmp_path, fabric):
+    Checkpoints(tmp_path, "search", fabric).save(3, {"epoch": 1})
+    (file,) = (tmp_path / "checkpoint").iterdir()
+    digest = subprocess.run(["sha256sum", file], capture_output=True, text=True, check=True).stdout
+    assert file.name == f"search-00000003-{digest[:16]}.ckpt"
 
-    def __reduce__(self):
-        return print, ("executed",)
+
+@pytest.mark.parametrize("change", ["a flipped bit", "a cut"])
+def test_a_checkpoint_that_was_changed_anywhere_is_never_loaded(tmp_path, fabric, capsys, change):
+    checkpoints = Checkpoints(tmp_path, "search", fabric)
+    for step in (1, 2):
+        checkpoints.save(step, {"step": step, "weights": torch.arange(500.0), "names": ["a", "b"]})
+    path = max((tmp_path / "checkpoint").iterdir())
+    whole = path.read_bytes()
+    generator = random.Random(0)  # noqa: S311 - places to spoil
+    for _ in range(30):
+        content, place = bytearray(whole), generator.randrange(len(whole))
+        if change == "a cut":
+            del content[place:]
+        else:
+            content[place] ^= 1 << generator.randrange(8)
+        path.write_bytes(content)
+        assert checkpoints.load()["step"] == 1
+        assert f"{path} cannot be read" in capsys.readouterr().err
+    path.write_bytes(whole)
+    assert checkpoints.load()["step"] == 2
 
 
-def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path, fabric, capsys):
-    (tmp_path / "checkpoint").mkdir()
-    torch.save({"epoch": 1, "payload": Payload()}, tmp_path / "checkpoint" / "search-00001.ckpt")
-    assert Checkpoints(tmp_path, "search", fabric).load() is None
-    assert "executed" not in capsys.readouterr().out.splitlines()
+def test_a_state_that_is_not_finite_is_no_checkpoint(tmp_path, fabric):
+    checkpoints = Checkpoints(tmp_path, "search", fabric)
+    checkpoints.save(1, {"weights": {"a": [torch.ones(2)]}})
+    with pytest.raises(FloatingPointError, match=r"search after 2 steps: state\.weights\.a\.0 is not finite"):
+        checkpoints.save(2, {"weights": {"a": [torch.tensor([1, float("nan")])]}})
+    assert checkpoints.load()["weights"]["a"][0].tolist() == [1, 1]
+    assert len(list((tmp_path / "checkpoint").iterdir())) == 1
+
+
+def test_a_write_without_room_names_its_file_and_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": 1})
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_json(path, {"a": 2})
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert read_json(path) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_files_of_a_killed_process_are_removed_by_the_next_one(tmp_path):
+    left = [tmp_path / place / ".file.1.tmp" for place in ("", "checkpoint", "figures")]
+    other = tmp_path / "other" / ".file.1.tmp"  # another run's, which may be at work
+    for path in (*left, other):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with exclusive(tmp_path, "search"):
+        assert [path.exists() for path in left] == [False] * 3
+        assert other.exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")

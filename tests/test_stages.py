@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import sys
@@ -19,6 +18,10 @@ from pipeline.artifacts import load_network
 from pipeline.evaluate import read_accuracies
 from pipeline.run import read_metrics
 from search_space import Genotype, network_cost
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import kills
 
 
 @pytest.fixture
@@ -161,8 +164,8 @@ def killed_at(count, script, overrides):
     A file is final when a temporary one is renamed: only then does a run folder change its meaning.
     Returns whether it was killed.
     """
-    pid = os.fork()
-    if pid == 0:
+
+    def die_at_a_renaming():
         rename, seen = Path.replace, [0]
 
         def rename_or_die(self, target):
@@ -172,22 +175,17 @@ def killed_at(count, script, overrides):
             return rename(self, target)
 
         Path.replace = rename_or_die
-        sys.argv = [f"{script}.py", *TINY, *overrides]
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        try:
-            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    return os.WIFSIGNALED(status)
+
+    status = kills.end_of(kills.start(script, [*TINY, *overrides], before=die_at_a_renaming))
+    return status == -signal.SIGKILL
 
 
 def killed_until_done(script, *overrides):
     """Kill a script at its first renaming, start it again and kill it at its second, and so on; returns the kills."""
-    kills = 0
-    while killed_at(kills + 1, script, overrides):
-        kills += 1
-    return kills
+    count = 0
+    while killed_at(count + 1, script, overrides):
+        count += 1
+    return count
 
 
 def test_a_search_killed_at_every_renaming_ends_in_the_same_bits(run, tmp_path):
