@@ -94,7 +94,10 @@ def on_digits(theta: Theta, steps: int, seeds: int) -> Digits:
     tasks = [DigitsNetwork("digits", 0, FIRST_NEW + seed, "digits") for seed in range(seeds)]
     return Digits(
         theta_curves(theta, tasks, steps, seed=1, split="outer_validation"),
-        {name: rate_curves(name, RATES, tasks, steps, seed=1, split="outer_validation") for name in BASELINES},
+        {
+            name: rate_curves(rule, RATES, tasks, steps, seed=1, split="outer_validation")
+            for name, rule in BASELINES.items()
+        },
         seconds_a_step(theta, tasks[0]),
     )
 
@@ -104,7 +107,7 @@ def on_held_out(theta: Theta, families: Sequence[str], count: int, steps: int) -
     parts: dict[str, list[Tensor]] = {}
     for bucket in buckets(families):
         tasks = [bucket.task(0, FIRST_NEW + index) for index in range(count)]
-        swept = {name: rate_curves(name, RATES, tasks, steps, seed=1, split="test") for name in BASELINES}
+        swept = {name: rate_curves(rule, RATES, tasks, steps, seed=1, split="test") for name, rule in BASELINES.items()}
         initial = swept["adam"][0, 0]
         scale = torch.stack([initial, torch.minimum(best_reached(swept["adam"]).amin(0), initial)], -1)
         learned = normalised(theta_curves(theta, tasks, steps, seed=1, split="test"), scale, CAP)
