@@ -11,7 +11,7 @@ from test_stages import killed_until_done
 from torch.func import vmap
 
 from learned_optimizers import ARCHITECTURES, load_theta, new_theta
-from learned_optimizers.baselines import RATE
+from learned_optimizers.baselines import BASELINES, RATE
 from learned_optimizers.imitation import Recording, Trial, imitated, relative_errors
 from learned_optimizers.judging import Judging, theta_curves
 from learned_optimizers.normalisation import rate_curves, weights_of_steps
@@ -199,3 +199,12 @@ def test_a_teacher_that_is_not_is_refused_with_those_that_are():
         compose_experiment(["meta.imitate.teacher=adam"])
     with pytest.raises(ValueError, match="expected a teacher of momentum, squashed, found 'adam'"):
         teacher("adam", 10)
+
+
+def test_the_shipped_optimizer_is_below_default_adam_after_its_horizon_and_stays_there():
+    tasks = [Bucket("mlp_digits", 2).task(0, index) for index in (2000, 2001)]
+    ours = theta_curves(load_theta("mlp"), tasks, 400, seed=4, split="test").mean(1)
+    adam = rate_curves(BASELINES["adam"], [1e-3], tasks, 200, seed=4, split="test")[:, 0].mean(1)
+    reached = ours[190:200].mean()
+    assert reached < 0.5 * adam[190:].mean()
+    assert ours[390:].mean() < 1.2 * reached
