@@ -1,6 +1,6 @@
 """Do more tasks generalise better? Optimizers trained on 4, 16 and 64 tasks of each bucket for as many outer steps.
 
-    python benchmarks/task_counts.py                             # about ten minutes on one core
+    python benchmarks/task_counts.py                             # minutes on one core
 
 All begin from the same theta and see the same number of inner trainings; few tasks are met again and again. Known: the
 first tasks, which all of them trained on. New: other tasks of the same families. Held out: families that trained none.
