@@ -37,8 +37,8 @@ FIRST_NEW = 1000  # index of the first task: far from those that train and judge
 CAP = 2.0
 LEARNED = "learned, nothing tuned"
 ROUNDS = 5  # of timing all optimizers in turn; the fastest counts, as other work only ever adds
-LOSS_TICKS = (0.1, 0.2, 0.5, 1, 2)
-SHARE_TICKS = (0, 0.01, 0.1, 1)
+LOSS_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2)
+SHARE_TICKS = (-0.01, 0, 0.01, 0.1, 1)
 
 
 class DigitsNetwork(MlpClassifier):
@@ -94,7 +94,10 @@ def on_digits(theta: Theta, steps: int, seeds: int) -> Digits:
     tasks = [DigitsNetwork("digits", 0, FIRST_NEW + seed, "digits") for seed in range(seeds)]
     return Digits(
         theta_curves(theta, tasks, steps, seed=1, split="outer_validation"),
-        {name: rate_curves(name, RATES, tasks, steps, seed=1, split="outer_validation") for name in BASELINES},
+        {
+            name: rate_curves(rule, RATES, tasks, steps, seed=1, split="outer_validation")
+            for name, rule in BASELINES.items()
+        },
         seconds_a_step(theta, tasks[0]),
     )
 
@@ -104,7 +107,7 @@ def on_held_out(theta: Theta, families: Sequence[str], count: int, steps: int) -
     parts: dict[str, list[Tensor]] = {}
     for bucket in buckets(families):
         tasks = [bucket.task(0, FIRST_NEW + index) for index in range(count)]
-        swept = {name: rate_curves(name, RATES, tasks, steps, seed=1, split="test") for name in BASELINES}
+        swept = {name: rate_curves(rule, RATES, tasks, steps, seed=1, split="test") for name, rule in BASELINES.items()}
         initial = swept["adam"][0, 0]
         scale = torch.stack([initial, torch.minimum(best_reached(swept["adam"]).amin(0), initial)], -1)
         learned = normalised(theta_curves(theta, tasks, steps, seed=1, split="test"), scale, CAP)
@@ -168,7 +171,7 @@ def digits_table(found: Digits) -> str:
 
 def held_out_table(found: Mapping[str, Tensor]) -> str:
     """Mean and median of every optimizer."""
-    lines = [[name, f"{losses.mean():.3f}", f"{losses.median():.3f}"] for name, losses in found.items()]
+    lines = [[name, f"{losses.mean():.4f}", f"{losses.median():.4f}"] for name, losses in found.items()]
     return record.table(["optimizer", "mean", "median"], lines)
 
 
@@ -199,7 +202,7 @@ def draw_held_out(found: Mapping[str, Tensor]) -> Picture:
     axes.set(xlim=(-0.05, CAP), ylim=(0, 1.02), xticks=SHARE_TICKS, xticklabels=map(str, SHARE_TICKS))
     axes.minorticks_off()
     add_legend(figure)
-    text = "; ".join(f"{label}: median {losses.median():.3f}" for label, losses in found.items())
+    text = "; ".join(f"{label}: median {losses.median():.4f}" for label, losses in found.items())
     return make_picture("learned_optimizer-held_out", "Held-out tasks", "", f"Shares of tasks. {text}.", figure)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from learned_optimizers.architecture import ARCHITECTURES
-from learned_optimizers.normalisation import WINDOW, normalised, scales
+from learned_optimizers.normalisation import WINDOW, normalised, scales, weights_of_steps
 from learned_optimizers.tasks import Bucket, Split, Task
 from learned_optimizers.theta import Theta
 from learned_optimizers.unroll import Draw, curves, same_in_all
@@ -32,13 +32,17 @@ class Judging:
     steps: int
     cap: float
     scale: Tensor
+    late: float = 0.0
 
     def __call__(self) -> Tensor:
-        """Normalised losses on outer validation data, [2, tasks]: mean of the training, and mean of its last steps."""
+        """Normalised losses on outer validation data, [3, tasks]: means of the training, of its last steps, and with
+        `late` weights.
+        """
         tasks = [self.bucket.task(self.task_seed, index) for index in self.indices]
         found = theta_curves(self.theta, tasks, self.steps, seed=self.task_seed, split="outer_validation")
         losses = normalised(found, self.scale, self.cap)
-        return torch.stack([losses.mean(0), losses[-WINDOW:].mean(0)])
+        weighted = weights_of_steps(0, self.steps, self.steps, self.late)[:, None] * losses
+        return torch.stack([losses.mean(0), losses[-WINDOW:].mean(0), weighted.mean(0)])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Outer training: theta is trained by Adam on estimates of the gradient of many unrolled inner trainings."""
+"""Outer training: Adam, or an optimizer like itself, trains theta on gradients of many unrolled inner trainings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from learned_optimizers.estimators import merge_estimates
+from learned_optimizers.optimizer import LearnedOptimizer
 from learned_optimizers.streams import Estimates, Estimator, Recipe, Stream, Stretch
 from learned_optimizers.tasks import Bucket, seeded_generator
 from learned_optimizers.tasks.task import uniform
@@ -36,9 +37,11 @@ class Lengths:
 
 
 class OuterTraining:
-    """Theta, its Adam, and a stream of inner training for each bucket of tasks; at each step some of the streams go on.
+    """Theta, what trains it, and a stream of inner training for each bucket of tasks; at each step some streams go on.
 
     scales: of each bucket's tasks, [tasks, 2].  streams: that go on in a step.  clip: of each element of the gradient.
+    trainer: theta of a learned optimizer that takes the steps, with the training loss for both losses that it may see
+    (self-training of Metz et al. 2020), and decides on their size; None for Adam.  learning_rate: of Adam.
     Everything random is drawn from the recipe's seed and the number of the step, so that a restored training ends in
     the same bits as one that was never stopped, in any number of processes.
     """
@@ -53,6 +56,7 @@ class OuterTraining:
         streams: int,
         learning_rate: float,
         clip: float,
+        trainer: Theta | None = None,
     ) -> None:
         if not 1 <= streams <= len(scales):
             raise ValueError(f"expected 1 to {len(scales)} streams in a step, as many as buckets, found {streams}")
@@ -60,7 +64,11 @@ class OuterTraining:
         self._vector = theta.vector().detach().clone().requires_grad_()
         self.recipe, self.scales, self.lengths, self.clip = recipe, scales, lengths, clip
         self.streams_a_step = streams
-        self.optimizer = torch.optim.Adam([self._vector], lr=learning_rate)
+        self.optimizer: torch.optim.Optimizer = (
+            torch.optim.Adam([self._vector], lr=learning_rate)
+            if trainer is None
+            else LearnedOptimizer([self._vector], trainer)
+        )
         self.streams: dict[Bucket, Stream] = {}
         self.steps = 0
 
@@ -76,10 +84,13 @@ class OuterTraining:
         for stretch, estimates in zip(stretches, found, strict=True):
             self.streams[stretch.bucket] = estimates.stream
         gradient = combined(found, self.recipe.estimator)
-        self._vector.grad = gradient.clamp(-self.clip, self.clip)
-        self.optimizer.step()
-        self.steps += 1
         losses = torch.cat([estimates.losses for estimates in found])
+        self._vector.grad = gradient.clamp(-self.clip, self.clip)
+        if isinstance(self.optimizer, LearnedOptimizer):
+            self.optimizer.step(loss=losses.mean(), valid_loss=losses.mean())
+        else:
+            self.optimizer.step()
+        self.steps += 1
         return {
             "loss": losses.mean().item(),
             "gradient_norm": gradient.norm().item(),

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from learned_optimizers.architecture import ARCHITECTURES
 from learned_optimizers.baselines import UpdateRule
 from learned_optimizers.estimators import es_from_losses
-from learned_optimizers.normalisation import normalised
+from learned_optimizers.normalisation import normalised, weights_of_steps
 from learned_optimizers.tasks import Bucket, seeded_generator
 from learned_optimizers.theta import Theta
 from learned_optimizers.unroll import Draw, Lanes, same_in_all, unroll
@@ -29,6 +29,7 @@ class Recipe:
 
     horizon: inner steps of a whole training.  full: unroll it at once, so that no stretch begins in its middle.
     cap: largest normalised loss.  outer_batches: of outer data a step.  task_seed: of the tasks themselves.
+    late: how much more late steps of a training count, of `weights_of_steps`.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class Recipe:
     full: bool
     cap: float
     outer_batches: int
+    late: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class Stream:
 class Estimates:
     """What a stretch gave. es, rp: one estimate a pair, [pairs, n]; rp is None where it was not asked for.
 
-    losses: normalised, mean over the stretch, [2 * pairs].  not_finite: lanes with a loss, place or gradient that is
-    not; its loss counts as the cap, its pair's RP estimate is the ES one, and the pair starts again.
+    losses: normalised, weighted mean over the stretch, [2 * pairs].  not_finite: lanes with a loss, place or gradient
+    that is not; its loss counts as the cap, its pair's RP estimate is the ES one, and the pair starts again.
     """
 
     es: Tensor
@@ -142,7 +144,8 @@ class Stretch:
             by_name = vmap(lambda vector: self.theta.with_vector(vector).tensors)(thetas)
             curve, lanes = unroll(self._rule, by_name, draw.tasks[0], stream.lanes, batches)
             scale = torch.cat([self.scale[list(stream.indices)]] * MEMBERS)
-            losses = normalised(curve, scale, self.recipe.cap).mean(0)
+            weights = weights_of_steps(stream.lanes.step, len(curve), self.recipe.horizon, self.recipe.late)
+            losses = (weights[:, None] * normalised(curve, scale, self.recipe.cap)).mean(0)
             gradients = torch.autograd.grad(losses.sum(), thetas)[0] if with_gradient else None
         params, state = pytree.tree_map_only(Tensor, Tensor.detach, (lanes.params, lanes.state))
         lanes = Lanes(params, state, lanes.step)

@@ -19,6 +19,7 @@ from learned_optimizers.outer import Lengths, OuterTraining
 from learned_optimizers.streams import Recipe
 from learned_optimizers.tasks import Bucket, buckets
 from pipeline.figures.meta import meta_pictures
+from pipeline.imitating import after_imitation
 from pipeline.interruption import stop_requests
 from pipeline.optimizers import cosine, set_learning_rate
 from pipeline.progress import progress_bar
@@ -47,7 +48,8 @@ NOT_OF_THE_RESULT = ("processes", "executor")  # of meta.<key>: where the work i
 class MetaTraining:
     """Outer training with what chooses the step to keep. scales: of the tasks that judge, by bucket.
 
-    judged: a row a judgement.  best: theta's vector at the lowest mean so far.
+    judged: a row a judgement.  best: theta's vector at the lowest weighted mean so far.
+    imitation: how theta learned from a teacher, where it did.
     """
 
     outer: OuterTraining
@@ -55,6 +57,7 @@ class MetaTraining:
     scales: dict[Bucket, Tensor]
     judged: list[dict[str, float]] = field(default_factory=list)
     best: Tensor | None = None
+    imitation: dict[str, Any] | None = None
     seconds: float = 0.0
 
     def judge(self, mapper: Mapper) -> dict[str, float]:
@@ -65,17 +68,18 @@ class MetaTraining:
             "mean": losses[0].mean().item(),
             "last_mean": losses[1].mean().item(),
             "last_median": losses[1].median().item(),
+            "weighted": losses[2].mean().item(),
         }
-        if self.best is None or row["mean"] < min(before["mean"] for before in self.judged):
+        if self.best is None or row["weighted"] < min(before["weighted"] for before in self.judged):
             self.best = self.outer.theta.vector()
         self.judged.append(row)
         return row
 
     def _judgings(self) -> list[Judging]:
-        settings = self.settings
+        theta, settings = self.outer.theta, self.settings
         indices = judging_indices(settings)
         return [
-            Judging(self.outer.theta, bucket, indices, settings.task_seed, settings.horizon, settings.cap, scale)
+            Judging(theta, bucket, indices, settings.task_seed, settings.horizon, settings.cap, scale, settings.late)
             for bucket, scale in self.scales.items()
         ]
 
@@ -90,13 +94,15 @@ class MetaTraining:
             "outer": self.outer.state(),
             "judged": self.judged,
             "best": self.best,
+            "imitation": self.imitation,
             "seconds": self.seconds,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.outer.restore(state["outer"])
-        self.judged, self.best, self.seconds = state["judged"], state["best"], state["seconds"]
+        self.judged, self.best = state["judged"], state["best"]
+        self.imitation, self.seconds = state["imitation"], state["seconds"]
 
 
 def meta_train(folder: Path, experiment: Experiment) -> Theta:
@@ -117,7 +123,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
         if state is not None:
             check_same_settings(state["settings"], settings, folder)
         with workers(meta.processes, meta.executor) as mapper:
-            training = _prepared(folder, experiment, mapper)
+            training = _prepared(folder, experiment, mapper, begun=state is not None)
             if state is not None:
                 training.restore(state)
             _train(training, folder, settings, fabric, mapper)
@@ -137,12 +143,35 @@ def judging_indices(settings: MetaSettings) -> tuple[int, ...]:
     return tuple(range(settings.tasks, settings.tasks + settings.judged_tasks))
 
 
-def _prepared(folder: Path, experiment: Experiment, mapper: Mapper) -> MetaTraining:
-    """A training before its first step."""
+def _prepared(folder: Path, experiment: Experiment, mapper: Mapper, *, begun: bool) -> MetaTraining:
+    """A training before its first step. begun: it goes on from a checkpoint, so that nothing is to be imitated."""
     meta = experiment.meta
     scales = _scales(folder, meta, mapper)
+    of_training, of_judging = ({bucket: scale[part] for bucket, scale in scales.items()} for part in _parts(meta))
     seed = stream_seed(experiment.seed, STAGE)
-    recipe = Recipe(
+    theta, imitation = new_theta(meta.architecture, generator=torch.Generator().manual_seed(seed)), None
+    if meta.imitate.steps and not begun:
+        theta, imitation = after_imitation(theta, meta, of_training, mapper, seed)
+    outer = OuterTraining(
+        theta,
+        _recipe(meta, seed),
+        of_training,
+        lengths=Lengths(meta.first_length, meta.last_length, max(1, round(meta.ramp * meta.steps))),
+        streams=meta.streams_a_step,
+        learning_rate=meta.learning_rate,
+        clip=meta.clip,
+        trainer=None if meta.trainer is None else load_theta(meta.trainer),
+    )
+    return MetaTraining(outer, meta, of_judging, imitation=imitation)
+
+
+def _parts(meta: MetaSettings) -> tuple[slice, slice]:
+    """Of a bucket's scales, those that train and those that judge."""
+    return slice(meta.tasks), slice(meta.tasks, None)
+
+
+def _recipe(meta: MetaSettings, seed: int) -> Recipe:
+    return Recipe(
         seed=seed,
         task_seed=meta.task_seed,
         estimator=meta.estimator,
@@ -152,18 +181,8 @@ def _prepared(folder: Path, experiment: Experiment, mapper: Mapper) -> MetaTrain
         full=meta.full,
         cap=meta.cap,
         outer_batches=meta.outer_batches,
+        late=meta.late,
     )
-    theta = new_theta(meta.architecture, generator=torch.Generator().manual_seed(seed))
-    outer = OuterTraining(
-        theta,
-        recipe,
-        {bucket: scale[: meta.tasks] for bucket, scale in scales.items()},
-        lengths=Lengths(meta.first_length, meta.last_length, max(1, round(meta.ramp * meta.steps))),
-        streams=meta.streams_a_step,
-        learning_rate=meta.learning_rate,
-        clip=meta.clip,
-    )
-    return MetaTraining(outer, meta, {bucket: scale[meta.tasks :] for bucket, scale in scales.items()})
 
 
 def _scales(folder: Path, meta: MetaSettings, mapper: Mapper) -> dict[Bucket, Tensor]:
@@ -192,9 +211,13 @@ def _train(training: MetaTraining, folder: Path, settings: dict[str, Any], fabri
         progress_bar("meta-training", meta.steps, done=outer.steps) as bar,
         stop_requests(fabric) as request,
     ):
+        if training.imitation and not training.judged:
+            training.judge(mapper)  # the first to be chosen from, and all that imitation was for
+            checkpoints.save(outer.steps, training.state(settings))
         while outer.steps < meta.steps:
             started, first = time.monotonic(), meta.learning_rate
-            set_learning_rate(outer.optimizer, cosine(outer.steps, meta.steps, first, first * meta.final_rate))
+            if meta.trainer is None:
+                set_learning_rate(outer.optimizer, cosine(outer.steps, meta.steps, first, first * meta.final_rate))
             row: dict[str, Any] = dict(outer.step(mapper))
             is_due = outer.steps % meta.judge_every == 0 or outer.steps == meta.steps
             if is_due:
@@ -208,7 +231,7 @@ def _train(training: MetaTraining, folder: Path, settings: dict[str, Any], fabri
 
 
 def _figures(loss: float, judged: Sequence[dict[str, float]]) -> str:
-    best = min((row["mean"] for row in judged), default=None)
+    best = min((row["weighted"] for row in judged), default=None)
     return f"normalised loss {loss:.3f}" + ("" if best is None else f", best judged {best:.3f}")
 
 
@@ -224,7 +247,8 @@ def _finish(training: MetaTraining, folder: Path, settings: dict[str, Any]) -> T
             "architecture": theta.architecture,
             "parameters": theta.num_parameters,
             "settings": settings,
-            "best": min(training.judged, key=lambda row: row["mean"]),
+            "imitation": training.imitation,
+            "best": min(training.judged, key=lambda row: row["weighted"]),
             "curve": training.judged,
             "seconds": round(training.seconds, 1),
         },

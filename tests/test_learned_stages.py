@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conftest import TINY
+from test_stages import killed_until_done
 
 from learned_optimizers import LearnedOptimizer, new_theta
 from pipeline.run import read_metrics
@@ -38,6 +39,18 @@ def test_a_search_shows_the_learned_optimizer_its_losses(monkeypatch, tmp_path, 
     for row in read_metrics(folder, "search"):
         expected += [("valid", row["objectives"]["accuracy"]), ("train", row["training_loss"])]
     assert shown == expected
+
+
+def test_a_search_by_a_learned_optimizer_killed_at_every_renaming_ends_in_the_same_bits(tmp_path, call_script):
+    theta, whole, killed = tmp_path / "theta.safetensors", tmp_path / "whole", tmp_path / "killed"
+    new_theta("hierarchical", generator=torch.Generator().manual_seed(0)).save(theta)
+    learned = ("weight_optimizer=learned", f"weight_optimizer.theta={theta}")
+    status, _, err = call_script("search", *TINY, *learned, f"run={whole}")
+    assert status == 0, err
+    assert killed_until_done("search", *learned, f"run={killed}") >= 5
+    for name in ("genotype.json", "alphas.safetensors"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+    assert read_metrics(killed, "search") == read_metrics(whole, "search")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,17 @@ from _app import Refused, compose_experiment
 from conftest import ROOT, run_script
 from test_stages import killed_until_done
 
-from learned_optimizers import load_theta
+from learned_optimizers import load_theta, new_theta
+from learned_optimizers.judging import theta_curves
+from learned_optimizers.normalisation import normalised, scales
+from learned_optimizers.tasks import sample_task
 from pipeline.run import read_metrics
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import learned_optimizer as learned_optimizer_benchmark
 import meta_gradients
+import task_counts
 
 TINY_META = (
     "meta.families=[quadratics,mlp_clusters]",
@@ -127,6 +131,29 @@ def test_meta_gradients_are_compared_at_every_length(tmp_path, monkeypatch):
         assert rp_variance == pytest.approx(plain_variance, rel=0.5)
     for name in ("norm", "variance"):
         assert (tmp_path / f"meta_gradients-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_optimizers_of_few_and_of_many_tasks_are_judged_alike(tmp_path, monkeypatch):
+    tiny = ["--counts", "2", "3", "--steps", "1", "--seeds", "1", "--horizon", "4", "--pairs", "2", "--streams", "1"]
+    families = ["--families", "quadratics", "--held-out", "beale", "--judged", "1"]
+    monkeypatch.setattr(sys, "argv", ["task_counts.py", *tiny, *families, "--results", str(tmp_path)])
+    task_counts.main()
+    text = (tmp_path / "task_counts.md").read_text()
+    rows = [re.findall(r"-?\d+\.\d+", line) for line in text.splitlines() if re.match(r"\| [23] \|", line)]
+    assert [len(row) for row in rows] == [9, 9]
+    assert all(0.5 < float(figure) <= 2 for row in rows for figure in row)
+    assert (tmp_path / "task_counts.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_exam_is_that_of_its_own_tasks():
+    theta = new_theta("mlp", generator=torch.Generator().manual_seed(0))
+    exam = task_counts.Exam.of(["beale"], 7, 2, 10)
+    (scale,) = exam.scales.values()
+    tasks = [sample_task("beale", 0, index) for index in (7, 8)]
+    curves = theta_curves(theta, tasks, 10, seed=0, split="outer_validation")
+    expected = normalised(curves, scale, 2.0).mean().item()
+    assert exam.loss(theta, 10) == pytest.approx(expected, rel=1e-5)
+    assert scale.tolist() == scales(tasks, 10, seed=0).tolist()
 
 
 def test_steps_to_a_loss_are_counted_to_the_end_of_the_window_that_has_it():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from learned_optimizers import new_theta
+from learned_optimizers.baselines import BASELINES
 from learned_optimizers.judging import Judging, Scaling, theta_curves
 from learned_optimizers.normalisation import RATES, best_reached, normalised, rate_curves, scales
 from learned_optimizers.outer import Lengths, OuterTraining
@@ -48,7 +49,7 @@ def test_normalised_losses_are_1_at_the_start_0_at_the_best_and_end_at_the_cap()
 
 def test_scales_are_those_of_the_best_rate_and_what_overflows_is_not_reached():
     tasks = [CLUSTERS.task(0, index) for index in range(2)]
-    found = rate_curves("adam", RATES, tasks, 15, seed=0, split="test")
+    found = rate_curves(BASELINES["adam"], RATES, tasks, 15, seed=0, split="test")
     windows = [[found[t : t + 10, rate, 1].mean() for t in range(6)] for rate in range(len(RATES))]
     torch.testing.assert_close(scales(tasks, 15, seed=0, split="test")[1, 1], torch.tensor(windows).min())
     assert best_reached(torch.tensor([3.0] * 10 + [torch.nan] + [0.0] * 5)) == 3

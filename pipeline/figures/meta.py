@@ -12,7 +12,7 @@ from pipeline.figures.style import STYLE, Picture
 
 CAPTION = (
     "1 is the loss where a task's training starts, 0 the best that Adam reaches at any of its rates. Judged: whole "
-    "trainings on tasks that train nothing; what trains is unrolled in stretches."
+    "trainings on tasks that train nothing; training tasks are unrolled and weighted as outer training does."
 )
 
 

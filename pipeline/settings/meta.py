@@ -9,7 +9,27 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 from learned_optimizers import ARCHITECTURES
 from learned_optimizers.streams import Estimator
 from learned_optimizers.tasks import FAMILIES, TRAINED_ON, buckets
+from learned_optimizers.teachers import SHAPES
 from pipeline.settings.base import Positive, Settings, UpToOne
+
+
+class ImitationSettings(Settings):
+    """What comes before outer training: theta learns the steps of a teacher, by regression."""
+
+    steps: NonNegativeInt = Field(0, description="of the fit to the teacher's steps; 0 for outer training alone")
+    teacher: str = Field(
+        "squashed",
+        description=f"{', '.join(SHAPES)}: momentum over its rms over the tensor, as it is or through tanh; its rate "
+        "is swept on the training tasks and falls over the horizon",
+    )
+    learning_rate: Positive = Field(0.01, description="of the fit's Adam; a cosine lowers it to 0")
+
+    @field_validator("teacher")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in SHAPES:
+            raise ValueError(f"expected one of {', '.join(SHAPES)}")
+        return name
 
 
 class MetaSettings(Settings):
@@ -22,6 +42,7 @@ class MetaSettings(Settings):
     tasks: PositiveInt = Field(16, description="of each bucket of a family (a shape of its networks), to draw from")
     task_seed: NonNegativeInt = Field(0, description="of the tasks themselves")
     horizon: PositiveInt = Field(200, description="inner steps of a whole training")
+    imitate: ImitationSettings = ImitationSettings()
     full: bool = Field(False, description="unroll whole trainings; else stretches of growing length, one after another")
     first_length: PositiveInt = Field(20, description="inner steps of a stretch at first; each is times U(.8, 1.2)")
     last_length: PositiveInt = Field(50, description="inner steps of a stretch after the ramp")
@@ -33,10 +54,18 @@ class MetaSettings(Settings):
     streams: PositiveInt = Field(6, description="buckets that take part in an outer step, at most; they take turns")
     sigma: Positive = Field(0.01, description="standard deviation of the perturbation of the meta-parameters")
     steps: PositiveInt = Field(500, description="outer steps")
+    trainer: str | None = Field(
+        None,
+        min_length=1,
+        description="takes the outer steps: a shipped name or a theta.safetensors; null is Adam",
+    )
     learning_rate: Positive = Field(3e-3, description="of the outer Adam; a cosine lowers it")
     final_rate: UpToOne = Field(0.1, description="learning rate at the end of the cosine, as a part of the first")
     clip: Positive = Field(0.1, description="largest value of an element of the gradient")
     cap: Positive = Field(2.0, description="largest loss that counts; 1 is where a task's training starts")
+    late: UpToOne = Field(
+        0.0, description="weight of late losses of a training: 0 all alike, 1 in proportion to the inner step"
+    )
     outer_batches: PositiveInt = Field(5, description="batches of outer validation data after each inner step")
     judged_tasks: PositiveInt = Field(2, description="of each bucket, that choose the best step and train nothing")
     judge_every: PositiveInt = Field(50, description="outer steps from one judgement and checkpoint to the next")
