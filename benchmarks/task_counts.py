@@ -57,7 +57,12 @@ class Exam:
 
 
 def outer_training(
-    scales: Scales, seed: int, arguments: argparse.Namespace, trainer: Theta | None = None
+    scales: Scales,
+    seed: int,
+    arguments: argparse.Namespace,
+    *,
+    architecture: str = "mlp",
+    trainer: Theta | None = None,
 ) -> OuterTraining:
     """A training on these tasks before its first step. trainer: what takes the steps; None for Adam."""
     recipe = Recipe(
@@ -72,7 +77,7 @@ def outer_training(
         outer_batches=1,
     )
     return OuterTraining(
-        new_theta("mlp", generator=torch.Generator().manual_seed(seed)),
+        new_theta(architecture, generator=torch.Generator().manual_seed(seed)),
         recipe,
         dict(scales),
         lengths=Lengths(arguments.horizon, arguments.horizon, 1),
