@@ -23,6 +23,7 @@ from pipeline.data import load
 from pipeline.evaluate import retrain_and_evaluate
 from pipeline.figures import accuracy_picture
 from pipeline.run import make_fabric
+from pipeline.wording import recipe_in_words
 from search_space import PUBLISHED
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
@@ -116,7 +117,7 @@ def where(overrides: Sequence[str]) -> str:
     name = data.name or data.path or data.source
     return (
         f"{name}, {data.limit or 'all'} training and {data.test_limit or 'all'} test images; {recipe.layers} cells, "
-        f"{recipe.epochs} epochs with PGD-{recipe.attack.steps}, eps {experiment.evaluate.eps:.4g}, seed "
+        f"{recipe.epochs} epochs {recipe_in_words(recipe.model_dump())}, eps {experiment.evaluate.eps:.4g}, seed "
         f"{experiment.seed}. Accuracy in %, with the 95 % Wilson interval, which holds the chance of the test images "
         "alone: each cell was trained once."
     )

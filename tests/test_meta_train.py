@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import learned_optimizer as learned_optimizer_benchmark
 import meta_gradients
+import outer_curves
 import task_counts
 
 TINY_META = (
@@ -79,7 +80,9 @@ def test_a_finished_training_is_not_run_again_and_one_of_other_settings_is_refus
     assert (status, "meta.sigma was 0.01, is 0.02" in err) == (2, True)
 
 
-@pytest.mark.parametrize("overrides", [["meta.estimator=pes"], ["meta.full=true", "meta.estimator=es"]])
+@pytest.mark.parametrize(
+    "overrides", [["meta.estimator=pes"], ["meta.full=true", "meta.estimator=es"], ["meta.trainer=mlp"]]
+)
 def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, overrides):
     status, _, err = call_script("meta_train", *TINY_META, f"run={tmp_path / 'run'}", *overrides)
     assert status == 0, err
@@ -93,6 +96,7 @@ def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, override
         (["meta.families=[copy,copy]"], "each once"),
         (["meta.last_length=201"], "expected at most meta.horizon=200"),
         (["meta.full=true", "meta.estimator=pes"], "meta.estimator=pes is for stretches"),
+        (["meta.trainer=''"], "meta.trainer: String should have at least 1 character"),
         (["meta.pairs=1"], "meta.pairs: Input should be greater than or equal to 2, found 1"),
         (["meta.estimator=backprop"], "'es', 'rp', 'merged' or 'pes'"),
     ],
@@ -145,6 +149,20 @@ def test_optimizers_of_few_and_of_many_tasks_are_judged_alike(tmp_path, monkeypa
     assert (tmp_path / "task_counts.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("comparison", ["self_training", "architectures"])
+def test_outer_trainings_that_differ_in_one_thing_are_set_side_by_side(tmp_path, monkeypatch, comparison):
+    tiny = ["--steps", "6", "--every", "3", "--seeds", "1", "--horizon", "10", "--pairs", "2", "--streams", "1"]
+    tiny += ["--families", "quadratics", "--tasks", "2", "--judged", "1", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["outer_curves.py", comparison, *tiny])
+    outer_curves.main()
+    text = (tmp_path / f"{comparison}.md").read_text()
+    rows = [re.findall(r"(\d\.\d+) \(", line) for line in text.splitlines() if re.match(r"\| [036] \|", line)]
+    assert [len(row) for row in rows] == [2, 2, 2]
+    assert (rows[0][0] == rows[0][1]) == (comparison == "self_training")  # both begin from one theta
+    assert rows[2][0] != rows[2][1]
+    assert (tmp_path / f"{comparison}.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_an_exam_is_that_of_its_own_tasks():
     theta = new_theta("mlp", generator=torch.Generator().manual_seed(0))
     exam = task_counts.Exam.of(["beale"], 7, 2, 10)
@@ -179,3 +197,16 @@ def test_the_learned_optimizer_is_set_beside_swept_ones(run, tmp_path, monkeypat
     assert len(re.findall(r"best rate [\d.]+ \|", text)) == 3
     for name in ("digits", "held_out"):
         assert (tmp_path / f"learned_optimizer-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_searched_network_is_trained_by_both(tmp_path, monkeypatch):
+    import learned_network
+
+    monkeypatch.setattr(learned_network, "DEMO", (*learned_network.DEMO, "search.epochs=1", "retrain.epochs=1"))
+    argv = ["learned_network.py", "--seeds", "2", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    learned_network.main()
+    text = (tmp_path / "learned_network-standard.md").read_text()
+    assert len(re.findall(r"^\| [01] \| \d\.\d+ \| \d\.\d+ \|", text, re.MULTILINE)) == 2
+    assert (tmp_path / "learned_network-standard.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from learned_optimizers import new_theta
+from learned_optimizers import LearnedOptimizer, load_theta, new_theta
 from learned_optimizers.baselines import BASELINES
 from learned_optimizers.judging import Judging, Scaling, theta_curves
 from learned_optimizers.normalisation import RATES, best_reached, normalised, rate_curves, scales
@@ -121,20 +121,37 @@ def training(theta, **changes):
     return OuterTraining(theta, recipe, dict.fromkeys(buckets(FAMILIES), SCALE), **settings)
 
 
-@pytest.mark.parametrize("estimator", ["merged", "pes"])
-def test_a_restored_training_ends_in_the_same_bits(theta, estimator):
-    whole = training(theta, estimator=estimator)
+@pytest.mark.parametrize(("estimator", "trainer"), [("merged", None), ("pes", None), ("es", "mlp")])
+def test_a_restored_training_ends_in_the_same_bits(theta, estimator, trainer):
+    trainer = None if trainer is None else load_theta(trainer)
+    whole = training(theta, estimator=estimator, trainer=trainer)
     rows = [whole.step() for _ in range(6)]
     file = io.BytesIO()
-    first = training(theta, estimator=estimator)
+    first = training(theta, estimator=estimator, trainer=trainer)
     for _ in range(3):
         first.step()
     torch.save(first.state(), file)
     file.seek(0)
-    second = training(theta, estimator=estimator)
+    second = training(theta, estimator=estimator, trainer=trainer)
     second.restore(torch.load(file, weights_only=True))
     assert [second.step() for _ in range(3)] == rows[3:]
     assert torch.equal(second.theta.vector(), whole.theta.vector())
+
+
+def test_a_learned_optimizer_takes_the_outer_steps_on_the_clipped_gradient_that_adam_would_get(theta):
+    seen = {}
+    for name, trainer in (("adam", None), ("learned", load_theta("mlp"))):
+        outer = training(theta, trainer=trainer)
+        outer.optimizer.register_step_post_hook(
+            lambda optimizer, *_, name=name: seen.update({name: optimizer.param_groups[0]["params"][0].grad.clone()})
+        )
+        outer.step()
+    assert torch.equal(seen["adam"], seen["learned"])
+    alone = theta.vector().detach().clone().requires_grad_()
+    alone.grad = seen["learned"]
+    LearnedOptimizer([alone], load_theta("mlp")).step()
+    assert torch.equal(outer.theta.vector(), alone.detach())
+    assert not torch.equal(alone.detach(), theta.vector())
 
 
 def test_buckets_take_turns(theta):
