@@ -171,7 +171,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizon", type=int, default=30, help="inner steps of a whole training")
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--streams", type=int, default=4)
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float, default=0.1, help="of the outer Adam")
     parser.add_argument("--judged", type=int, default=8, help="new tasks of every bucket")
     parser.add_argument("--results", type=Path, default=record.RESULTS)
 
