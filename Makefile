@@ -17,7 +17,7 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-slow: .venv/installed
+slow: .venv/with_ray
 	$(BIN)/python -m pytest -m slow
 
 clean:
@@ -25,5 +25,9 @@ clean:
 
 .venv/installed: pyproject.toml $(wildcard */native/kernels.* compiled/*.h compiled/*.inl)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx,balancing,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx,balancing,joblib,slurm,optuna,dev]'
+	touch $@
+
+.venv/with_ray: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray]'
 	touch $@

@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
+import _sweep
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,9 +32,11 @@ REFUSED = 2  # exit status: nothing was done
 STOPPED = 1  # exit status: a figure stopped being finite on the way, or the machine did not have what it takes
 INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
 
-FLAGS = ("-m", "--multirun", "-h", "--help")  # Hydra's others read configurations from elsewhere, one of them a pickle
-RUNS_CODE = ("hydra.callbacks", "hydra.job_logging.root", "hydra.hydra_logging.root")
-PLUGINS = ("hydra.launcher._target_", "hydra.sweeper._target_")
+HELP = {"-h", "--help"}
+FLAGS = (
+    *sorted(_sweep.FLAGS),
+    *sorted(HELP),
+)  # Hydra's others read configurations from elsewhere, one of them a pickle
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 # of PyTorch on the CPU, on CUDA, and of cuDNN and cuBLAS
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
@@ -48,59 +50,99 @@ class Refused(Exception):  # noqa: N818 - said of a configuration, not of a faul
 
 
 def run_app(
-    stage: Callable[[Experiment], None],
+    stage: Callable[[Experiment], float | None],
     description: str,
     *defaults: str,
     one_process: bool = False,
+    direction: _sweep.Direction | None = None,
+    lacks_figure: Callable[[Experiment], str | None] = lambda experiment: None,
     when_out_of_memory: str = "close what else runs on this machine",
 ) -> None:
-    """Run a stage with the configuration that the command line asks for.
+    """Run a stage with the configuration that the command line asks for; with -m, once for each job of a sweep.
 
+    stage: returns the figure that settings may be chosen by, if it has one.  direction: in which it gets better.
+    lacks_figure: what to set where it has none.
     defaults: overrides that come before the user's own.  one_process: refuse fabric.devices above 1.
     when_out_of_memory: what the user is told to do then.
     A configuration that cannot be used is refused before any work, on standard error and with exit status 2;
     HYDRA_FULL_ERROR=1 shows where an error was raised.
     """
     arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        overrides = [*defaults, *(argument for argument in arguments if not argument.startswith("-"))]
+    overrides = [*defaults, *(argument for argument in arguments if not argument.startswith("-"))]
+    if HELP & set(arguments):
         _or_exit(lambda: print(explain(description, overrides)))
         return
-    _or_exit(lambda: _check([*defaults, *arguments]))
-    sys.argv[1:1] = defaults
+    is_sweep = bool(_sweep.FLAGS & set(arguments))
+    _or_exit(lambda: _check_flags(arguments))
+    if is_sweep:
+        _or_exit(lambda: _prepare_sweep(overrides, direction))
+    else:
+        _or_exit(lambda: compose_experiment(overrides))
+        sys.argv[1:] = overrides
+
+    def work(experiment: Experiment) -> float | None:
+        return stage(_fitting(experiment, one_process))
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    def app(config: DictConfig) -> None:
-        _or_exit(lambda: stage(_fitting(validated(config), one_process)), when_out_of_memory)
+    def app(config: DictConfig) -> float | None:
+        if is_sweep:
+            return _job(config, work, lacks_figure, when_out_of_memory)
+        _or_exit(lambda: work(validated(config)), when_out_of_memory)
+        return None
 
     app()
 
 
-def _check(arguments: Sequence[str]) -> None:
-    """Raise Refused for what cannot be used; of a sweep each of its values is composed, and each job checked later."""
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    unknown = [flag for flag in flags if flag.partition("=")[0] not in FLAGS]
+def _check_flags(arguments: Sequence[str]) -> None:
+    unknown = [flag for flag in arguments if flag.startswith("-") and flag.partition("=")[0] not in FLAGS]
     if unknown:
         raise Refused(f"unknown flag {unknown[0]}; expected one of {', '.join(FLAGS)}, or key=value")
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    if flags:
-        for chosen in _choices(overrides):
-            _composed(chosen)
-    else:
-        compose_experiment(overrides)
 
 
-def _choices(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """The overrides that are no sweep, alone and with each value of those that are."""
+def _prepare_sweep(overrides: Sequence[str], direction: _sweep.Direction | None) -> None:
+    """Check jobs with each value of a sweep, and tell Hydra where they write. Raises Refused."""
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = _sweep.parsed(overrides)
+        jobs = list(_sweep.some_jobs(parsed))
     except HydraException as error:
         raise Refused(_reason(str(error))) from error
-    fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
-    yield fixed
-    for override in parsed:
-        if override.is_sweep_override():
-            yield from ([*fixed, f"{override.get_key_element()}={value}"] for value in override.sweep_string_iterator())
+    configs = [_composed(job) for job in jobs]
+    for config in configs:
+        try:
+            validated(config)
+        except Refused as refused:
+            if "HydraConfig was not set" not in str(refused):  # ${hydra:...} is known when the job runs
+                raise
+    run = cast("dict[str, Any]", OmegaConf.to_container(configs[0], resolve=False))["run"]
+    sys.argv[1:] = ["--multirun", *_sweep.hydra_settings(parsed, run, direction), *overrides]
+    _sweep.let_scripts_be_found(Path(__file__).parent)
+
+
+def _job(
+    config: DictConfig,
+    work: Callable[[Experiment], float | None],
+    lacks_figure: Callable[[Experiment], str | None],
+    when_out_of_memory: str,
+) -> float | None:
+    """One job of a sweep. Where it fails it says so, and leaves the others alone; a signal ends them all."""
+    job = _sweep.Job.present()
+    try:
+        with handled_by(stop_now):
+            experiment = validated(config)
+            job.check(experiment.fabric.devices, lacks_figure(experiment))
+            experiment = experiment.model_copy(update={"run": job.folder(experiment.run)})
+            job.draw_no_bars_over_others()
+            _sweep.say(f"job {job.number}: {experiment.run}")
+            return work(experiment)
+    except (Interrupted, Exception) as error:
+        found = ending(error, when_out_of_memory)
+        if found is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        status, message = found
+        _sweep.say(f"job {job.number}: {message}")
+        if isinstance(error, Interrupted):
+            sys.exit(status)
+        raise _sweep.JobFailed(f"job {job.number} failed") from None
 
 
 def _fitting(experiment: Experiment, one_process: bool) -> Experiment:
@@ -122,11 +164,11 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise Refused(_reason(str(error))) from error
+        except (AssertionError, AttributeError) as error:  # OmegaConf's, of a mapping where a plain value is
+            raise Refused(f"an override does not fit what it is put into: {_reason(str(error))}") from error
         except RecursionError:
             raise Refused("a configuration is nested too deeply") from None
-    plugins = (key for key in PLUGINS if not str(OmegaConf.select(config, key)).startswith("hydra"))
-    for key in (*plugins, *(key for key in RUNS_CODE if OmegaConf.select(config, key))):
-        raise Refused(f"{key}: a configuration may not name code that Hydra would run")
+    _sweep.check_plugins(config)
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
@@ -156,7 +198,7 @@ def explain(description: str, overrides: Sequence[str]) -> str:
     for key, value, meaning in _keys(experiment):
         lines.append(f"  {key}={value}")
         lines.append(f"      {meaning}")
-    lines += ["", "Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2); see hydra.cc."]
+    lines += ["", "Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/scaling.md."]
     return "\n".join(lines)
 
 
@@ -238,7 +280,11 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _reason(message: str) -> str:
-    """Hydra's message as one line; an unknown key gets the keys there are."""
+    """Hydra's message as one line; an unknown key gets the keys there are, and a launcher the extra it comes with."""
+    missing = re.search(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'", message)
+    if missing and missing.group(2) in _sweep.EXTRAS:
+        kind, name = missing.groups()
+        return f"hydra/{kind}={name} is not installed; pip install -e '.[{_sweep.EXTRAS[name]}]'"
     unknown = re.search(r"(?:Could not override|Error merging override) '?([\w.@/]+)", message)
     if unknown:
         return unknown_key(unknown.group(1).split("=")[0])
@@ -251,6 +297,8 @@ def _reason(message: str) -> str:
 
 def unknown_key(key: str) -> str:
     """What to say of a key that does not exist."""
+    if key.startswith("hydra."):
+        return f"unknown key {key} of Hydra's own settings; +{key}=... adds one that a launcher passes on"
     known = [name for name, _, _ in _keys(Experiment())]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     parent = key.rpartition(".")[0]

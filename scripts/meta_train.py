@@ -7,14 +7,16 @@ from pathlib import Path
 from _app import run_app
 
 from pipeline.meta_training import describe, meta_train
+from pipeline.run import read_json
 from pipeline.settings import Experiment
 
 
-def main(experiment: Experiment) -> None:
-    """Train, and say what was reached."""
+def main(experiment: Experiment) -> float:
+    """Train, and say what was reached. -> normalised loss on tasks that trained nothing, over a training."""
     folder = Path(experiment.run)
     meta_train(folder, experiment)
     print(describe(folder))
+    return float(read_json(folder / "theta.json")["best"]["mean"])
 
 
 if __name__ == "__main__":
@@ -22,5 +24,6 @@ if __name__ == "__main__":
         main,
         "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).",
         one_process=True,
+        direction="minimize",
         when_out_of_memory="lower meta.processes, meta.pairs or meta.last_length",
     )

@@ -13,8 +13,8 @@ from pipeline.run import make_fabric
 from pipeline.settings import Experiment
 
 
-def main(experiment: Experiment) -> None:
-    """Retrain, and say what the network is."""
+def main(experiment: Experiment) -> float:
+    """Retrain, and say what the network is. -> accuracy on the held-back images, by which the checkpoint was chosen."""
     name, genotype = load_genotype(experiment.genotype or experiment.run)
     fabric = make_fabric(experiment.fabric)
     data = load(experiment.data)
@@ -30,11 +30,13 @@ def main(experiment: Experiment) -> None:
         )
         if training["overfitted_in_epoch"] is not None:
             print(f"  catastrophic overfitting was found first in epoch {training['overfitted_in_epoch']}")
+    return float(description.training["held_back_accuracy"])
 
 
 if __name__ == "__main__":
     run_app(
         main,
         "Train the network of a searched or published cell from scratch.",
+        direction="maximize",
         when_out_of_memory="lower retrain.batch_size or retrain.channels",
     )

@@ -12,15 +12,15 @@ from pipeline.search import search
 from pipeline.settings import Experiment
 
 
-def main(experiment: Experiment) -> None:
-    """Search, and say what was found."""
+def main(experiment: Experiment) -> float | None:
+    """Search, and say what was found. -> held-back accuracy of the chosen cell, where there was a choice."""
     fabric = make_fabric(experiment.fabric)
     data = load(experiment.data)
     fabric.launch()
     folder = Path(experiment.run)
     search(folder, experiment, data, fabric)
     if not fabric.is_global_zero:
-        return
+        return None
     result = read_json(folder / "search.json")
     cost = result["derived_cost"]
     print(
@@ -29,11 +29,16 @@ def main(experiment: Experiment) -> None:
     for name, bound in result["bounds"].items():
         kept = "inside" if bound["violation"] == 0 else f"{bound['violation']:.1%} outside"
         print(f"  {name}: {bound['value']:,} is {kept} [{bound['lower']}, {bound['upper']}]")
+    return result["selection"][0]["accuracy"] if result["selection"] else None
 
 
 if __name__ == "__main__":
     run_app(
         main,
         "Search a cell for accuracy, robustness and size (bi-level, MGDA).",
+        direction="maximize",
+        lacks_figure=lambda experiment: (
+            None if experiment.search.selection.candidates > 1 else "set search.selection.candidates to 2 or more"
+        ),
         when_out_of_memory="lower search.batch_size or search.channels, or set search.recompute=true",
     )

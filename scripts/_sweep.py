@@ -1,0 +1,183 @@
+"""Sweeps (-m): a run folder for each job, jobs that fail alone, and which launchers and sweepers may be asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+FLAGS = {"-m", "--multirun"}
+Direction = Literal["maximize", "minimize"]
+
+LAUNCHERS = {
+    "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "joblib": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "submitit_local": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    "ray": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+}
+SWEEPERS = {
+    "basic": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "optuna": "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+}
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
+SAMPLERS = "optuna.samplers."  # all of them may be asked for
+NAMES_CODE = (
+    "hydra.callbacks",
+    "hydra.job_logging.root",
+    "hydra.hydra_logging.root",
+    "hydra.sweeper.custom_search_space",
+    "hydra.launcher.setup",
+    "hydra.launcher.python",
+    "hydra.launcher.srun_args",
+)
+
+
+class JobFailed(CompactHydraException):
+    """A job of a sweep could not be done; what it said of it is on standard error already."""
+
+
+def check_plugins(config: DictConfig) -> None:
+    """Refuse what would run code that is not Hydra's own, by a ValueError. config: with the node `hydra`."""
+    for key in NAMES_CODE:
+        if OmegaConf.select(config, key):
+            raise ValueError(f"{key}: a configuration may not name code that Hydra would run")
+    for kind, known in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
+        node = OmegaConf.to_container(config.hydra[kind], resolve=False)
+        for key, target in _targets(node, f"hydra.{kind}"):
+            is_sampler = key == "hydra.sweeper.sampler._target_" and target.startswith(SAMPLERS)
+            if target not in known.values() and not is_sampler:
+                raise ValueError(
+                    f"{key}: a configuration may not name code that Hydra would run; "
+                    f"expected hydra/{kind}={' or '.join(known)}"
+                )
+    if str(OmegaConf.select(config, "hydra.sweeper.storage") or "").startswith("redis"):
+        raise ValueError("hydra.sweeper.storage: studies in Redis are pickles; expected sqlite:///<file>")
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Key and value of all that Hydra would import, at any depth."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "_target_":
+                yield f"{path}._target_", str(value)
+            else:
+                yield from _targets(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from _targets(value, f"{path}.{position}")
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Overrides as Hydra reads them. Raises its HydraException."""
+    return OverridesParser.create().parse_overrides(list(overrides))
+
+
+def some_jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:
+    """Overrides of jobs that this sweep has, so many that each value (of an interval both ends) is in one of them."""
+    fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
+    varied = {
+        str(override.get_key_element()): list(_values(override))
+        for override in overrides
+        if override.is_sweep_override()
+    }
+    first = {key: values[0] for key, values in varied.items()}
+    others = ({**first, key: value} for key, values in varied.items() for value in values[1:])
+    for chosen in (first, *others):
+        yield fixed + [f"{key}={value}" for key, value in chosen.items()]
+
+
+def _values(override: Override) -> Iterator[str]:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        yield from (str(value.start), str(value.end))
+    else:
+        yield from override.sweep_string_iterator()
+
+
+def hydra_settings(overrides: Sequence[Override], run: str, direction: Direction | None) -> list[str]:
+    """Overrides by which each job gets a folder of its own, and optuna the direction of the jobs' figure.
+
+    run: of the configuration.  Raises ValueError where optuna is asked of a script that has no such figure.
+    """
+    given = {str(override.key_or_group): override for override in overrides}
+    settings = []
+    if "run" not in given or not (given["run"].is_sweep_override() or "${" in str(given["run"].input_line)):
+        fixed = [key for key, override in given.items() if not override.is_sweep_override()]
+        settings.append(f"hydra.sweep.dir='{run}'")
+        settings.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
+    if "hydra/sweeper" in given and given["hydra/sweeper"].value() == "optuna":
+        if direction is None:
+            raise ValueError("this script has no figure for optuna to improve; search, retrain and meta_train have one")
+        settings.append(f"hydra.sweeper.direction={direction}")
+    return settings
+
+
+def let_scripts_be_found(folder: Path) -> None:
+    """By processes that a launcher starts."""
+    known = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), known]))
+
+
+@dataclass(frozen=True)
+class Job:
+    """The job of a sweep that this process runs.
+
+    varied: what tells it from the sweep's other jobs.  shared: the folder of them all, where they lie in one.
+    """
+
+    number: int
+    varied: str
+    shared: str
+    launcher: str
+    is_tuned: bool
+
+    @classmethod
+    def present(cls) -> Job:
+        """As Hydra knows it."""
+        hydra = HydraConfig.get()
+        return cls(
+            number=int(hydra.job.num),
+            varied=str(hydra.job.override_dirname),
+            shared=str(hydra.sweep.dir),
+            launcher=str(hydra.launcher["_target_"]),
+            is_tuned=hydra.sweeper["_target_"] == SWEEPERS["optuna"],
+        )
+
+    def check(self, devices: int, lacks_figure: str | None) -> None:
+        """Refuse, by a ValueError, what this job cannot do in its sweep.
+
+        devices: Fabric would start other processes than the first by repeating the whole sweep.
+        lacks_figure: what to set for a figure that optuna could improve, where there is none.
+        """
+        if devices > 1 and self.launcher != LAUNCHERS["submitit_slurm"]:
+            raise ValueError(
+                f"a job of a sweep runs in one process, found fabric.devices={devices}; hydra/launcher=submitit_slurm "
+                "starts several (hydra.launcher.tasks_per_node)"
+            )
+        if self.is_tuned and lacks_figure:
+            raise ValueError(f"optuna needs a figure to improve; {lacks_figure}")
+
+    def draw_no_bars_over_others(self) -> None:
+        """Jobs side by side share a terminal: of each bar its last state alone, as in a file."""
+        if self.launcher != LAUNCHERS["basic"]:
+            os.environ["TTY_COMPATIBLE"] = "0"  # of rich
+
+    def folder(self, run: str) -> str:
+        """Inside `run` by what is varied; `run` itself where that differs from job to job."""
+        return str(Path(run) / self.varied.replace("/", "_")) if self.shared == run and self.varied else run
+
+
+def say(line: str) -> None:
+    """Write a line to standard error in one piece: several processes may write there."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
