@@ -198,7 +198,7 @@ def explain(description: str, overrides: Sequence[str]) -> str:
     for key, value, meaning in _keys(experiment):
         lines.append(f"  {key}={value}")
         lines.append(f"      {meaning}")
-    lines += ["", "Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/scaling.md."]
+    lines += ["", "Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/sweeps.md."]
     return "\n".join(lines)
 
 

@@ -61,6 +61,11 @@ def call_script(monkeypatch, capsys):
     return call
 
 
+def main_of(name):
+    """What scripts/<name>.py calls with an experiment, for what it returns."""
+    return runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["main"]
+
+
 def script_process(name, *overrides, **options):
     """Start scripts/<name>.py as a user would, with warnings as errors where they are ours to mend."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from _app import Refused, compose_experiment
-from conftest import ROOT, run_script
+from conftest import ROOT, main_of, run_script
 from test_stages import killed_until_done
 
 from learned_optimizers import load_theta, new_theta
@@ -49,6 +49,11 @@ def run(tmp_path_factory):
     assert status == 0, err
     assert "1,762 meta-parameters" in out
     return folder
+
+
+def test_the_figure_by_which_settings_are_chosen_is_the_judged_loss_of_the_theta_that_is_kept(run, capsys):
+    figure = main_of("meta_train")(compose_experiment([*TINY_META, f"run={run}"]))
+    assert figure == json.loads((run / "theta.json").read_text())["best"]["mean"]
 
 
 def test_a_training_leaves_theta_how_it_was_made_and_its_curve(run):

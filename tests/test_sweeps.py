@@ -5,8 +5,8 @@ import json
 
 import pytest
 import yaml
-from _app import _reason
-from conftest import TINY, run_script
+from _app import _reason, compose_experiment
+from conftest import TINY, main_of, run_script
 
 SMALL = (*TINY, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
 RESULTS = ("alphas.safetensors", "genotype.json")
@@ -176,6 +176,15 @@ def test_a_sweep_that_cannot_be_done_is_refused_before_its_first_job(tmp_path, c
     assert (status, err.count("\n")) == (2, 1), err
     assert message in err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_figure_of_a_search_is_the_held_back_accuracy_of_the_cell_that_it_chose(tmp_path, capsys):
+    choice = ("search.selection.candidates=2", "search.selection.epochs=1", "data.limit=200")
+    experiment = compose_experiment([*SMALL, *choice, f"run={tmp_path}"])
+    figure = main_of("search")(experiment)
+    tried = json.loads((tmp_path / "search.json").read_text())["selection"]
+    assert figure == max(cell["held_back_accuracy"] for cell in tried)
+    assert main_of("search")(compose_experiment([*SMALL, f"run={tmp_path / 'unchosen'}"])) is None
 
 
 @needs("hydra_plugins.hydra_optuna_sweeper")
