@@ -169,8 +169,7 @@ class Retraining:
             slopes = _slopes(loss, leaves)
         if self.free:
             self.free.ascend(slopes.pop())
-        slopes = mean_over_processes(self.fabric, slopes)
-        (figures,) = mean_over_processes(self.fabric, [torch.stack([loss.detach(), accuracy])])
+        *slopes, figures = mean_over_processes(self.fabric, [*slopes, torch.stack([loss.detach(), accuracy])])
         clip = self.experiment.weight_optimizer.clip
         norm = clipped_step(self.optimizer, self.weights, slopes, clip, loss=figures[0])
         if self.average:

@@ -13,6 +13,7 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -20,6 +21,7 @@ from typing import IO, Any, Self
 import numpy as np
 import torch
 from lightning_fabric import Fabric, seed_everything
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -29,6 +31,7 @@ KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
 STEP_DIGITS = 8  # as many in all names: they are put in order as text
 DIGEST_DIGITS = 16  # of a checkpoint's SHA-256, in its name
 UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # what torch.load may raise
+LONGEST_WAIT = timedelta(days=1)  # for another process: one batch under AutoAttack may take hours
 LEFT_BEHIND = (".*.tmp", "checkpoint/.*.tmp", "figures/.*.tmp")  # by a process that was killed as it wrote
 
 
@@ -304,6 +307,5 @@ def make_fabric(settings: FabricSettings) -> Fabric:
     accelerator = settings.accelerator
     if accelerator == "auto":
         accelerator = "cuda" if available else "cpu"
-    return Fabric(
-        accelerator=accelerator, devices=settings.devices, strategy=settings.strategy, precision=settings.precision
-    )
+    strategy = DDPStrategy(timeout=LONGEST_WAIT) if settings.devices > 1 else settings.strategy
+    return Fabric(accelerator=accelerator, devices=settings.devices, strategy=strategy, precision=settings.precision)
