@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from lightning_fabric import Fabric
 
 from pipeline.bilevel import BilevelSearch
 from pipeline.data import ImageData, Images
@@ -21,6 +22,7 @@ from pipeline.settings import (
 from search_space.space import DARTS_OPERATIONS
 
 CLASSES = 10
+ONE_THREAD = FabricSettings(threads=1)
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,20 @@ class Size:
     search: tuple[tuple[str, object], ...] = ()
 
 
-def random_search(size: Size) -> BilevelSearch:
-    """A search for accuracy and robustness whose epoch is one step on random colour images, one thread on the CPU."""
-    torch.manual_seed(0)
-    images = torch.randint(256, (2 * size.batch, 3, size.image_size, size.image_size), dtype=torch.uint8)
-    labels = torch.arange(2 * size.batch) // 2 % CLASSES  # each class twice, for the split in halves
-    everything = Images(images, labels)
-    data = ImageData("random", everything, everything, tuple(map(str, range(CLASSES))))
+def random_data(size: Size) -> ImageData:
+    """Colour images for two batches; each class twice, for a split in halves."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2 * size.batch, 3, size.image_size, size.image_size)
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+    everything = Images(images, torch.arange(2 * size.batch) // 2 % CLASSES)
+    return ImageData("random", everything, everything, tuple(map(str, range(CLASSES))))
+
+
+def random_search(size: Size, where: FabricSettings = ONE_THREAD, fabric: Fabric | None = None) -> BilevelSearch:
+    """A search for accuracy and robustness whose epoch is one step on random images, one thread on the CPU.
+
+    fabric: that is launched already, with the settings `where`.
+    """
     experiment = Experiment(
         data=DataSettings(),
         space=SpaceSettings(operations=size.operations),
@@ -56,6 +65,6 @@ def random_search(size: Size) -> BilevelSearch:
             derived_layers=size.layers,
             **dict(size.search),
         ),
-        fabric=FabricSettings(threads=1),
+        fabric=where,
     )
-    return BilevelSearch(experiment, data, make_fabric(experiment.fabric))
+    return BilevelSearch(experiment, random_data(size), fabric or make_fabric(where))

@@ -14,7 +14,9 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from pipeline.data import Images
+from pipeline.processes import shared_batches, sum_over_processes
 from pipeline.progress import Bar
+from pipeline.run import seed_stream, stream_seed
 
 CLEAN = "clean"
 
@@ -54,28 +56,50 @@ class Trial:
     settings: all that repeats it, as plain JSON values; with `name`, what tells it from other trials.
     change: images [N, C, H, W] in [0, 1] and labels [N] -> such images; None leaves them as they are.
     is_attack: only images that are classified right are changed, and the others count as wrong.
+    generator: what `change` draws from, on the CPU; it is seeded anew for each batch.
     """
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     change: Callable[[Tensor, Tensor], Tensor] | None = None
     is_attack: bool = True
+    generator: torch.Generator | None = None
 
 
 def measure(
-    network: nn.Module, images: Images, trial: Trial, *, num_classes: int, batch_size: int, fabric: Fabric, bar: Bar
+    network: nn.Module,
+    images: Images,
+    trial: Trial,
+    *,
+    num_classes: int,
+    batch_size: int,
+    seed: int,
+    fabric: Fabric,
+    bar: Bar,
 ) -> Accuracy:
-    """Accuracy in one trial on all `images`."""
+    """Accuracy in one trial on all `images`, which the processes share; the same with any number of them.
+
+    seed: of all that is drawn, with the trial's name and the number of the batch.
+    """
     started, seen = time.monotonic(), 0
     by_class = torch.zeros(num_classes, dtype=torch.int64)
-    for inputs, labels in images.batches(batch_size):
+    for batch, inputs, labels in shared_batches(images, batch_size, fabric):
+        _seed(trial, seed, batch)
         with fabric.autocast():
             correct = _right_in(trial, network, inputs, labels)
         by_class += count_by_class(labels[correct], num_classes)
         seen += len(labels)
-        bar.advance(f"{trial.name} {int(by_class.sum()) / seen:.1%}")
+        done = min(fabric.world_size, -(-len(images) // batch_size) - batch)  # by all processes, in step
+        bar.advance(f"{trial.name} {int(by_class.sum()) / seen:.1%}", by=done)
+    by_class = sum_over_processes(fabric, by_class)
     seconds = round(time.monotonic() - started, 2)
-    return accuracy_of(trial.name, trial.settings, by_class.tolist(), seen, seconds)
+    return accuracy_of(trial.name, trial.settings, by_class.tolist(), len(images), seconds)
+
+
+def _seed(trial: Trial, seed: int, batch: int) -> None:
+    seed_stream(seed, "evaluate", trial.name, batch)  # a network that holds noise draws from the global generators
+    if trial.generator is not None:
+        trial.generator.manual_seed(stream_seed(seed, "change", trial.name, batch))
 
 
 def accuracy_of(name: str, settings: dict[str, Any], by_class: list[int], images: int, seconds: float) -> Accuracy:

@@ -31,12 +31,14 @@ from pipeline.hypergradient import (
 from pipeline.inverse import make_solver
 from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
 from pipeline.optimizers import drift, make_weight_optimizer, show_validation
-from pipeline.run import mean_over_processes, random_state, restore_random_state, seed_stream, stream_seed
+from pipeline.processes import mean_over_processes, random_state, restore_random_state, synchronise
+from pipeline.run import seed_stream, stream_seed
 from pipeline.settings import Experiment
-from pipeline.training import attack_on, clipped_step, continued_attack_on
+from pipeline.training import at_least_float32, attack_on, clipped_step, continued_attack_on
 from search_space import CostTable, Genotype, NetworkShape, Supernet
 from search_space.cost import QUANTITIES
 from search_space.relaxation import Chance, Moment, Relaxation
+from search_space.statistics import own_statistics
 
 STAGE = "search"
 PRODUCTS = {"exact": exact_product, "finite_difference": finite_difference_product}
@@ -68,6 +70,7 @@ class BilevelSearch:
             )
         seed_stream(experiment.seed, STAGE, "weights")
         self.supernet = make_supernet(experiment, data)
+        synchronise(fabric, experiment.fabric, self.supernet)
         fabric.to_device(self.supernet)
         # depthwise convolutions are faster in it
         self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -158,8 +161,7 @@ class BilevelSearch:
     def weight_step(self, train: Batch) -> dict[str, Any]:
         """One step of the weights on clean and attacked images, in the parts that the settings give."""
         loss = self.training_loss(train)()
-        slopes = self._reduce(torch.autograd.grad(loss, self.weights))
-        (loss,) = self._reduce([loss.detach()])
+        *slopes, loss = self._reduce([*torch.autograd.grad(loss, self.weights), loss.detach()])
         clip = self.experiment.weight_optimizer.clip
         norm = clipped_step(self.weight_optimizer, self.weights, slopes, clip, loss=loss)
         return {"training_loss": loss.item(), "weight_gradient_norm": norm}
@@ -284,7 +286,7 @@ class BilevelSearch:
         self.supernet.moment = Moment(self._progress())
         generator = torch.Generator().manual_seed(stream_seed(self.experiment.seed, STAGE, "eigenvalue", self.epoch))
         chosen = self.alpha_images.take(torch.randperm(len(self.alpha_images), generator=generator)[: settings.images])
-        with frozen(self.weights):
+        with frozen(self.weights), own_statistics(self.supernet):  # all processes look at the same images
             found = largest_eigenvalue(
                 lambda: self._cross_entropy(as_float(chosen.images), chosen.labels),
                 self.alphas,
@@ -319,7 +321,7 @@ class BilevelSearch:
 
     def _cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
         with self.fabric.autocast():
-            return F.cross_entropy(self.network(images).float(), labels)
+            return F.cross_entropy(at_least_float32(self.network(images)), labels)
 
     def _attacked(self, batch: Batch) -> Tensor:
         with self.fabric.autocast():

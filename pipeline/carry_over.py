@@ -12,7 +12,8 @@ from torch import Tensor
 
 from attacks import ContinuedPGD
 from pipeline.data import NOWHERE, Batch, Images, Origin
-from pipeline.run import of_all_processes, stream_seed
+from pipeline.processes import of_all_processes
+from pipeline.run import stream_seed
 
 LEVELS = 127  # largest value of int8 that has a negative
 

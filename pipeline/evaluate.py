@@ -22,7 +22,7 @@ from pipeline.foreign import ForeignNetwork
 from pipeline.masking import NEEDED, Verdict, judge
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
-from pipeline.run import RunError, exclusive, plain, read_json, seed_stream, write_json
+from pipeline.run import RunError, exclusive, plain, read_json, write_json
 from pipeline.settings import EvaluateSettings, Experiment
 from pipeline.trials import attack_on, planned
 from search_space import Genotype
@@ -45,8 +45,8 @@ def evaluate(
 
     An attack is tried on the images that the network classifies right; one that it leaves right counts as robust, so
     that robust accuracy is a part of all images. What robustness.json already holds with the same settings is not
-    measured again, and stays there when something else is asked for. It runs in one process. Raises RunError or
-    ValueError before any work when network, data and attacks do not fit.
+    measured again, and stays there when something else is asked for. Processes share the batches, and find what one
+    finds; the first writes. Raises RunError or ValueError before any work when network, data and attacks do not fit.
     """
     if isinstance(subject, TrainedNetwork):
         check_fits(subject, data)
@@ -54,10 +54,11 @@ def evaluate(
         raise RunError(f"{folder} holds a network of its own; choose another run= for evaluate.model")
     network = fabric.to_device(subject.network).eval()
     plan = planned(network, experiment, data, fabric)
-    with exclusive(folder, STAGE):
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
         images = tested(data, experiment.evaluate.images).to(fabric.device)
         sections = _measure_all(folder, experiment, data, fabric, subject, plan, images)
-        keep_examples(folder, network, images, attack_on(network, experiment, data.num_classes, EXAMPLES_ATTACK))
+        if fabric.is_global_zero:
+            keep_examples(folder, network, images, attack_on(network, experiment, data.num_classes, EXAMPLES_ATTACK))
     return [_find(sections, trial) for trial in plan["attacks"]]
 
 
@@ -72,27 +73,29 @@ def _measure_all(
 ) -> Sections:
     """Run what is not yet known, and store every accuracy as soon as it is there."""
     sections = _known(folder / FILE, experiment, subject)
+    fabric.barrier()  # all processes have read what the first one is about to write
     header = _header(experiment, data, subject, images)
     size = experiment.evaluate.batch_size
     batches = -(-len(images) // size)
-    with progress_bar(STAGE, sum(map(len, plan.values())) * batches) as bar:
+    with progress_bar(STAGE, sum(map(len, plan.values())) * batches, show=fabric.is_global_zero) as bar:
         for section, trial in ((section, trial) for section, trials in plan.items() for trial in trials):
             found = _look_up(sections, trial)
             if found is None:
-                seed_stream(experiment.seed, STAGE, trial.name)  # a network that holds noise draws from the global ones
                 found = measure(
                     subject.network,
                     images,
                     trial,
                     num_classes=data.num_classes,
                     batch_size=size,
+                    seed=experiment.seed,
                     fabric=fabric,
                     bar=bar,
                 )
             else:
                 bar.advance(f"{trial.name} done before", by=batches)
             _keep(sections, section, found)
-            write_json(folder / FILE, header | _stored(sections, experiment.evaluate, data.num_classes))
+            if fabric.is_global_zero:
+                write_json(folder / FILE, header | _stored(sections, experiment.evaluate, data.num_classes))
     return sections
 
 

@@ -50,7 +50,8 @@ def first_order(
     with frozen(weights):
         for name, loss in losses.items():
             value = _evaluated(name, loss)
-            found[name] = Evaluated(reduce([value.detach()])[0].item(), reduce(grad(value, [alphas]))[0])
+            mean, gradient = reduce([value.detach(), *grad(value, [alphas])])
+            found[name] = Evaluated(mean.item(), gradient)
     return found
 
 
@@ -120,8 +121,8 @@ def _slopes(
     found = {}
     for name, loss in losses.items():
         value = _evaluated(name, loss)
-        direct, *vector = reduce(grad(value, [alphas, *weights]))
-        found[name] = reduce([value.detach()])[0].item(), direct, vector
+        mean, direct, *vector = reduce([value.detach(), *grad(value, [alphas, *weights])])
+        found[name] = mean.item(), direct, vector
     return found
 
 

@@ -11,7 +11,7 @@ from types import FrameType
 import torch
 from lightning_fabric import Fabric
 
-from pipeline.run import mean_over_processes
+from pipeline.processes import mean_over_processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # SLURM's before it kills, and the one that --signal is mostly given
 

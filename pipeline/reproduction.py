@@ -12,6 +12,12 @@ from pipeline.results import Plain, Run, Runs
 from pipeline.wording import shown
 from search_space import PUBLISHED
 
+FABRIC = {
+    "precision": "fabric.precision",
+    "processes": "fabric.devices",
+    "synchronised_statistics": "fabric.synchronised_statistics",
+}
+"""Keys by their names in stored settings."""
 NOT_COMPARED = ("genotype", "evaluate.batch_size", *(f"evaluate.{name}" for name in WHAT_IS_TRIED))
 
 
@@ -89,5 +95,5 @@ def _cell_argument(run: Run) -> list[str]:
 
 def _override(key: str, value: Any) -> str:
     """A stored setting in the grammar of the command line, in which JSON's scalars and lists mean themselves."""
-    name = {"precision": "fabric.precision", "processes": "fabric.devices"}.get(key, key)
+    name = FABRIC.get(key, key)
     return f"{name}={json.dumps(value, ensure_ascii=False)}"

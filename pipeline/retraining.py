@@ -17,6 +17,15 @@ from attacks import CheckedAttack
 from pipeline.accuracy import classified_right
 from pipeline.data import ImageData, as_float, augmentation, split
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
+from pipeline.processes import (
+    mean_over_processes,
+    of_all_processes,
+    random_state,
+    restore_random_state,
+    shared_batches,
+    sum_over_processes,
+    synchronise,
+)
 from pipeline.recipes import (
     RECIPES,
     FreePerturbation,
@@ -30,17 +39,11 @@ from pipeline.recipes import (
     unchanged_statistics,
     worst_change,
 )
-from pipeline.run import (
-    mean_over_processes,
-    of_all_processes,
-    random_state,
-    restore_random_state,
-    seed_stream,
-    stream_seed,
-)
+from pipeline.run import seed_stream, stream_seed
 from pipeline.settings import Experiment
-from pipeline.training import attack_on, clipped_step
+from pipeline.training import at_least_float32, attack_on, clipped_step
 from search_space import Genotype, Network, NetworkShape, channels_for_parameters
+from search_space.statistics import own_statistics
 
 STAGE = "retrain"
 
@@ -78,6 +81,7 @@ class Retraining:
             mean=self.mean,
             std=self.std,
         )
+        synchronise(fabric, experiment.fabric, self.network)
         fabric.to_device(self.network)
         # depthwise convolutions are faster in it
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -165,8 +169,7 @@ class Retraining:
             slopes = _slopes(loss, leaves)
         if self.free:
             self.free.ascend(slopes.pop())
-        slopes = mean_over_processes(self.fabric, slopes)
-        (figures,) = mean_over_processes(self.fabric, [torch.stack([loss.detach(), accuracy])])
+        *slopes, figures = mean_over_processes(self.fabric, [*slopes, torch.stack([loss.detach(), accuracy])])
         clip = self.experiment.weight_optimizer.clip
         norm = clipped_step(self.optimizer, self.weights, slopes, clip, loss=figures[0])
         if self.average:
@@ -270,9 +273,9 @@ class Retraining:
     def _forward(self, images: Tensor) -> Outputs:
         with self.fabric.autocast():
             if self.network.auxiliary_head is None:
-                return Outputs(self.network(images).float())
+                return Outputs(at_least_float32(self.network(images)))
             logits, auxiliary = self.network.forward_with_auxiliary(images)
-            return Outputs(logits.float(), auxiliary.float())
+            return Outputs(at_least_float32(logits), at_least_float32(auxiliary))
 
     @contextmanager
     def _weights_of_step(self, images: Tensor, attacked: Tensor, labels: Tensor) -> Iterator[None]:
@@ -305,14 +308,17 @@ class Retraining:
         )
 
     def _accuracy(self, attack: CheckedAttack | None) -> float:
-        seed_stream(self.experiment.seed, STAGE, "judge", self.epoch)
-        network, right = self.judged_network.eval(), 0
-        for images, labels in self.held_back.batches(self.experiment.retrain.batch_size):
-            with self.fabric.autocast():
-                inputs = images if attack is None else attack(images, labels)
-                right += int(classified_right(network, inputs, labels).sum())
+        """Of all held-back images, which the processes share; the same in each of them, and with any number of them."""
+        network, right = self.judged_network.eval(), torch.zeros((), dtype=torch.int64)
+        batches = shared_batches(self.held_back, self.experiment.retrain.batch_size, self.fabric)
+        with own_statistics(network):  # shares differ in their number of batches
+            for batch, images, labels in batches:
+                seed_stream(self.experiment.seed, STAGE, "judge", self.epoch, batch)
+                with self.fabric.autocast():
+                    inputs = images if attack is None else attack(images, labels)
+                    right += classified_right(network, inputs, labels).sum().cpu()
         network.train()
-        return right / len(self.held_back)
+        return int(sum_over_processes(self.fabric, right)) / len(self.held_back)
 
 
 def _slopes(loss: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:

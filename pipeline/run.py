@@ -12,14 +12,16 @@ import os
 import pickle
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, Self
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric, seed_everything
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -29,6 +31,7 @@ KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
 STEP_DIGITS = 8  # as many in all names: they are put in order as text
 DIGEST_DIGITS = 16  # of a checkpoint's SHA-256, in its name
 UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # what torch.load may raise
+LONGEST_WAIT = timedelta(days=1)  # for another process: one batch under AutoAttack may take hours
 LEFT_BEHIND = (".*.tmp", "checkpoint/.*.tmp", "figures/.*.tmp")  # by a process that was killed as it wrote
 
 
@@ -95,24 +98,6 @@ def seed_stream(*parts: int | str) -> None:
     seed_everything(stream_seed(*parts), verbose=False)
 
 
-def random_state(fabric: Fabric) -> dict[str, Tensor]:
-    """Where torch's global generators are, to go on in the middle of an epoch: uint8 [processes, bytes] by device."""
-    states = {"cpu": torch.get_rng_state()}
-    if fabric.device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(fabric.device)
-    joined = of_all_processes(fabric, [state[None].to(fabric.device) for state in states.values()])
-    return dict(zip(states, joined, strict=True))
-
-
-def restore_random_state(fabric: Fabric, states: Mapping[str, Tensor]) -> None:
-    """Put torch's global generators where they were."""
-    # copies: torch reads a state from the start of its storage, whatever part of it a view shows
-    own = {device: state[fabric.global_rank].cpu().clone() for device, state in states.items()}
-    torch.set_rng_state(own["cpu"])
-    if fabric.device.type == "cuda" and "cuda" in own:
-        torch.cuda.set_rng_state(own["cuda"], fabric.device)
-
-
 @contextlib.contextmanager
 def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
     """Hold the folder for one stage; a second run that wants it gets a RunError. The lock dies with its process.
@@ -167,7 +152,10 @@ def what_training_depends_on(experiment: Experiment, *names: str) -> dict[str, A
     settings = plain({name: getattr(experiment, name) for name in ("seed", "data", "weight_optimizer", *names)})
     for key in ("test_split", "test_limit"):  # read by evaluation alone
         del settings["data"][key]
-    return settings | {"precision": experiment.fabric.precision, "processes": experiment.fabric.devices}
+    fabric = experiment.fabric
+    # a key of its own only where it matters: what one process trained before there was the option stays valid
+    shared = {"synchronised_statistics": True} if fabric.synchronised_statistics and fabric.devices > 1 else {}
+    return settings | {"precision": fabric.precision, "processes": fabric.devices} | shared
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -319,20 +307,5 @@ def make_fabric(settings: FabricSettings) -> Fabric:
     accelerator = settings.accelerator
     if accelerator == "auto":
         accelerator = "cuda" if available else "cpu"
-    return Fabric(
-        accelerator=accelerator, devices=settings.devices, strategy=settings.strategy, precision=settings.precision
-    )
-
-
-def mean_over_processes(fabric: Fabric, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Mean of each tensor over the processes; with one process the tensors themselves."""
-    if fabric.world_size == 1:
-        return list(tensors)
-    return [cast("Tensor", fabric.all_reduce(tensor, reduce_op="mean")) for tensor in tensors]
-
-
-def of_all_processes(fabric: Fabric, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Each tensor [n, ...] joined with those of the other processes, [processes * n, ...], in their order."""
-    if fabric.world_size == 1:
-        return list(tensors)
-    return [cast("Tensor", fabric.all_gather(tensor)).flatten(0, 1) for tensor in tensors]
+    strategy = DDPStrategy(timeout=LONGEST_WAIT) if settings.devices > 1 else settings.strategy
+    return Fabric(accelerator=accelerator, devices=settings.devices, strategy=strategy, precision=settings.precision)

@@ -50,6 +50,11 @@ def _step(settings: AttackSettings) -> float:
     return settings.eps / 4 if settings.step is None else settings.step
 
 
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Logits in which a loss can be taken: those of autocast in bfloat16 as float32, others as they are."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def clipped_step(
     optimizer: Optimizer,
     weights: Sequence[nn.Parameter],

@@ -17,6 +17,7 @@ from pipeline.data import ImageData, Images
 from pipeline.evaluate import classes_of, settings_of, tested
 from pipeline.figures import transfer_picture
 from pipeline.foreign import ForeignNetwork, load_foreign
+from pipeline.processes import shared_batches, sum_over_processes
 from pipeline.progress import progress_bar
 from pipeline.run import RunError, exclusive, seed_stream, write_atomically, write_json
 from pipeline.settings import Experiment
@@ -49,7 +50,7 @@ def transfer(
     """
     images = tested(data, experiment.evaluate.images).to(fabric.device)
     modules = {name: fabric.to_device(network.network).eval() for name, network in networks.items()}
-    with exclusive(folder, STAGE):
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
         counts = _counts(modules, images, experiment, data.num_classes, fabric)
         content = {
             "settings": settings_of(experiment),
@@ -66,8 +67,9 @@ def transfer(
             ],
             "clean": [{"tried_on": name} | _figures(counts[None, name], len(images)) for name in modules],
         }
-        write_json(folder / FILE, content)
-        write_atomically(folder / "figures" / "transfer.png", transfer_picture(content).png)
+        if fabric.is_global_zero:
+            write_json(folder / FILE, content)
+            write_atomically(folder / "figures" / "transfer.png", transfer_picture(content).png)
     return content
 
 
@@ -88,20 +90,22 @@ def _counts(
     pairs = [(made_on, tried_on) for made_on in (None, *networks) for tried_on in networks]
     counts = {pair: torch.zeros(num_classes, dtype=torch.int64) for pair in pairs}
     size = experiment.evaluate.batch_size
-    with progress_bar(STAGE, len(networks) * -(-len(images) // size)) as bar:
-        for inputs, labels in images.batches(size):
+    batches = -(-len(images) // size)
+    with progress_bar(STAGE, len(networks) * batches, show=fabric.is_global_zero) as bar:
+        for batch, inputs, labels in shared_batches(images, size, fabric):
+            seed_stream(experiment.seed, STAGE, batch)  # a network that holds noise draws from the global generators
             with fabric.autocast():
                 right = {name: classified_right(network, inputs, labels) for name, network in networks.items()}
                 for made_on, network in networks.items():
-                    seed_stream(experiment.seed, STAGE, made_on)
+                    seed_stream(experiment.seed, STAGE, made_on, batch)
                     attacked = _attack(network, experiment, num_classes)(inputs, labels)
                     for name, other in networks.items():
                         still = right[name] & classified_right(other, attacked, labels)
                         counts[made_on, name] += count_by_class(labels[still], num_classes)
-                    bar.advance(f"made on {made_on}")
+                    bar.advance(f"made on {made_on}", by=min(fabric.world_size, batches - batch))
             for name in networks:
                 counts[None, name] += count_by_class(labels[right[name]], num_classes)
-    return counts
+    return {pair: sum_over_processes(fabric, found) for pair, found in counts.items()}
 
 
 def _attack(network: nn.Module, experiment: Experiment, num_classes: int) -> CheckedAttack:

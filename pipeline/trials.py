@@ -14,9 +14,8 @@ from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluat
 from pipeline import masking
 from pipeline.accuracy import CLEAN, Trial, classified_right
 from pipeline.artifacts import NetworkDescription, check_fits, load_network
-from pipeline.corruptions import CORRUPTIONS, SEVERITIES
+from pipeline.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from pipeline.data import ImageData
-from pipeline.run import stream_seed
 from pipeline.settings import EvaluateSettings, Experiment
 from pipeline.surrogate import RECIPE, train_surrogate
 
@@ -91,11 +90,10 @@ def _check_trials(network: nn.Module, experiment: Experiment, data: ImageData, f
 
 def _noise_trial(network: nn.Module, experiment: Experiment) -> Trial:
     settings = experiment.evaluate
-    seed = stream_seed(experiment.seed, masking.NOISE)
-    search = partial(
-        random_search, network, eps=settings.eps, norm=settings.norm, generator=torch.Generator().manual_seed(seed)
-    )
-    return Trial(masking.NOISE, {"draws": DRAWS, "eps": settings.eps, "norm": settings.norm, "seed": seed}, search)
+    generator = torch.Generator()
+    search = partial(random_search, network, eps=settings.eps, norm=settings.norm, generator=generator)
+    record = {"draws": DRAWS, "eps": settings.eps, "norm": settings.norm, "seed": experiment.seed}
+    return Trial(masking.NOISE, record, search, generator=generator)
 
 
 def random_search(
@@ -121,11 +119,17 @@ def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) ->
 
     @cache
     def attack() -> CheckedAttack:
-        network = train_surrogate(data, fabric.device, experiment.seed) if given is None else given.network
+        network = _own_surrogate(data, fabric, experiment.seed) if given is None else given.network
         return attack_on(fabric.to_device(network).eval(), experiment, data.num_classes, masking.FEW_STEPS)
 
     record = {"surrogate": described, "eps": settings.eps, "norm": settings.norm, "seed": experiment.seed}
     return Trial(masking.SURROGATE, record, lambda images, labels: attack()(images, labels))
+
+
+def _own_surrogate(data: ImageData, fabric: Fabric, seed: int) -> nn.Module:
+    """The same in all processes; the batch before which one of them needs it draws what it would have drawn."""
+    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+        return train_surrogate(data, fabric.device, seed)
 
 
 def _identity(description: NetworkDescription) -> dict[str, Any]:
@@ -134,12 +138,18 @@ def _identity(description: NetworkDescription) -> dict[str, Any]:
 
 def _corruption(name: str, severity: int, seed: int) -> Trial:
     corruption = CORRUPTIONS[name]
-    drawn = stream_seed(seed, name, severity)
-    generator = torch.Generator().manual_seed(drawn)
+    generator = torch.Generator()
     settings = {
         "corruption": name,
         "severity": severity,
         corruption.strength: corruption.levels[severity - 1],
-        "seed": drawn,
+        "seed": seed,
     }
-    return Trial(f"{name}-{severity}", settings, lambda images, _: corruption(images, severity, generator), False)
+    corrupt = partial(_corrupted, corruption, severity, generator)
+    return Trial(f"{name}-{severity}", settings, corrupt, is_attack=False, generator=generator)
+
+
+def _corrupted(
+    corruption: Corruption, severity: int, generator: torch.Generator, images: Tensor, labels: Tensor
+) -> Tensor:
+    return corruption(images, severity, generator)

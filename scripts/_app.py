@@ -148,7 +148,8 @@ def _job(
 def _fitting(experiment: Experiment, one_process: bool) -> Experiment:
     if one_process and experiment.fabric.devices > 1:
         raise Refused(
-            f"this script runs in one process; fabric.devices={experiment.fabric.devices} is for search and retrain"
+            f"this script runs in one process; fabric.devices={experiment.fabric.devices} is for search, retrain and "
+            "evaluate"
         )
     return experiment
 

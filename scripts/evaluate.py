@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from _app import run_app
@@ -13,7 +14,7 @@ from pipeline.data import load
 from pipeline.evaluate import evaluate, read_sections
 from pipeline.foreign import load_foreign
 from pipeline.run import make_fabric
-from pipeline.settings import Experiment
+from pipeline.settings import EvaluateSettings, Experiment
 from pipeline.transfer import load_models, transfer
 
 
@@ -23,13 +24,21 @@ def main(experiment: Experiment) -> None:
     sys.path.append(str(Path.cwd()))  # evaluate.model is found where the script was started, as python -m does
     trained = None if settings.model or settings.models else load_network(folder)
     fabric, data = make_fabric(experiment.fabric), load(experiment.data)
+    fabric.launch()
     if settings.models:
         found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
-        for row in found["rows"]:
+        for row in found["rows"] if fabric.is_global_zero else ():
             print(f"made on {row['made_on']}, tried on {row['tried_on']}: {row['accuracy']:.1%}")
         return
     subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
-    for result in evaluate(folder, experiment, data, fabric, subject):
+    results = evaluate(folder, experiment, data, fabric, subject)
+    if fabric.is_global_zero:
+        show(results, folder, settings)
+
+
+def show(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) -> None:
+    """Print what was measured."""
+    for result in results:
         print(in_words(result, result.attack))
     sections, verdict = read_sections(folder)
     for row in sections["sweep"]:
@@ -50,6 +59,5 @@ if __name__ == "__main__":
     run_app(
         main,
         "Accuracy of a network, clean and under attack, with 95 % intervals.",
-        one_process=True,
         when_out_of_memory="lower evaluate.batch_size",
     )

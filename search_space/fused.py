@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
@@ -158,17 +158,6 @@ def batch_norm(images: Tensor) -> Tensor:
         return F.batch_norm(images, None, None, training=True)
     normalised: Tensor = _BatchNorm.apply(images)  # type: ignore[no-untyped-call]
     return normalised
-
-
-class SearchBatchNorm(nn.BatchNorm2d):
-    """Batch norm of a supernet: no running statistics and no affine, which would undo the alphas' scale."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, affine=False, track_running_stats=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """As `batch_norm`."""
-        return batch_norm(images)
 
 
 class _NormalisedRelu(Function):

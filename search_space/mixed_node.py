@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space import native
-from search_space.fused import batch_norm, depthwise, normalised_relu, normalised_sum
+from search_space.fused import depthwise
 from search_space.operations import OPERATIONS, search_batch_norm
+from search_space.statistics import Normalising, Statistics
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ WEIGHT_FREE = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
 """Computed once a state for all edges that leave it, a skip of stride 2 excepted."""
 
 
-class SeparableEdges(nn.Module):
+class SeparableEdges(Normalising, nn.Module):
     """One separable operation on all edges that enter a node.
 
     depthwise: of each stage [edges * C, 1, k, k].  pointwise: of each stage [edges, C, C].
@@ -62,7 +63,7 @@ class SeparableEdges(nn.Module):
         """
         features = self._first_depthwise(rectified)
         for stage in range(1, self.operation.stages):
-            hidden = normalised_relu(features, self.pointwise[stage - 1])
+            hidden = self.statistics.normalised_relu(features, self.pointwise[stage - 1])
             features = depthwise(hidden, self.depthwise[stage], dilation=self.operation.dilation)
         return features, self.pointwise[-1]
 
@@ -103,7 +104,7 @@ def every_second_pixel(rectified: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return even, odd
 
 
-class MixedNode(nn.Module):
+class MixedNode(Normalising, nn.Module):
     """sum of p o(state) over the edges that enter a node and their operations, the weight-free ones excepted.
 
     operations: of the search space, none included.  strides: of each edge, by its source.
@@ -143,7 +144,7 @@ class MixedNode(nn.Module):
             terms.append(self._separable_sum(rectified, probabilities))
         if self.reducing_skips is not None and halves is not None:
             scale = self._of("skip_connect", probabilities)[: self.strided]
-            terms.append(normalised_sum(halves, self.reducing_skips(), [scale, scale]))
+            terms.append(self.statistics.normalised_sum(halves, self.reducing_skips(), [scale, scale]))
         for name, modules in self.others.items():
             scale = self._of(name, probabilities)
             terms += [p * module(state) for p, module, state in zip(scale, modules.children(), states, strict=True)]
@@ -152,7 +153,7 @@ class MixedNode(nn.Module):
     def _separable_sum(self, rectified: Sequence[Tensor], probabilities: Tensor) -> Tensor:
         scales = torch.stack([self._of(name, probabilities) for name in self.separable])
         operations = [cast("SeparableEdges", edges).frozen() for edges in self.separable.values()]
-        if native.supports(operations, rectified):
+        if not self.statistics.synchronised and native.supports(operations, rectified):
             return native.separable_sum(operations, scales, rectified, self.strides, self._fused_sum)
         return self._fused_sum(scales, *rectified)
 
@@ -160,13 +161,13 @@ class MixedNode(nn.Module):
         parts = ((rectified[: self.strided], 2), (rectified[self.strided :], 1))
         joined = [(torch.cat(part, dim=1), stride) for part, stride in parts if part]
         features, weights = zip(*(edges(joined) for edges in self.separable.children()), strict=True)
-        return normalised_sum(features, weights, scales.unbind())
+        return self.statistics.normalised_sum(features, weights, scales.unbind())
 
     def _of(self, name: str, probabilities: Tensor) -> Tensor:
         return probabilities[:, self.operations.index(name)]
 
 
-def weight_free(name: str, state: Tensor, stride: int) -> Tensor:
+def weight_free(name: str, state: Tensor, stride: int, statistics: Statistics) -> Tensor:
     """A pool with its batch norm, or the identity: what one state gives to all edges that leave it."""
     if name == "skip_connect":
         return state
@@ -174,7 +175,7 @@ def weight_free(name: str, state: Tensor, stride: int) -> Tensor:
         pooled = F.max_pool2d(state, 3, stride, padding=1)
     else:
         pooled = F.avg_pool2d(state, 3, stride, padding=1, count_include_pad=False)
-    return batch_norm(pooled)
+    return statistics.batch_norm(pooled)
 
 
 def _uniform(*shape: int, fan_in: int) -> nn.Parameter:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.fused import SearchBatchNorm
 from search_space.genotype import OPERATION_NAMES
+from search_space.statistics import SearchBatchNorm
 
 NormFactory = Callable[[int], nn.Module]
 OperationFactory = Callable[[int, int, NormFactory], nn.Module]

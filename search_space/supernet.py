@@ -18,9 +18,10 @@ from search_space.operations import search_batch_norm
 from search_space.relaxation import DARTS, Moment, Relaxation
 from search_space.skeleton import CellPlan, plan_skeleton
 from search_space.space import NORMAL, REDUCTION, SearchSpace
+from search_space.statistics import Normalising
 
 
-class SearchCell(nn.Module):
+class SearchCell(Normalising, nn.Module):
     """A cell in which every node reads every earlier state through a mixed edge.
 
     partial: 1 / partial of a state's channels go through the operations, and the others pass by them to the node, where
@@ -87,7 +88,7 @@ class SearchCell(nn.Module):
         readers = range(max(0, source - CELL_INPUTS + 1), len(self.nodes))
         if not names or not readers:
             return
-        outputs = [weight_free(name, state, stride) for name in names]
+        outputs = [weight_free(name, state, stride, self.statistics) for name in names]
         columns = [self.space.operations.index(name) for name in names]
         scales = torch.stack([of_node[node][source, columns] for node in readers])
         stacked = torch.stack([as_rows(output) for output in outputs])

@@ -185,7 +185,7 @@ WORK_REFUSALS = [
     ("evaluate", [], "network.json does not exist"),
     ("export", [], "network.json does not exist"),
     ("report", [], "holds nothing to report"),
-    ("evaluate", ["fabric.devices=2"], "this script runs in one process"),
+    ("export", ["fabric.devices=2"], "this script runs in one process"),
     ("demo", ["fabric.devices=2"], "this script runs in one process"),
 ]
 

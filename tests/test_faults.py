@@ -28,7 +28,8 @@ from test_meta_train import TINY_META
 from pipeline import retraining
 from pipeline.bilevel import BilevelSearch
 from pipeline.interruption import Interrupted, stop_requests
-from pipeline.run import MetricLog, make_fabric, random_state, read_metrics, restore_random_state, seed_stream
+from pipeline.processes import random_state, restore_random_state
+from pipeline.run import MetricLog, make_fabric, read_metrics, seed_stream
 from pipeline.settings import Experiment, FabricSettings
 from pipeline.workers import workers
 
