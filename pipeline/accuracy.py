@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from pipeline.data import Images
+from pipeline.data import ImageSet
 from pipeline.progress import Bar
 
 CLEAN = "clean"
@@ -63,7 +63,7 @@ class Trial:
 
 
 def measure(
-    network: nn.Module, images: Images, trial: Trial, *, num_classes: int, batch_size: int, fabric: Fabric, bar: Bar
+    network: nn.Module, images: ImageSet, trial: Trial, *, num_classes: int, batch_size: int, fabric: Fabric, bar: Bar
 ) -> Accuracy:
     """Accuracy in one trial on all `images`."""
     started, seen = time.monotonic(), 0

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from attacks import CheckedAttack
 from pipeline.accuracy import classified_right
-from pipeline.data import ImageData, as_float, augmentation, split
+from pipeline.data import ImageData, augmentation, split
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
 from pipeline.recipes import (
     RECIPES,
@@ -105,7 +105,7 @@ class Retraining:
         if name is None:
             return
         if self.recipe.attack == "free":
-            batch = (settings.batch_size // self.fabric.world_size, *self.train.images.shape[1:])
+            batch = (settings.batch_size // self.fabric.world_size, *self.train.shape)
             self.free = FreePerturbation(batch, settings.attack.eps, self.fabric.device)
         else:
             self.attack = attack_on(self.network, settings.attack, name)
@@ -246,9 +246,9 @@ class Retraining:
         share = (self.fabric.global_rank, self.fabric.world_size)
         return self.train.shuffled_indices(self.experiment.retrain.batch_size, seed, share)
 
-    def _replayed(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        for indices in batches:
-            batch = self.augment(as_float(self.train.images[indices])), self.train.labels[indices]
+    def _replayed(self, chosen: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        for _, images, labels in self.train.read(chosen):
+            batch = self.augment(images), labels
             yield from repeat(batch, self._replays)
 
     def _attacked(self, images: Tensor, labels: Tensor) -> Tensor:

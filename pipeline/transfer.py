@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attacks import CheckedAttack
 from pipeline.accuracy import accuracy_of, classified_right, count_by_class
 from pipeline.artifacts import TrainedNetwork, check_fits, load_network
-from pipeline.data import ImageData, Images
+from pipeline.data import ImageData, ImageSet
 from pipeline.evaluate import classes_of, settings_of, tested
 from pipeline.figures import transfer_picture
 from pipeline.foreign import ForeignNetwork, load_foreign
@@ -82,7 +82,7 @@ def _load(reference: str, data: ImageData) -> TrainedNetwork | ForeignNetwork:
 
 
 def _counts(
-    networks: Mapping[str, nn.Module], images: Images, experiment: Experiment, num_classes: int, fabric: Fabric
+    networks: Mapping[str, nn.Module], images: ImageSet, experiment: Experiment, num_classes: int, fabric: Fabric
 ) -> dict[tuple[str | None, str], Tensor]:
     """Images right by class, int64 [classes], by the network they were made on (None: clean) and the one tried."""
     pairs = [(made_on, tried_on) for made_on in (None, *networks) for tried_on in networks]
