@@ -1,6 +1,5 @@
 """Images that stay on disk: the same batches, statistics and results as in memory, in bounded memory."""
 
-import dataclasses
 import os
 import re
 import signal
@@ -30,11 +29,8 @@ def folder(tmp_path_factory):
     """Digits as a local folder of PNG files in parquet shards."""
     place, digits = tmp_path_factory.mktemp("streamed") / "digits", load_digits()
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    for name, rows in (("train", range(400)), ("test", range(400, 500))):
-        content = {
-            "img": [Image.fromarray(pixels[row]) for row in rows],
-            "label": [int(digits.target[r]) for r in rows],
-        }
+    for name, rows in (("train", np.arange(400)), ("test", np.arange(400, 500))):
+        content = {"img": [Image.fromarray(pixels[row]) for row in rows], "label": digits.target[rows].tolist()}
         table = datasets.Dataset.from_dict(content, features=FEATURES)
         for shard in range(2):  # a table of several files
             table.shard(2, shard, contiguous=True).to_parquet(place / f"{name}-{shard:05}-of-00002.parquet")
@@ -154,9 +150,6 @@ def spoil(folder, kind):
         bad.write_bytes(bad.read_bytes()[:-30])
     elif kind == "text":
         bad.write_text("no image")
-    elif kind == "gone":
-        datasets.load_dataset(str(folder), split="train")  # the table now names it
-        bad.unlink()
     else:
         {"palette": Image.new("P", (9, 9)), "smaller": Image.new("L", (9, 8)), "colour": Image.new("RGB", (9, 9))}[
             kind
@@ -172,6 +165,7 @@ WRONG = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning")  # a cut file stays open
 @pytest.mark.parametrize("kind", WRONG)
 def test_an_image_that_is_not_like_the_others_is_named_when_it_is_read_and_when_it_is_kept(tmp_path, kind):
     spoil(tmp_path, kind)
@@ -202,6 +196,7 @@ def test_a_stage_ends_in_one_line_that_names_the_image(tmp_path, call_script, wo
         "data.streaming=true",
         f"data.workers={workers}",
         "genotype=PDARTS",
+        "retrain.batch_size=4",
         f"run={tmp_path / 'run'}",
     )
     assert (status, err.count("\n")) == (_app.REFUSED, 1), err
@@ -238,9 +233,7 @@ def whole(folder, tmp_path_factory):
     return place
 
 
-EVALUATE = kills.Stage(
-    "evaluate", (*TINY, "evaluate.batch_size=16", "evaluate.checks=true"), ("robustness.json", "examples.safetensors")
-)
+EVALUATE = kills.Stage("evaluate", (*TINY, "evaluate.batch_size=16"), ("robustness.json", "examples.safetensors"))
 
 
 def runs_in(stage):
@@ -272,6 +265,7 @@ def test_an_evaluation_that_streams_leaves_the_files_of_one_that_does_not(folder
     assert_same(EVALUATE, run, whole / "retrain")
 
 
+@pytest.mark.slow
 def test_a_walk_that_streams_leaves_the_files_of_one_that_does_not(folder, tmp_path):
     walk = kills.Stage(
         "pareto",
@@ -299,4 +293,4 @@ def test_two_processes_that_stream_end_in_the_bits_of_two_that_do_not(folder, tm
         runs.append(tmp_path / streaming)
         status, err = in_fork(stage, runs[-1])
         assert status == 0, err
-    assert_same(dataclasses.replace(SEARCH), *runs)
+    assert_same(SEARCH, *runs)
