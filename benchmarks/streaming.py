@@ -191,8 +191,8 @@ def report(found: dict[Way, Found], repeats: int) -> str:
     header = ["work", "images", "where", "held MiB", "with files MiB", "images a second", "s to the first batch"]
     growths = [_growth(found, work, workers, least, most) for work in (PASS, EPOCH) for workers in WORKERS]
     said = [
-        f"Decoded, {least:,} images are {_decoded(least):,.0f} MiB and {most:,} are {_decoded(most):,.0f}; labels, rows "
-        f"and orders of the larger set are at most {BYTES_EACH * most / MIB:,.0f} MiB. From the one set to the other:",
+        f"Decoded, {least:,} images are {_decoded(least):,.0f} MiB and {most:,} are {_decoded(most):,.0f}; labels, "
+        f"rows and orders of the larger set are at most {BYTES_EACH * most / MIB:,.0f} MiB. From one set to the other:",
         "\n".join(growths),
         f"Speed on {least:,} images, streamed over in memory, medians of {repeats} in turn: {_ratios(found, least)}.",
     ]

@@ -11,15 +11,20 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from _app import compose_experiment
 from conftest import TINY
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_faults import RETRAIN, SEARCH, assert_same, in_fork, kills, signal_after, with_more
 
+from pipeline.bilevel import BilevelSearch
 from pipeline.data import StreamedImages, UnreadableImageError, loading, split, statistics
 from pipeline.data import load as load_data
 from pipeline.data.table import ImageTable
+from pipeline.retraining import Retraining
+from pipeline.run import make_fabric
 from pipeline.settings import DataSettings
+from search_space import PUBLISHED
 
 FEATURES = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=[*"0123456789"])})
 
@@ -107,6 +112,21 @@ def test_an_epoch_that_goes_on_reads_no_image_that_is_skipped(folder, kept, monk
     skipped = torch.cat(list(islice(images.shuffled_indices(30, 4), 4)))
     assert len(seen) == 60
     assert set(seen).isdisjoint(images.rows[skipped].tolist())
+
+
+@pytest.mark.parametrize("kind", [BilevelSearch, Retraining])
+def test_an_epoch_of_a_stage_that_goes_on_reads_no_image_of_the_steps_that_are_done(folder, monkeypatch, kind):
+    data, seen = load(folder, streaming=True, workers=0, limit=200), []
+    experiment = compose_experiment([*TINY, "data=huggingface", f"data.path={folder}", "genotype=PDARTS"])
+    genotype = [PUBLISHED["PDARTS"].genotype] if kind is Retraining else []
+    training = kind(experiment, data, make_fabric(experiment.fabric), *genotype)
+    expected = list(training.batches())
+    assert len(expected) == training.steps_per_epoch > 4
+    decoded = ImageTable.decoded
+    monkeypatch.setattr(ImageTable, "decoded", lambda self, rows: seen.append(len(rows)) or decoded(self, rows))
+    training.steps_of_epoch = training.steps_per_epoch - 2
+    assert len(list(training.batches())) == 2
+    assert len(seen) <= 5  # of weights and alphas two batches each, and the one at which an end is seen
 
 
 @pytest.mark.parametrize("counted", [50_000, 60])
@@ -283,6 +303,15 @@ def test_perturbations_of_all_images_are_not_carried_over_where_images_do_not_fi
     status, err = in_fork(stage, tmp_path / "run")
     assert (status, err.count("\n")) == (_app.REFUSED, 1), err
     assert err.startswith("error: attack.carry_over keeps a perturbation of every image in memory")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_batches_that_go_to_a_device_are_those_in_memory(kept, streamed):
+    device = torch.device("cuda")
+    found = streamed.train.to(device).shuffled_batches(32, 7)
+    assert_same_batches(found, kept.train.to(device).shuffled_batches(32, 7))
+    assert torch.equal(streamed.train.to(device).kept().images, kept.train.images.to(device))
 
 
 @pytest.mark.slow
