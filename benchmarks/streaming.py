@@ -1,10 +1,10 @@
 """Memory and speed of sets that stay on disk, against the same images in memory.
 
-    python benchmarks/streaming.py                      # 20,000 and 200,000 images of 32x32: half an hour on two cores
-    python benchmarks/streaming.py --images 2000 4000   # seconds
+    python benchmarks/streaming.py                                # 20,000 and 200,000 images: half an hour on two cores
+    python benchmarks/streaming.py --images 2000 4000 --steps 5   # minutes
 
 Images of noise are written as PNG into parquet shards of a temporary folder and loaded as any other local set. Each way
-is a process of its own: a pass through the shuffled batches of training or one epoch of retraining a small network.
+is a process of its own: a pass through the shuffled batches of training, or some steps of retraining a small network.
 Memory is that of the process and of those that decode for it, looked at every 0.2 s in /proc: held is anonymous and
 shared memory (a page of several processes counts once), and with files counts the pages of mapped files too, Arrow's
 among them, which the system takes back when it needs them.
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import datasets
@@ -39,10 +40,11 @@ from search_space import Genotype
 
 MIB = 2**20
 CLASSES, SIDE, TESTED = 10, 32, 100  # images of the test split
+IN_WORDS = "in memory"
 SHARD = 10_000  # images
 BATCH = 256
 INTERVAL = 0.2  # seconds between two looks at memory
-IN_MEMORY, NOTHING, PASS, EPOCH = -1, "loaded", "a pass", "an epoch of retraining"
+IN_MEMORY, NOTHING, PASS, STEPS = -1, "loaded", "a pass", "retraining"
 WORKERS = (IN_MEMORY, 0, 2)
 BYTES_EACH = 3 * 8 * 2  # label, row and place in the order of each image, in the whole set and in its parts
 NODE = [["skip_connect", 0], ["skip_connect", 1]]
@@ -51,17 +53,21 @@ SMALL = Genotype.from_darts({"normal": NODE, "normal_concat": [2], "reduce": NOD
 
 @dataclass(frozen=True)
 class Way:
-    """What a process does with how many images.  workers: that decode; IN_MEMORY where images are kept."""
+    """What a process does with a set of so many images.
+
+    workers: that decode; IN_MEMORY where images are kept.  steps: of retraining.
+    """
 
     work: str
     images: int
     workers: int
+    steps: int
 
     @property
     def where(self) -> str:
         """In words."""
         if self.workers == IN_MEMORY:
-            return "in memory"
+            return IN_WORDS
         return f"streamed, {self.workers} worker(s)" if self.workers else "streamed, in one process"
 
 
@@ -90,8 +96,8 @@ def write_set(folder: Path, images: int) -> None:
 
 def _encoded(generator: np.random.Generator, number: int) -> Iterator[dict[str, bytes | None]]:
     for _ in range(number):
-        file = io.BytesIO()
-        Image.fromarray(generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).save(file, "png")
+        file, noise = io.BytesIO(), generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(file, "png", compress_level=1)
         yield {"bytes": file.getvalue(), "path": None}
 
 
@@ -110,14 +116,13 @@ def point(folder: Path, way: Way) -> tuple[float, float]:
     fabric = make_fabric(FabricSettings(accelerator="cpu"))
     training = Retraining(Experiment(data=settings, retrain=recipe), data, fabric, SMALL)
     training.start_epoch()
-    return _timed(_steps(training), started)
+    return _timed(islice(_steps(training), way.steps), started)
 
 
 def _steps(training: Retraining) -> Iterator[int]:
     for images, labels in training.batches():
         training.step(images, labels)
         yield len(images)
-    training.end_epoch()
 
 
 def _timed(steps: Iterator[int], started: float) -> tuple[float, float]:
@@ -165,15 +170,15 @@ def _memory(pid: int) -> tuple[int, int]:
     return sizes["Pss_Anon"] + sizes["Pss_Shmem"], sizes["Pss"]
 
 
-def measure(folder: Path, sizes: list[int], repeats: int) -> dict[Way, Found]:
+def measure(folder: Path, sizes: list[int], steps: int, repeats: int) -> dict[Way, Found]:
     """Every way; those of the smallest set in turn, `repeats` times: their medians, and the highest peaks."""
     found: dict[Way, Found] = {}
     for images in sorted(sizes):
         place = folder / f"{images}"
         write_set(place, images)
-        way = Way(NOTHING, images, 0)
+        way = Way(NOTHING, images, 0, 0)
         found[way] = measured(place, way)
-        ways = [Way(work, images, workers) for work in (PASS, EPOCH) for workers in WORKERS]
+        ways = [Way(work, images, workers, steps) for work in (PASS, STEPS) for workers in WORKERS]
         rounds = [[measured(place, way) for way in ways] for _ in range(repeats if images == min(sizes) else 1)]
         found |= {way: _summary(list(each)) for way, each in zip(ways, zip(*rounds, strict=True), strict=True)}
     return found
@@ -186,15 +191,22 @@ def _summary(found: list[Found]) -> Found:
 
 def report(found: dict[Way, Found], repeats: int) -> str:
     """What grows with the number of images, what streaming costs, and the table."""
-    sizes = sorted({way.images for way in found})
-    least, most = sizes[0], sizes[-1]
+    least, most = min(way.images for way in found), max(way.images for way in found)
     header = ["work", "images", "where", "held MiB", "with files MiB", "images a second", "s to the first batch"]
-    growths = [_growth(found, work, workers, least, most) for work in (PASS, EPOCH) for workers in WORKERS]
+    small, large = (
+        {(way.work, way.where): each for way, each in found.items() if way.images == n} for n in (least, most)
+    )
+    growths = [f"- {', '.join(key)}: {large[key].held - small[key].held:+,.0f} MiB held" for key in small]
+    ratios = [
+        f"{work}, {where} {each.rate / small[work, IN_WORDS].rate:.2g}"
+        for (work, where), each in small.items()
+        if work != NOTHING and where != IN_WORDS
+    ]
     said = [
         f"Decoded, {least:,} images are {_decoded(least):,.0f} MiB and {most:,} are {_decoded(most):,.0f}; labels, "
         f"rows and orders of the larger set are at most {BYTES_EACH * most / MIB:,.0f} MiB. From one set to the other:",
         "\n".join(growths),
-        f"Speed on {least:,} images, streamed over in memory, medians of {repeats} in turn: {_ratios(found, least)}.",
+        f"Speed on {least:,} images, streamed over in memory, medians of {repeats} in turn: {'; '.join(ratios)}.",
     ]
     rows = [_row(way, each) for way, each in found.items()]
     return "\n\n".join([_how(), *said, record.table(header, rows)])
@@ -203,7 +215,8 @@ def report(found: dict[Way, Found], repeats: int) -> str:
 def _row(way: Way, found: Found) -> list[str]:
     rate = f"{found.rate:,.0f}" if found.rate else ""
     sizes = [f"{found.held:,.0f}", f"{found.with_files:,.0f}"]
-    return [way.work, f"{way.images:,}", way.where, *sizes, rate, f"{found.seconds:.1f}"]
+    work = f"{way.work}, {way.steps} steps" if way.work == STEPS else way.work
+    return [work, f"{way.images:,}", way.where, *sizes, rate, f"{found.seconds:.1f}"]
 
 
 def _how() -> str:
@@ -215,26 +228,11 @@ def _decoded(images: int) -> float:
     return images * 3 * SIDE**2 / MIB
 
 
-def _growth(found: dict[Way, Found], work: str, workers: int, least: int, most: int) -> str:
-    small, large = (found[Way(work, images, workers)] for images in (least, most))
-    return f"- {work}, {Way(work, most, workers).where}: {large.held - small.held:+,.0f} MiB held"
-
-
-def _ratios(found: dict[Way, Found], images: int) -> str:
-    def ratio(work: str, workers: int) -> float:
-        return found[Way(work, images, workers)].rate / found[Way(work, images, IN_MEMORY)].rate
-
-    return "; ".join(
-        f"{work}, {Way(work, images, workers).where} {ratio(work, workers):.2g}"
-        for work in (PASS, EPOCH)
-        for workers in WORKERS[1:]
-    )
-
-
 def main() -> None:
     """Write the sets, measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", nargs="+", type=int, default=[20_000, 200_000])
+    parser.add_argument("--steps", type=int, default=30, help="of retraining, of 256 images each")
     parser.add_argument("--repeats", type=int, default=3, help="of each way on the smallest set")
     parser.add_argument("--results", type=Path, default=record.RESULTS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -248,7 +246,7 @@ def main() -> None:
         parser.error(f"--images needs at least {2 * BATCH} for two batches")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HF_HOME"] = folder  # where datasets puts its Arrow files
-        found = measure(Path(folder), arguments.images, arguments.repeats)
+        found = measure(Path(folder), arguments.images, arguments.steps, arguments.repeats)
     record.write("streaming", "Sets that stay on disk", report(found, arguments.repeats), [], arguments.results)
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from _app import compose_experiment
-from conftest import TINY
+from conftest import ROOT, TINY
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_faults import RETRAIN, SEARCH, assert_same, in_fork, kills, signal_after, with_more
@@ -25,6 +26,10 @@ from pipeline.retraining import Retraining
 from pipeline.run import make_fabric
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import streaming as bench
 
 FEATURES = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=[*"0123456789"])})
 
@@ -303,6 +308,28 @@ def test_perturbations_of_all_images_are_not_carried_over_where_images_do_not_fi
     status, err = in_fork(stage, tmp_path / "run")
     assert (status, err.count("\n")) == (_app.REFUSED, 1), err
     assert err.startswith("error: attack.carry_over keeps a perturbation of every image in memory")
+
+
+def test_the_report_of_the_benchmark_says_what_was_planted():
+    found = {}
+    for images, held in ((2000, 300.0), (20_000, 400.0)):
+        found[bench.Way(bench.NOTHING, images, 0, 0)] = bench.Found(10, 20, 0, 1)
+        for work in (bench.PASS, bench.STEPS):
+            for workers, rate in ((bench.IN_MEMORY, 1000), (0, 500), (2, 250)):
+                grown = held if workers == bench.IN_MEMORY else 300.0
+                found[bench.Way(work, images, workers, 5)] = bench.Found(grown, 500, rate, 1)
+    text = bench.report(found, 1)
+    assert "- a pass, in memory: +100 MiB held\n- a pass, streamed, in one process: +0 MiB held" in text
+    assert "a pass, streamed, in one process 0.5; a pass, streamed, 2 worker(s) 0.25; retraining, streamed" in text
+    assert "| retraining, 5 steps | 20,000 | in memory | 400 | 500 | 1,000 | 1.0 |" in text
+
+
+def test_the_memory_of_a_process_grows_by_what_it_holds():
+    before, size = bench._memory(os.getpid())[0], 64 * 2**20
+    held = np.ones(size, dtype=np.uint8)
+    assert size <= bench._memory(os.getpid())[0] - before + 2**20 <= 1.2 * size
+    assert held[-1] == 1
+    assert bench._family(os.getpid())[0] == os.getpid()
 
 
 @pytest.mark.gpu
