@@ -13,8 +13,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from pipeline.data import Images
-from pipeline.processes import shared_batches, sum_over_processes
+from pipeline.data import ImageSet
+from pipeline.processes import share_of, sum_over_processes
 from pipeline.progress import Bar
 from pipeline.run import seed_stream, stream_seed
 
@@ -68,7 +68,7 @@ class Trial:
 
 def measure(
     network: nn.Module,
-    images: Images,
+    images: ImageSet,
     trial: Trial,
     *,
     num_classes: int,
@@ -83,7 +83,7 @@ def measure(
     """
     started, seen = time.monotonic(), 0
     by_class = torch.zeros(num_classes, dtype=torch.int64)
-    for batch, inputs, labels in shared_batches(images, batch_size, fabric):
+    for batch, inputs, labels in images.shared_batches(batch_size, share_of(fabric)):
         _seed(trial, seed, batch)
         with fabric.autocast():
             correct = _right_in(trial, network, inputs, labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import count, islice
 from typing import Any
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mgda import Balance, balance
 from pipeline.balancing import make_aggregator
 from pipeline.carry_over import CarriedAttack
-from pipeline.data import Batch, ImageData, Images, Origin, as_float, augmentation, split
+from pipeline.data import Batch, ImageData, ImageSet, Origin, as_float, augmentation, split
 from pipeline.diagnostics import Eigenvalue, largest_eigenvalue, signs_of_collapse
 from pipeline.guard import Guard
 from pipeline.hypergradient import (
@@ -31,7 +31,7 @@ from pipeline.hypergradient import (
 from pipeline.inverse import make_solver
 from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
 from pipeline.optimizers import drift, make_weight_optimizer, show_validation
-from pipeline.processes import mean_over_processes, random_state, restore_random_state, synchronise
+from pipeline.processes import mean_over_processes, random_state, restore_random_state, share_of, synchronise
 from pipeline.run import seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import at_least_float32, attack_on, clipped_step, continued_attack_on
@@ -180,22 +180,21 @@ class BilevelSearch:
     def batches(self) -> Iterator[tuple[Batch, Batch]]:
         """Pairs of augmented batches for weights and alphas of the present epoch, but for those that are done."""
         self.chance = self._chance_of_epoch()
-        size, share = self.experiment.search.batch_size, (self.fabric.global_rank, self.fabric.world_size)
+        size, share = self.experiment.search.batch_size, share_of(self.fabric)
         if self.carried is not None and not self.steps_of_epoch:
             self.carried.start_epoch(self.epoch)
 
-        def draw(images: Images, name: str) -> Iterator[Tensor]:
+        def draw(images: ImageSet, name: str) -> Iterator[Tensor]:
             for again in count():
                 seed = stream_seed(self.experiment.seed, STAGE, name, self.epoch, again)
                 yield from images.shuffled_indices(size, seed, share)
 
-        alpha_indices = draw(self.alpha_images, "alphas")
         weight_seed = stream_seed(self.experiment.seed, STAGE, "weights", self.epoch)
-        pairs = zip(self.weight_images.shuffled_indices(size, weight_seed, share), alpha_indices, strict=False)
+        chosen = self.weight_images.shuffled_indices(size, weight_seed, share), draw(self.alpha_images, "alphas")
+        own_chosen, alpha_chosen = (islice(indices, self.steps_of_epoch, None) for indices in chosen)
         self._go_on_drawing()
-        for weight_indices, own_indices in islice(pairs, self.steps_of_epoch, None):
-            train = self._batch("weights", self.weight_images, weight_indices)
-            yield train, self._batch("alphas", self.alpha_images, own_indices)
+        train = self._batches("weights", self.weight_images, own_chosen)
+        yield from zip(train, self._batches("alphas", self.alpha_images, alpha_chosen), strict=False)
 
     def state(self, settings: dict[str, Any]) -> dict[str, Any]:
         """All that `restore` needs to go on as if nothing had happened; called in all processes."""
@@ -285,7 +284,8 @@ class BilevelSearch:
         settings = self.experiment.search.diagnostics
         self.supernet.moment = Moment(self._progress())
         generator = torch.Generator().manual_seed(stream_seed(self.experiment.seed, STAGE, "eigenvalue", self.epoch))
-        chosen = self.alpha_images.take(torch.randperm(len(self.alpha_images), generator=generator)[: settings.images])
+        order = torch.randperm(len(self.alpha_images), generator=generator)
+        chosen = self.alpha_images.take(order[: settings.images]).kept()
         with frozen(self.weights), own_statistics(self.supernet):  # all processes look at the same images
             found = largest_eigenvalue(
                 lambda: self._cross_entropy(as_float(chosen.images), chosen.labels),
@@ -336,12 +336,13 @@ class BilevelSearch:
             reset_every=self.experiment.attack.reset_every,
         )
 
-    def _batch(self, part: str, images: Images, indices: Tensor) -> Batch:
-        plain, labels = as_float(images.images[indices]), images.labels[indices]
-        if self.carried is None:
-            return Batch(self.augment(plain), labels)
-        augmented, source = self.augment.traced(plain)
-        return Batch(augmented, labels, Origin(part, indices, source))
+    def _batches(self, part: str, images: ImageSet, chosen: Iterable[Tensor]) -> Iterator[Batch]:
+        for indices, plain, labels in images.read(chosen):
+            if self.carried is None:
+                yield Batch(self.augment(plain), labels)
+            else:
+                augmented, source = self.augment.traced(plain)
+                yield Batch(augmented, labels, Origin(part, indices, source))
 
     def _reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return mean_over_processes(self.fabric, tensors)

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from attacks import ContinuedPGD
-from pipeline.data import NOWHERE, Batch, Images, Origin
+from pipeline.data import NOWHERE, Batch, Images, ImageSet, Origin
 from pipeline.processes import of_all_processes
 from pipeline.run import stream_seed
 
@@ -55,13 +55,13 @@ class CarriedAttack:
     """
 
     def __init__(
-        self, attack: ContinuedPGD, parts: Mapping[str, Images], fabric: Fabric, *, seed: int, reset_every: int | None
+        self, attack: ContinuedPGD, parts: Mapping[str, ImageSet], fabric: Fabric, *, seed: int, reset_every: int | None
     ) -> None:
         self._attack = attack
         self._fabric = fabric
         self._seed = seed
         self._reset_every = reset_every
-        self.perturbations = {name: Perturbations(images.images, attack.eps) for name, images in parts.items()}
+        self.perturbations = {name: Perturbations(_in_memory(part), attack.eps) for name, part in parts.items()}
 
     def start_epoch(self, epoch: int) -> None:
         """Start at random in the first epoch and again after each `reset_every`."""
@@ -91,3 +91,12 @@ class CarriedAttack:
         """Go back to a state."""
         for name, perturbations in self.perturbations.items():
             perturbations.levels.copy_(state[name])
+
+
+def _in_memory(images: ImageSet) -> Tensor:
+    if not isinstance(images, Images):
+        raise ValueError(
+            "attack.carry_over keeps a perturbation of every image in memory, and so goes with images that are kept "
+            "there: use data.streaming=false, data.limit, or an attack without it, such as attack=pgd7"
+        )
+    return images.images

@@ -13,7 +13,7 @@ import torch
 from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
 from pipeline.run import plain, write_atomically, write_json
-from pipeline.settings import Experiment
+from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment
 from pipeline.standings import (
     KINDS,
     PUBLISHED,
@@ -56,7 +56,8 @@ def figures(experiment: Experiment, standings: Sequence[Standing], command: str)
     agreed = agreement(standings, attack)
     parts = ("seed", "data", "objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate")
     settings = plain({part: getattr(experiment, part) for part in parts})
-    del settings["data"]["path"]  # where the images lie on one machine
+    for key in ("path", *HOW_IMAGES_ARE_READ):  # where the images lie on one machine, and how it reads them
+        del settings["data"][key]
     return {
         "command": command,
         "data": data_name(experiment),

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline.accuracy import Accuracy, Trial, count_by_class, measure
 from pipeline.artifacts import TrainedNetwork, check_fits, load_network
-from pipeline.data import ImageData, Images, balanced_indices
+from pipeline.data import ImageData, ImageSet, balanced_indices
 from pipeline.environment import environment
 from pipeline.examples import ATTACK as EXAMPLES_ATTACK
 from pipeline.examples import keep_examples
@@ -23,7 +23,7 @@ from pipeline.masking import NEEDED, Verdict, judge
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
 from pipeline.run import RunError, exclusive, plain, read_json, write_json
-from pipeline.settings import EvaluateSettings, Experiment
+from pipeline.settings import HOW_IMAGES_ARE_READ, EvaluateSettings, Experiment
 from pipeline.trials import attack_on, planned
 from search_space import Genotype
 
@@ -69,7 +69,7 @@ def _measure_all(
     fabric: Fabric,
     subject: TrainedNetwork | ForeignNetwork,
     plan: Mapping[str, list[Trial]],
-    images: Images,
+    images: ImageSet,
 ) -> Sections:
     """Run what is not yet known, and store every accuracy as soon as it is there."""
     sections = _known(folder / FILE, experiment, subject)
@@ -119,7 +119,7 @@ def _keep(sections: Sections, section: str, found: Accuracy) -> None:
 
 
 def _header(
-    experiment: Experiment, data: ImageData, subject: TrainedNetwork | ForeignNetwork, images: Images
+    experiment: Experiment, data: ImageData, subject: TrainedNetwork | ForeignNetwork, images: ImageSet
 ) -> dict[str, Any]:
     return {
         "settings": settings_of(experiment),
@@ -130,7 +130,7 @@ def _header(
     }
 
 
-def classes_of(data: ImageData, images: Images) -> dict[str, list[Any]]:
+def classes_of(data: ImageData, images: ImageSet) -> dict[str, list[Any]]:
     """Names of the classes, and the images of each, as plain JSON values."""
     return {"names": list(data.class_names), "images": count_by_class(images.labels, data.num_classes).tolist()}
 
@@ -155,6 +155,8 @@ def verdict_of(rows: list[Accuracy], num_classes: int) -> Verdict | None:
 def settings_of(experiment: Experiment) -> dict[str, Any]:
     """What robustness.json says of the settings."""
     settings = plain({"seed": experiment.seed, "data": experiment.data, "evaluate": experiment.evaluate})
+    for key in HOW_IMAGES_ARE_READ:
+        del settings["data"][key]
     return settings | {"precision": experiment.fabric.precision}
 
 
@@ -215,7 +217,7 @@ def retrain_and_evaluate(
     return evaluate(folder, experiment, data, fabric, trained), trained.description.cost()
 
 
-def tested(data: ImageData, limit: int | None) -> Images:
+def tested(data: ImageData, limit: int | None) -> ImageSet:
     """The test images, or a balanced subset. Raises RunError when there are not so many."""
     if limit is None:
         return data.test

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attacks import CheckedAttack
 from pipeline.accuracy import classified_right
-from pipeline.data import Images, as_float
+from pipeline.data import ImageSet, as_float
 from pipeline.run import write_atomically
 
 FILE = "examples.safetensors"
@@ -50,13 +50,13 @@ class Examples:
 
 
 @torch.no_grad()
-def keep_examples(folder: Path, network: nn.Module, images: Images, attack: CheckedAttack) -> None:
+def keep_examples(folder: Path, network: nn.Module, images: ImageSet, attack: CheckedAttack) -> None:
     """Write examples.safetensors: the first images that the attack turns, and the first that it leaves right.
 
     As many of both, where there are, of the first TRIED that the network classifies right. Nothing is written where
     there are none of these.
     """
-    tried = images.take(_first_right(network, images))
+    tried = images.take(_first_right(network, images)).kept()
     if not len(tried):
         return
     attacked = attack(as_float(tried.images), tried.labels).float()
@@ -85,7 +85,7 @@ def read_examples(path: Path) -> Examples:
     return Examples(**tensors, settings=settings)
 
 
-def _first_right(network: nn.Module, images: Images) -> Tensor:
+def _first_right(network: nn.Module, images: ImageSet) -> Tensor:
     """Indices of the first TRIED that are classified right, fewer where there are no more: int64, rising."""
     right: list[Tensor] = []
     for inputs, labels in images.batches(TRIED):

@@ -13,7 +13,7 @@ import torch
 from attacks import evaluation_attack
 from pipeline.accuracy import Accuracy
 from pipeline.artifacts import TrainedNetwork, as_safetensors, load_genotype, load_network
-from pipeline.data import Images
+from pipeline.data import ImageSet
 from pipeline.evaluate import read_accuracies
 from pipeline.exports.card import model_card
 from pipeline.exports.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
@@ -96,7 +96,7 @@ def needs_images(forms: Sequence[str]) -> bool:
 
 
 def export(
-    folder: Path, experiment: Experiment, exported: Exported, forms: Sequence[str], test: Images | None
+    folder: Path, experiment: Experiment, exported: Exported, forms: Sequence[str], test: ImageSet | None
 ) -> Written:
     """Write each form's files and export.json into the run folder: all of them or, when one is refused, none.
 
@@ -141,7 +141,7 @@ def _accuracies(folder: Path) -> tuple[Accuracy, ...]:
 
 
 def _graphs(
-    forms: Sequence[str], trained: TrainedNetwork, test: Images, experiment: Experiment
+    forms: Sequence[str], trained: TrainedNetwork, test: ImageSet, experiment: Experiment
 ) -> dict[str, tuple[bytes, dict[str, Any]]]:
     network = trained.network.cpu().eval()
     chosen = test.take(torch.arange(min(len(test), experiment.export.images)))
@@ -156,7 +156,7 @@ def _graphs(
     return files
 
 
-def _probes(trained: TrainedNetwork, images: Images, experiment: Experiment, bar: Bar) -> Probes:
+def _probes(trained: TrainedNetwork, images: ImageSet, experiment: Experiment, bar: Bar) -> Probes:
     classes = len(trained.description.class_names)
     attack = evaluation_attack(
         ATTACK, trained.network, eps=experiment.evaluate.eps, num_classes=classes, seed=experiment.seed

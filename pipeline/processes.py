@@ -1,15 +1,14 @@
-"""What the processes of one run share: means of gradients, images that are shared out, and the batch's statistics."""
+"""What the processes of one run share: means of gradients, counts, random states, and the batch's statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
-from pipeline.data import Images
 from pipeline.settings import FabricSettings
 from search_space.statistics import synchronise_statistics
 
@@ -43,19 +42,9 @@ def sum_over_processes(fabric: Fabric, counts: Tensor) -> Tensor:
     return joined.sum(dim=0).cpu()
 
 
-def shared_batches(images: Images, size: int, fabric: Fabric) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The own share of all images in order, `size` at once: number of the batch, images and labels.
-
-    Shares are whole batches, in turn: each is what it would be in one process, and each image is in one share. What
-    is drawn for a batch must follow from its number alone.
-    """
-    first, step = fabric.global_rank, fabric.world_size
-    numbers = range(first, -(-len(images) // size), step)
-    if not numbers:
-        return
-    own = images if step == 1 else images.take(torch.cat(torch.split(torch.arange(len(images)), size)[first::step]))
-    for number, (inputs, labels) in zip(numbers, own.batches(size), strict=True):
-        yield number, inputs, labels
+def share_of(fabric: Fabric) -> tuple[int, int]:
+    """(rank, processes), as sets of images take it."""
+    return fabric.global_rank, fabric.world_size
 
 
 def synchronise(fabric: Fabric, settings: FabricSettings, module: nn.Module) -> None:

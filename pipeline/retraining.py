@@ -15,14 +15,14 @@ from torch.nn import functional as F
 
 from attacks import CheckedAttack
 from pipeline.accuracy import classified_right
-from pipeline.data import ImageData, as_float, augmentation, split
+from pipeline.data import ImageData, augmentation, split
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
 from pipeline.processes import (
     mean_over_processes,
     of_all_processes,
     random_state,
     restore_random_state,
-    shared_batches,
+    share_of,
     sum_over_processes,
     synchronise,
 )
@@ -109,7 +109,7 @@ class Retraining:
         if name is None:
             return
         if self.recipe.attack == "free":
-            batch = (settings.batch_size // self.fabric.world_size, *self.train.images.shape[1:])
+            batch = (settings.batch_size // self.fabric.world_size, *self.train.shape)
             self.free = FreePerturbation(batch, settings.attack.eps, self.fabric.device)
         else:
             self.attack = attack_on(self.network, settings.attack, name)
@@ -246,12 +246,12 @@ class Retraining:
     def _indices(self, turn: int) -> Iterator[Tensor]:
         """Which images each batch of one turn through all of them holds."""
         seed = stream_seed(self.experiment.seed, STAGE, "order", turn)
-        share = (self.fabric.global_rank, self.fabric.world_size)
+        share = share_of(self.fabric)
         return self.train.shuffled_indices(self.experiment.retrain.batch_size, seed, share)
 
-    def _replayed(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        for indices in batches:
-            batch = self.augment(as_float(self.train.images[indices])), self.train.labels[indices]
+    def _replayed(self, chosen: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        for _, images, labels in self.train.read(chosen):
+            batch = self.augment(images), labels
             yield from repeat(batch, self._replays)
 
     def _attacked(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -310,7 +310,7 @@ class Retraining:
     def _accuracy(self, attack: CheckedAttack | None) -> float:
         """Of all held-back images, which the processes share; the same in each of them, and with any number of them."""
         network, right = self.judged_network.eval(), torch.zeros((), dtype=torch.int64)
-        batches = shared_batches(self.held_back, self.experiment.retrain.batch_size, self.fabric)
+        batches = self.held_back.shared_batches(self.experiment.retrain.batch_size, share_of(self.fabric))
         with own_statistics(network):  # shares differ in their number of batches
             for batch, images, labels in batches:
                 seed_stream(self.experiment.seed, STAGE, "judge", self.epoch, batch)

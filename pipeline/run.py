@@ -25,7 +25,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.settings import Experiment, FabricSettings, Settings
+from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, FabricSettings, Settings
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
 STEP_DIGITS = 8  # as many in all names: they are put in order as text
@@ -150,7 +150,7 @@ def plain(settings: Mapping[str, Settings | int | str | None]) -> dict[str, Any]
 def what_training_depends_on(experiment: Experiment, *names: str) -> dict[str, Any]:
     """All that the result of a stage that trains depends on: its own settings by name, and what every stage shares."""
     settings = plain({name: getattr(experiment, name) for name in ("seed", "data", "weight_optimizer", *names)})
-    for key in ("test_split", "test_limit"):  # read by evaluation alone
+    for key in ("test_split", "test_limit", *HOW_IMAGES_ARE_READ):  # the first two are read by evaluation alone
         del settings["data"][key]
     fabric = experiment.fabric
     # a key of its own only where it matters: what one process trained before there was the option stays valid

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from attacks import CheckedAttack
 from pipeline.accuracy import accuracy_of, classified_right, count_by_class
 from pipeline.artifacts import TrainedNetwork, check_fits, load_network
-from pipeline.data import ImageData, Images
+from pipeline.data import ImageData, ImageSet
 from pipeline.evaluate import classes_of, settings_of, tested
 from pipeline.figures import transfer_picture
 from pipeline.foreign import ForeignNetwork, load_foreign
-from pipeline.processes import shared_batches, sum_over_processes
+from pipeline.processes import share_of, sum_over_processes
 from pipeline.progress import progress_bar
 from pipeline.run import RunError, exclusive, seed_stream, write_atomically, write_json
 from pipeline.settings import Experiment
@@ -84,7 +84,7 @@ def _load(reference: str, data: ImageData) -> TrainedNetwork | ForeignNetwork:
 
 
 def _counts(
-    networks: Mapping[str, nn.Module], images: Images, experiment: Experiment, num_classes: int, fabric: Fabric
+    networks: Mapping[str, nn.Module], images: ImageSet, experiment: Experiment, num_classes: int, fabric: Fabric
 ) -> dict[tuple[str | None, str], Tensor]:
     """Images right by class, int64 [classes], by the network they were made on (None: clean) and the one tried."""
     pairs = [(made_on, tried_on) for made_on in (None, *networks) for tried_on in networks]
@@ -92,7 +92,7 @@ def _counts(
     size = experiment.evaluate.batch_size
     batches = -(-len(images) // size)
     with progress_bar(STAGE, len(networks) * batches, show=fabric.is_global_zero) as bar:
-        for batch, inputs, labels in shared_batches(images, size, fabric):
+        for batch, inputs, labels in images.shared_batches(size, share_of(fabric)):
             seed_stream(experiment.seed, STAGE, batch)  # a network that holds noise draws from the global generators
             with fabric.autocast():
                 right = {name: classified_right(network, inputs, labels) for name, network in networks.items()}

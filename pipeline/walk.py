@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.accuracy import CLEAN, Accuracy, classified_right, wilson_interval
 from pipeline.bilevel import BilevelSearch, derived_shape
-from pipeline.data import Batch, ImageData, Images, as_float, split
+from pipeline.data import Batch, ImageData, ImageSet, split
 from pipeline.objectives import bounds_of, check_attainable
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
 from pipeline.run import RunError, seed_stream, stream_seed
@@ -222,8 +222,8 @@ class Walk(BilevelSearch):
         return 1.0  # the search's schedules have come to their end
 
 
-def _even_batches(images: Images, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _even_batches(images: ImageSet, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in batches of about `size`, none of them small: their statistics are what BatchNorm uses."""
     parts = max(1, len(images) // size)
-    for inputs, labels in zip(images.images.tensor_split(parts), images.labels.tensor_split(parts), strict=True):
-        yield as_float(inputs), labels
+    for _, inputs, labels in images.read(torch.arange(len(images)).tensor_split(parts)):
+        yield inputs, labels

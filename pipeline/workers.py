@@ -40,20 +40,28 @@ def workers(processes: int | None, executor: Literal["processes", "ray"] = "proc
             yield pool.map
 
 
-def process_pool(count: int, threads: int, *, deaf_to: Iterable[int] = ()) -> ProcessPoolExecutor:
+def _nothing() -> None:
+    pass
+
+
+def process_pool(
+    count: int, threads: int, *, deaf_to: Iterable[int] = (), prepare: Callable[[], object] = _nothing
+) -> ProcessPoolExecutor:
     """Processes of so many threads each, that end with the one that made them, however it ends.
 
     deaf_to: signals that are sent to all of them and that the one that made them alone obeys.
+    prepare: called in each of them first.
     """
     spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
-    return ProcessPoolExecutor(count, spawn, _begin, (threads, tuple(deaf_to)))
+    return ProcessPoolExecutor(count, spawn, _begin, (threads, tuple(deaf_to), prepare))
 
 
-def _begin(threads: int, deaf_to: Iterable[int]) -> None:
+def _begin(threads: int, deaf_to: Iterable[int], prepare: Callable[[], object]) -> None:
     torch.set_num_threads(threads)
     for number in deaf_to:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_after_parent, daemon=True).start()
+    prepare()
 
 
 def _end_after_parent() -> None:

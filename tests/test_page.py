@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from attacks import evaluation_attack
 from pipeline import report
 from pipeline.artifacts import load_network
-from pipeline.data import DataSettings, as_float, load
+from pipeline.data import as_float, load
 from pipeline.examples import FILE, TRIED, Examples, _of_both, keep_examples, read_examples
 from pipeline.figures import examples_picture
 from pipeline.rendering import TEMPLATES
 from pipeline.run import RunError
+from pipeline.settings import DataSettings
 
 EPS = 0.2
 VOID = {"meta", "link", "img", "br"}

@@ -22,7 +22,7 @@ from pipeline.artifacts import load_network
 from pipeline.bilevel import BilevelSearch
 from pipeline.data import Images, load
 from pipeline.evaluate import SECTIONS, evaluate
-from pipeline.processes import of_all_processes, shared_batches, sum_over_processes
+from pipeline.processes import of_all_processes, sum_over_processes
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
 from pipeline.retraining import Retraining
@@ -227,7 +227,7 @@ def test_shares_are_whole_batches_that_hold_every_image_once(processes, count):
     expected = {number: labels.tolist() for number, (_, labels) in enumerate(images.batches(3))}
     found = {}
     for rank in range(processes):
-        share = list(shared_batches(images, 3, SimpleNamespace(global_rank=rank, world_size=processes)))
+        share = list(images.shared_batches(3, (rank, processes)))
         assert all(torch.equal((inputs.flatten() * 255).round().long(), labels) for _, inputs, labels in share)
         found |= {number: labels.tolist() for number, _, labels in share}
         assert [number for number, _, _ in share] == list(range(rank, len(expected), processes))

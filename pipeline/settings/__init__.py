@@ -7,6 +7,7 @@ from pipeline.settings.base import Channels, Layers, Settings
 from pipeline.settings.experiment import Experiment
 from pipeline.settings.meta import MetaSettings
 from pipeline.settings.problem import (
+    HOW_IMAGES_ARE_READ,
     AttackSettings,
     BalanceSettings,
     DataSettings,
@@ -33,6 +34,7 @@ from pipeline.settings.searching import (
 )
 
 __all__ = [
+    "HOW_IMAGES_ARE_READ",
     "AttackSettings",
     "BalanceSettings",
     "Channels",

@@ -21,6 +21,9 @@ from pipeline.settings.base import (
 from search_space.genotype import OPERATION_NAMES
 from search_space.space import DARTS_OPERATIONS, SearchSpace
 
+HOW_IMAGES_ARE_READ = ("streaming", "workers")
+"""Keys of DataSettings on which no result depends."""
+
 
 class DataSettings(Settings):
     """Which images, and how they are augmented in training."""
@@ -37,6 +40,15 @@ class DataSettings(Settings):
     label_column: str | None = Field(None, description="huggingface: null takes the only class label column")
     limit: PositiveInt | None = Field(None, description="train on a subset of this many images, balanced over classes")
     test_limit: PositiveInt | None = Field(None, description="keep this many test images, balanced over classes")
+    streaming: Literal["auto", True, False] = Field(
+        "auto",
+        description="huggingface: true leaves images on disk and decodes each batch as it is needed, false keeps them "
+        "decoded in memory, auto streams a split above 2 GiB; the results are the same",
+    )
+    workers: NonNegativeInt = Field(
+        2,
+        description="streaming: processes that decode ahead of what is needed; 0 decodes in the one that trains",
+    )
     crop_padding: NonNegativeInt = Field(0, description="augmentation: random crop after padding by this many pixels")
     flip: bool = Field(False, description="augmentation: mirror half of the images")
     cutout: NonNegativeInt = Field(0, description="augmentation: grey square of this many pixels a side; 0 for none")
@@ -45,6 +57,8 @@ class DataSettings(Settings):
     def _path_belongs_to_huggingface(self) -> Self:
         if (self.source == "huggingface") != (self.path is not None):
             raise ValueError("data.path names a folder or hub set and goes with data=huggingface, and only with it")
+        if self.streaming is True and self.source != "huggingface":
+            raise ValueError(f"data.streaming=true reads a Hugging Face set; {self.source} are in memory")
         if self.train_split == self.test_split:
             raise ValueError(
                 f"data.train_split and data.test_split are both {self.test_split}: nothing would be held out"

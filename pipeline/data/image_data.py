@@ -1,0 +1,45 @@
+"""A data set: images to train on, images to be tested on, and what they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeline.data.images import ImageSet
+from pipeline.data.statistics import mean_and_deviation
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set. Evaluation alone reads `test`."""
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def in_channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return self.train.shape[0]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, in pixels."""
+        return self.train.shape[1]
+
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel of the training images, in [0, 1].
+
+        Of all or, where there are more than `statistics.MOST_COUNTED`, of a sample of so many; they are read once.
+        """
+        return self._statistics
+
+    @cached_property
+    def _statistics(self) -> tuple[list[float], list[float]]:
+        return mean_and_deviation(self.train)
