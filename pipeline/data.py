@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.image_checks import check_classes, check_form, decoded, first_line, labels_of
 from pipeline.settings import DataSettings
 
-LARGEST_BYTES = 8 * 2**30  # of decoded images in memory
 DIGITS_TEST_FRACTION = 0.2
 SPLIT_SEED = 0  # subsets and test images are part of a data set, not of a run
 NOWHERE = -1  # of a pixel that augmentation brought in: padding or cutout
@@ -178,7 +178,10 @@ def split(images: Images, fraction: float, seed: int) -> tuple[Images, Images]:
         of_class = rng.permutation(np.flatnonzero(labels == label))
         second[of_class[: round(fraction * len(of_class))]] = True
     if second.all() or not second.any():
-        raise ValueError(f"{len(labels)} images are too few to split off a fraction of {fraction}")
+        raise ValueError(
+            f"{len(labels)} images are too few to split off a fraction of {fraction}: of every class it leaves "
+            f"{'none' if second.all() else 'all'}, and expected are both parts"
+        )
     return images.take(torch.from_numpy(np.flatnonzero(~second))), images.take(torch.from_numpy(np.flatnonzero(second)))
 
 
@@ -227,6 +230,7 @@ def _huggingface(settings: DataSettings) -> ImageData:
     if settings.path is None:
         raise ValueError("data.path names a local folder or a set on the hub")
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as errors is said here, in one line
     parts: list[Images] = []
     names: tuple[str, ...] = ()
     for split_name, limit, key in (
@@ -239,10 +243,14 @@ def _huggingface(settings: DataSettings) -> ImageData:
         if names and found != names:
             raise ValueError(f"the classes of {settings.test_split} are not those of {settings.train_split}, in order")
         names = found
+        check_classes(Path(settings.path), label_column, names)
         if limit is not None:  # before decoding, which is what takes the time
             _check_limit(limit, len(table), key)
             table = table.select(balanced_indices(np.asarray(table[label_column]), limit))
-        parts.append(_decode(table, image_column, label_column, len(names)))
+        try:
+            parts.append(_decode(table, image_column, label_column, len(names)))
+        except ValueError as error:
+            raise ValueError(f"split {split_name!r} of data.path={settings.path}: {error}") from None
     train, test = parts
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(f"train images are {list(train.images.shape[1:])}, test images {list(test.images.shape[1:])}")
@@ -253,8 +261,10 @@ def _load_split(datasets: Any, settings: DataSettings, split_name: str) -> Any:
     try:
         return datasets.load_dataset(settings.path, settings.configuration, split=split_name)
     except Exception as error:  # datasets raises a dozen kinds; all mean that the set cannot be had as asked for
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"cannot load split {split_name!r} of data.path={settings.path}: {reason}") from None
+        reasons = dict.fromkeys((first_line(error), first_line(error.__cause__ or error)))
+        raise ValueError(
+            f"cannot load split {split_name!r} of data.path={settings.path}: {': '.join(reasons)}"
+        ) from None
 
 
 def _columns(datasets: Any, features: Any, settings: DataSettings) -> tuple[str, str]:
@@ -276,27 +286,17 @@ def _columns(datasets: Any, features: Any, settings: DataSettings) -> tuple[str,
 
 
 def _decode(table: Any, image_column: str, label_column: str, num_classes: int) -> Images:
-    labels = torch.tensor(table[label_column], dtype=torch.int64) if len(table) else torch.empty(0, dtype=torch.int64)
-    if not len(labels):
-        raise ValueError("the set holds no images")
-    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
-        raise ValueError(f"labels must be 0 to {num_classes - 1}, found {int(labels.min())} to {int(labels.max())}")
-    first = np.asarray(table[0][image_column])
-    if len(table) * first.nbytes > LARGEST_BYTES:
-        raise ValueError(
-            f"{len(table)} images of {first.shape} do not fit the {LARGEST_BYTES // 2**30} GiB kept in memory; "
-            "set data.limit"
-        )
-    pixels = np.empty((len(table), *first.shape), dtype=np.uint8)
-    for index, row in enumerate(table):
-        if row[image_column].mode not in ("L", "RGB"):
-            raise ValueError(f"image {index} has mode {row[image_column].mode}; expected L (grey) or RGB")
-        image = np.asarray(row[image_column])
-        if image.shape != first.shape or image.dtype != np.uint8:
-            raise ValueError(f"image {index} is {image.shape} {image.dtype}; the first is {first.shape} uint8")
+    if not len(table):
+        raise ValueError("expected images, found none")
+    labels = labels_of(table[label_column], num_classes)
+    pixels = np.empty(0, dtype=np.uint8)
+    for index, image in enumerate(decoded(table, image_column)):
+        if index == 0:
+            check_form(image, len(table))
+            pixels = np.empty((len(table), *image.shape), dtype=np.uint8)
+        if image.shape != pixels.shape[1:]:
+            raise ValueError(f"image {index} is {image.shape} uint8; the first is {pixels.shape[1:]} uint8")
         pixels[index] = image
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    if pixels.shape[1] != pixels.shape[2] or pixels.shape[3] not in (1, 3):
-        raise ValueError(f"images must be square, grey or RGB; found height, width, channels {pixels.shape[1:]}")
     return Images(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels)

@@ -39,6 +39,7 @@ CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 # of PyTorch on the CPU, on CUDA, and of cuDNN and cuBLAS
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
 DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited unexpectedly)")
+LONGEST_SHOWN = 200  # characters of a value in a message
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -121,7 +122,7 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         try:
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise Refused(_reason(str(error))) from error
+            raise Refused(_reason(str(error), overrides)) from error
         except RecursionError:
             raise Refused("a configuration is nested too deeply") from None
     plugins = (key for key in PLUGINS if not str(OmegaConf.select(config, key)).startswith("hydra"))
@@ -137,7 +138,7 @@ def validated(config: DictConfig) -> Experiment:
     except OmegaConfBaseException as error:
         raise Refused(_reason(str(error))) from error
     except ValidationError as error:
-        raise Refused("\n".join(_describe(item) for item in error.errors())) from error
+        raise Refused(_describe_all(error)) from error
 
 
 def explain(description: str, overrides: Sequence[str]) -> str:
@@ -237,16 +238,30 @@ def _is_ours(error: BaseException) -> bool:
     return raised_in.is_relative_to(CONF.parent) and "site-packages" not in raised_in.parts
 
 
-def _reason(message: str) -> str:
-    """Hydra's message as one line; an unknown key gets the keys there are."""
+def _reason(message: str, overrides: Sequence[str] = ()) -> str:
+    """Hydra's message as one line; an unknown key gets the keys there are, and a group its options."""
     unknown = re.search(r"(?:Could not override|Error merging override) '?([\w.@/]+)", message)
     if unknown:
         return unknown_key(unknown.group(1).split("=")[0])
+    if message.startswith("Config group override must be"):
+        return "; ".join(_no_options(overrides))
     lines = [line.strip() for line in message.splitlines() if line.strip()]
+    keys = [line.removeprefix("full_key: ") + ":" for line in lines if line.startswith("full_key: ")]
     kept = [
         line for line in lines if not line.startswith(("Config search path", "provider=", "full_key", "object_type"))
     ]
-    return " ".join(kept)
+    return " ".join([*keys, *kept])
+
+
+def _no_options(overrides: Sequence[str]) -> Iterator[str]:
+    """Of each override whose key is a group, or nothing, what is allowed there."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        options = sorted(path.stem for path in (CONF / key).glob("*.yaml")) if key else []
+        if not key:
+            yield f"{override}: expected group=option or key=value"
+        elif options and value not in options:
+            yield f"{override}: expected one of {', '.join(options)}"
 
 
 def unknown_key(key: str) -> str:
@@ -259,10 +274,20 @@ def unknown_key(key: str) -> str:
     return f"unknown key {key}{hint} Known here: {', '.join(siblings)}"
 
 
-def _describe(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+def _describe_all(error: ValidationError) -> str:
+    """All that is wrong in one line; what is wrong with several keys alike, as with one that others take over, once."""
+    keys: dict[str, list[str]] = {}
+    for item in error.errors():
+        key, message = _describe(item)
+        keys.setdefault(message, []).append(key)
+    return "; ".join(", ".join(of) + ": " + message if any(of) else message for message, of in keys.items())
+
+
+def _describe(item: Any) -> tuple[str, str]:
+    """The key, empty where the message names it, and the message."""
+    key, given = ".".join(str(part) for part in item["loc"]), item["input"]
     if item["type"] == "extra_forbidden":
-        return unknown_key(key)
+        return "", unknown_key(key)
     plain = {
         "tuple_type": "expected a list, such as [a,b]",
         "missing": "a value is missing here",
@@ -270,7 +295,10 @@ def _describe(item: Any) -> str:
         "too_long": "too many values",
     }
     message = plain.get(item["type"], item["msg"].removeprefix("Value error, "))
-    given = (
-        "" if item["input"] is PydanticUndefined or isinstance(item["input"], dict) else f", found {item['input']!r}"
-    )
-    return f"{key}: {message}{given}" if key and not isinstance(item["input"], dict) else message
+    if item["type"] == "value_error" and isinstance(given, dict):  # said of a group of keys
+        return ("" if message.startswith(key) else key), message
+    return key, message if given is PydanticUndefined else f"{message}, found {_cut(repr(given))}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
