@@ -111,6 +111,12 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
     return name or file.resolve().parent.name, genotype
 
 
+def read_genotype(path: Path) -> Genotype:
+    """The genotype in a genotype.json. Raises RunError that names the file and what is wrong with it."""
+    with _naming(str(path)):
+        return Genotype.from_json(path.read_text(encoding="utf-8"))
+
+
 def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | None, Genotype]:
     """The name that the text gives it, None where it gives none, and the genotype."""
     if suffix == ".py":

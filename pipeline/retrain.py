@@ -19,6 +19,7 @@ from pipeline.recipes import best, first_overfitted
 from pipeline.retraining import STAGE, Retraining
 from pipeline.run import Checkpoints, MetricLog, check_same_settings, exclusive, what_training_depends_on
 from pipeline.settings import Experiment
+from pipeline.stored import StoredTraining, check_stored
 from pipeline.training import naming
 from search_space import Genotype
 
@@ -38,6 +39,7 @@ def retrain(
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "network.json").exists():
             description = load_network(folder).description
+            check_stored(description.training, StoredTraining, f"{folder / 'network.json'}: training")
             check_same_settings(description.training["settings"], settings, folder)
             return description
         checkpoints = Checkpoints(folder, STAGE, fabric)

@@ -222,6 +222,8 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({_first_line(error)})"
     if isinstance(error, BrokenProcessPool) or (isinstance(error, RuntimeError) and DEAD_WORKER.search(str(error))):
         return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({_first_line(error)})"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return REFUSED, f"error: {_cut(str(error.filename))}: {error.strerror}"
     if isinstance(error, Refused | ValueError) and _is_ours(error):
         return REFUSED, f"error: {error}"
     return None

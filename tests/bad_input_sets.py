@@ -5,6 +5,7 @@ A case is (script, overrides, what the line says); {sets}/<name> in its override
 
 import io
 import shutil
+from itertools import cycle
 
 import datasets
 import pyarrow.parquet
@@ -97,6 +98,7 @@ SETS = {
     "good": of(whole),
     "colour": of(lambda: whole(mode="RGB")),
     "letters": of(lambda: whole(tuple("abcdefghij"))),
+    "two": of(lambda: whole(("0", "1"), each=20)),
     "five": of(lambda: whole(DIGITS[:5])),
     "large": of(lambda: whole(size=(9, 9))),
     "no images": of_columns(pixels=(datasets.Value("string"), ["x"] * 10), label=LABELS),
@@ -157,6 +159,7 @@ def make_set(folder, name):
         raise
 
 
+WHOLE = "data.limit=null data.test_limit=null "
 DATA = "data=huggingface data.path='{sets}/%s'"
 READ_ALIKE = [  # by every stage; the scripts take turns
     ("no images", "data.image_column=null: expected one column of type Image; the set has none among pixels, label"),
@@ -208,36 +211,44 @@ READ_ALIKE = [  # by every stage; the scripts take turns
     ("damaged JSON", "cannot load split 'train' of data.path="),
     ("there is none", "cannot load split 'train' of data.path="),
 ]
-STAGES = ("search", "retrain genotype=DARTS_V2", "pareto", "cells", "compare", "demo")
+READERS = [("search", ""), ("retrain", "genotype=RACL "), ("pareto", ""), ("cells", ""), ("compare", ""), ("demo", "")]
 
 OF_SETS = [
-    (*(STAGES[number % len(STAGES)] + f" {DATA % name}").split(" ", 1), says)
-    for number, (name, says) in enumerate(READ_ALIKE)
+    (script, WHOLE + more + DATA % name, says)
+    for (name, says), (script, more) in zip(READ_ALIKE, cycle(READERS), strict=False)
 ] + [
-    ("search", DATA % "good" + " data.train_split=training", "cannot load split 'training' of data.path="),
-    ("search", DATA % "good" + " data.configuration=tiny", "cannot load split 'train' of data.path= ... tiny"),
-    ("search", DATA % "good" + " \"data.train_split='train[:0]'\"", "split 'train[:0]' of ... expected images, found none"),
+    ("search", WHOLE + DATA % "good" + " data.train_split=training", "cannot load split 'training' of data.path="),
+    ("search", WHOLE + DATA % "good" + " data.configuration=tiny", "cannot load split 'train' of data.path= ... tiny"),
+    (
+        "search",
+        WHOLE + DATA % "good" + " \"data.train_split='train[:0]'\"",
+        "split 'train[:0]' of ... expected images, found none",
+    ),
     (
         "retrain genotype=DARTS_V2",
-        DATA % "good" + " \"data.test_split='test[:0]'\"",
+        WHOLE + DATA % "good" + " \"data.test_split='test[:0]'\"",
         "split 'test[:0]' ... images, found none",
     ),
     (
         "search",
-        DATA % "good" + " data.image_column=label",
+        WHOLE + DATA % "good" + " data.image_column=label",
         "data.image_column=label: expected one column of type Image;",
     ),
-    ("search", DATA % "two labels" + " data.label_column=rough", "data.label_column=rough: ... fine, coarse"),
-    ("search", DATA % "good" + " data.limit=41", "data.limit=41 asks for more than the 40 images there are"),
+    ("search", WHOLE + DATA % "two labels" + " data.label_column=rough", "data.label_column=rough: ... fine, coarse"),
+    ("search", WHOLE + DATA % "good" + " data.limit=41", "data.limit=41 asks for more than the 40 images there are"),
     (
         "search",
-        DATA % "good" + " data.limit=40 data.test_limit=41",
+        WHOLE + DATA % "good" + " data.limit=40 data.test_limit=41",
         "data.test_limit=41 asks for more than the 40 images",
     ),
-    ("search", DATA % "one image a class" + " data.limit=10", "10 images are too few to split off a fraction of 0.5"),
+    (
+        "search",
+        WHOLE + DATA % "one image a class" + " data.limit=10",
+        "10 images are too few to split off a fraction of 0.5",
+    ),
     (
         "retrain",
-        "genotype=DARTS_V2 retrain.batch_size=4 " + DATA % "good",
+        "genotype=DARTS_V2 retrain.batch_size=4 " + WHOLE + DATA % "good",
         "40 images are too few to split off a fraction of 0.1",
     ),
     ("search", "data=huggingface data.path=nobody/nothing", "cannot load split 'train' of data.path=nobody/nothing: "),
