@@ -29,6 +29,7 @@ from pipeline.run import (
     RunError,
     check_same_settings,
     exclusive,
+    going_on_from,
     make_fabric,
     plain,
     read_json,
@@ -123,11 +124,13 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
             return load_theta(folder / "theta.safetensors")
         state = Checkpoints(folder, STAGE, fabric).load()
         if state is not None:
-            check_same_settings(state["settings"], settings, folder)
+            with going_on_from(folder):
+                check_same_settings(state["settings"], settings, folder)
         with workers(meta.processes, meta.executor) as mapper:
             training = _prepared(folder, experiment, mapper, begun=state is not None)
             if state is not None:
-                training.restore(state)
+                with going_on_from(folder):
+                    training.restore(state)
             _train(training, folder, settings, fabric, mapper)
         return _finish(training, folder, settings)
 

@@ -26,6 +26,7 @@ from pipeline.run import (
     MetricLog,
     check_same_settings,
     exclusive,
+    going_on_from,
     read_settings,
     seed_stream,
     stream_seed,
@@ -59,8 +60,9 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
         checkpoints = Checkpoints(folder, STAGE, fabric)
         state = checkpoints.load()
         if state is not None:
-            check_same_settings(state["settings"], settings, folder)
-            bilevel.restore(state)
+            with going_on_from(folder):
+                check_same_settings(state["settings"], settings, folder)
+                bilevel.restore(state)
         _train(bilevel, folder, settings, checkpoints)
         tried = _candidates_tried(bilevel, folder, data)
         return _finish(bilevel, folder, settings, tried)

@@ -318,31 +318,6 @@ def test_alphas_that_are_truncated_or_of_several_shapes_are_one_line_of_the_repo
         assert "\n" not in str(caught.value)
 
 
-THROUGH_SCRIPTS = [
-    ("evaluate", "truncated weights", ()),
-    ("export", "weights that are not numbers", ()),
-    ("export", "absurd channels", ("export.formats=[darts]",)),
-    ("evaluate", "more weights than the file has", ()),
-    ("retrain", "pickled weights", ()),
-    ("report", "an unknown operation", ()),
-]
-
-
-@pytest.mark.parametrize(("script", "what", "overrides"), THROUGH_SCRIPTS)
-def test_a_script_refuses_a_bad_file_with_one_line_and_writes_nothing(
-    folder, call_script, monkeypatch, script, what, overrides
-):
-    spoil, name, message = NETWORKS[what]
-    spoil(folder)
-    before = what_is_there(folder)
-    status, _, err = call_script(script, *TINY, f"run={folder}", *overrides)
-    assert status == 2
-    assert err.startswith(f"error: {folder / name}")
-    assert message in err
-    assert err.count("\n") == 1
-    assert [path for path in what_is_there(folder) if not path.endswith(".lock")] == before
-
-
 @pytest.mark.parametrize("script", ["retrain", "export", "cells"])
 def test_every_script_that_takes_a_genotype_refuses_code_in_its_file(tmp_path, call_script, script):
     (tmp_path / "mine.py").write_text(f"__import__('os').mkdir({str(tmp_path / 'ran')!r})\n")

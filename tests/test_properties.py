@@ -42,9 +42,10 @@ def outcome(read, *given):
     try:
         return read(*given)
     except (ValueError, Refused) as error:
-        assert str(error)
-        assert "\n" not in str(error)
-        return error
+        refusal = error
+    assert str(refusal)
+    assert "\n" not in str(refusal)
+    return refusal
 
 
 @settings(PROPERTY, max_examples=80)
