@@ -171,7 +171,10 @@ def _read_network(path: Path) -> NetworkDescription:
 def _read_alphas(path: Path) -> Tensor:
     """[epochs, cells, edges, operations], in the order of the epochs."""
     entries = load(path.read_bytes())
-    return torch.stack([entries[name] for name in sorted(entries)])
+    alphas = torch.stack([entries[name] for name in sorted(entries)])
+    if alphas.dim() != 4:
+        raise ValueError(f"expected alphas [cells, edges, operations] of each epoch, found {list(alphas.shape[1:])}")
+    return alphas
 
 
 def _rows(folder: Path, stage: str, keys: Sequence[str]) -> list[Plain]:
