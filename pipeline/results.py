@@ -13,13 +13,13 @@ from safetensors.torch import load
 from torch import Tensor
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.artifacts import NetworkDescription, genotype_from_plain, read_genotype
+from pipeline.artifacts import NetworkDescription, genotype_from_plain, read_description, read_genotype
 from pipeline.evaluate import read_accuracies
 from pipeline.examples import FILE as EXAMPLES_FILE
 from pipeline.examples import Examples, read_examples
 from pipeline.front import Front, read_front
 from pipeline.measured import Measured, measured, read_transfer
-from pipeline.run import RunError, read_json, read_metrics
+from pipeline.run import RunError, read_metrics
 from pipeline.stored import StoredRobustness, StoredSearch, StoredTraining, check_stored, read_stored
 from search_space import Genotype
 
@@ -162,7 +162,7 @@ def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
 
 
 def _read_network(path: Path) -> NetworkDescription:
-    description = NetworkDescription.model_validate(read_json(path))
+    description = read_description(path)
     genotype_from_plain(description.genotype)
     check_stored(description.training, StoredTraining, f"{path}: training")
     return description
