@@ -26,7 +26,7 @@ class StoredSearch(TypedDict):
     settings: dict[str, Any]
     derived_cost: dict[str, int]
     bounds: dict[str, StoredBound]
-    guard: list[dict[str, int]]
+    guard: list[dict[str, Any]]
     environment: NotRequired[dict[str, Any]]
     seconds: NotRequired[float]
 
