@@ -225,8 +225,8 @@ OF_SETS = [
         "split 'train[:0]' of ... expected images, found none",
     ),
     (
-        "retrain genotype=DARTS_V2",
-        WHOLE + DATA % "good" + " \"data.test_split='test[:0]'\"",
+        "retrain",
+        "genotype=RACL " + WHOLE + DATA % "good" + " \"data.test_split='test[:0]'\"",
         "split 'test[:0]' ... images, found none",
     ),
     (

@@ -307,7 +307,7 @@ def export_weights(folder):
 
 def test_alphas_that_are_truncated_or_of_several_shapes_are_one_line_of_the_report(folder):
     path = folder / "alphas.safetensors"
-    save_file({"epoch_00001": torch.zeros(2, 3), "epoch_00002": torch.zeros(2, 3)}, path)
+    save_file({"epoch_00001": torch.zeros(1, 2, 3), "epoch_00002": torch.zeros(1, 2, 3)}, path)
     read_run(folder)
     whole = path.read_bytes()
     for content in (whole[:-3], b"", save(load_file(path) | {"epoch_00003": torch.zeros(1)})):
