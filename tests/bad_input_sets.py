@@ -222,12 +222,12 @@ OF_SETS = [
     (
         "search",
         WHOLE + DATA % "good" + " \"data.train_split='train[:0]'\"",
-        "split 'train[:0]' of ... expected images, found none",
+        "cannot load split 'train[:0]' of ... corresponds to no data",
     ),
     (
         "retrain",
         "genotype=RACL " + WHOLE + DATA % "good" + " \"data.test_split='test[:0]'\"",
-        "split 'test[:0]' ... images, found none",
+        "cannot load split 'test[:0]' of ... corresponds to no data",
     ),
     (
         "search",
