@@ -111,6 +111,12 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
     return name or file.resolve().parent.name, genotype
 
 
+def read_genotype(path: Path) -> Genotype:
+    """The genotype in a genotype.json. Raises RunError that names the file and what is wrong with it."""
+    with _naming(str(path)):
+        return Genotype.from_json(path.read_text(encoding="utf-8"))
+
+
 def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | None, Genotype]:
     """The name that the text gives it, None where it gives none, and the genotype."""
     if suffix == ".py":
@@ -157,18 +163,24 @@ def load_network(folder: Path) -> TrainedNetwork:
     """Read what `save_network` wrote. Raises RunError that names the file and what is wrong with it."""
     path, weights = folder / "network.json", folder / "network.safetensors"
     try:
-        description = NetworkDescription.model_validate(read_json(path))
+        description = read_description(path)
         _check_size(description, weights)
         network = description.build()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RunError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except RunError:
         raise
     except ValueError as error:
         raise RunError(f"{path}: {error}") from None
     load_weights(network, weights, "the network of network.json")
     return TrainedNetwork(network, description)
+
+
+def read_description(path: Path) -> NetworkDescription:
+    """The content of a network.json. Raises RunError that names the file and what is wrong with it."""
+    try:
+        return NetworkDescription.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RunError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def check_fits(trained: TrainedNetwork, data: ImageData) -> None:

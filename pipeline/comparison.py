@@ -19,9 +19,9 @@ import torch
 from lightning_fabric import Fabric
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.bilevel import derived_shape
+from pipeline.bilevel import BilevelSearch, derived_shape
 from pipeline.data import ImageData, load
-from pipeline.evaluate import retrain_and_evaluate
+from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.judgement import judge
 from pipeline.objectives import Bound, bounds_of, check_attainable
 from pipeline.progress import progress_bar, silently
@@ -109,6 +109,7 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
     """
     table = cost_table(experiment)
     drawn = random_cells(experiment, table)
+    _check_stages(experiment, drawn[0])
     settings = experiment.comparison
     searching = [
         Searching(folder / "searches" / f"seed{seed}", seeded(experiment, seed))
@@ -136,6 +137,13 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
         )
         for contender, judgement in zip(contenders, judgements, strict=True)
     ]
+
+
+def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
+    """Raise ValueError for what a stage would refuse, here and not in a process of its own."""
+    data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
+    BilevelSearch(experiment, data, fabric)
+    check_retrain_and_evaluate(experiment, data, fabric, genotype)
 
 
 def _trials(folder: Path, experiment: Experiment, drawn: Sequence[Genotype]) -> dict[str, tuple[float, ...]]:

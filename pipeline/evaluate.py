@@ -22,6 +22,7 @@ from pipeline.foreign import ForeignNetwork
 from pipeline.masking import NEEDED, Verdict, judge
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
+from pipeline.retraining import Retraining
 from pipeline.run import RunError, exclusive, plain, read_json, write_json
 from pipeline.settings import HOW_IMAGES_ARE_READ, EvaluateSettings, Experiment
 from pipeline.trials import attack_on, planned
@@ -215,6 +216,12 @@ def retrain_and_evaluate(
     retrain(folder, experiment, data, fabric, name=name, genotype=genotype)
     trained = load_network(folder)
     return evaluate(folder, experiment, data, fabric, trained), trained.description.cost()
+
+
+def check_retrain_and_evaluate(experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype) -> None:
+    """Raise ValueError for what either stage would refuse, before those that come first have done their work."""
+    tested(data, experiment.evaluate.images)
+    planned(Retraining(experiment, data, fabric, genotype).network, experiment, data, fabric)
 
 
 def tested(data: ImageData, limit: int | None) -> ImageSet:

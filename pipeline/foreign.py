@@ -82,13 +82,13 @@ def _made(reference: str, arguments: dict[str, Any]) -> nn.Module:
         raise RunError(f"evaluate.model={reference}: expected package.module:factory, as in models.resnet:build")
     try:
         factory = getattr(importlib.import_module(module_name), name, None)
-    except Exception as error:  # the user's own code may raise anything
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
         raise RunError(f"evaluate.model={reference}: importing {module_name} raised {_said(error)}") from error
     if not callable(factory):
         raise RunError(f"evaluate.model={reference}: {module_name} has no function or class {name}")
     try:
         module = factory(**arguments)
-    except Exception as error:  # see above
+    except (Exception, SystemExit) as error:  # see above
         raise RunError(f"evaluate.model={reference}: calling it with {arguments} raised {_said(error)}") from error
     if not isinstance(module, nn.Module):
         raise RunError(f"evaluate.model={reference}: expected a torch.nn.Module, it returned {type(module).__name__}")
@@ -110,6 +110,6 @@ def _check_logits(reference: str, module: nn.Module, images: torch.Tensor, data:
         )
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """In one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

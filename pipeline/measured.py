@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.accuracy import Accuracy
 from pipeline.masking import Check, Verdict
-from pipeline.run import RunError, read_json
+from pipeline.run import RunError
+from pipeline.stored import StoredTransfer, read_stored
 
 Plain = Mapping[str, Any]
 
@@ -55,9 +56,5 @@ def _verdict(content: Plain) -> Verdict:
 
 
 def read_transfer(path: Path) -> dict[str, Any]:
-    """The content of a transfer.json. Raises ValueError when it has not what is shown of it."""
-    content = read_json(path)
-    missing = [key for key in ("models", "attack", "rows", "clean") if key not in content]
-    if missing:
-        raise ValueError(f"expected a JSON object with {', '.join(missing)}")
-    return dict(content)
+    """The content of a transfer.json. Raises RunError when it has not what is shown of it."""
+    return read_stored(path, StoredTransfer, "evaluate")

@@ -26,8 +26,10 @@ from pipeline.progress import progress_bar
 from pipeline.run import (
     Checkpoints,
     MetricLog,
+    RunError,
     check_same_settings,
     exclusive,
+    going_on_from,
     make_fabric,
     plain,
     read_json,
@@ -115,17 +117,20 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
     """
     settings, meta = meta_settings(experiment), experiment.meta
     fabric = make_fabric(experiment.fabric)
+    _trainer(meta)  # which may be refused
     with exclusive(folder, STAGE):
         if (folder / "theta.json").exists():
             check_same_settings(read_settings(folder / "theta.json"), settings, folder)
             return load_theta(folder / "theta.safetensors")
         state = Checkpoints(folder, STAGE, fabric).load()
         if state is not None:
-            check_same_settings(state["settings"], settings, folder)
+            with going_on_from(folder):
+                check_same_settings(state["settings"], settings, folder)
         with workers(meta.processes, meta.executor) as mapper:
             training = _prepared(folder, experiment, mapper, begun=state is not None)
             if state is not None:
-                training.restore(state)
+                with going_on_from(folder):
+                    training.restore(state)
             _train(training, folder, settings, fabric, mapper)
         return _finish(training, folder, settings)
 
@@ -160,9 +165,16 @@ def _prepared(folder: Path, experiment: Experiment, mapper: Mapper, *, begun: bo
         streams=meta.streams_a_step,
         learning_rate=meta.learning_rate,
         clip=meta.clip,
-        trainer=None if meta.trainer is None else load_theta(meta.trainer),
+        trainer=_trainer(meta),
     )
     return MetaTraining(outer, meta, of_judging, imitation=imitation)
+
+
+def _trainer(meta: MetaSettings) -> Theta | None:
+    try:
+        return None if meta.trainer is None else load_theta(meta.trainer)
+    except (FileNotFoundError, ValueError) as error:
+        raise RunError(f"meta.trainer: {error}") from None
 
 
 def _parts(meta: MetaSettings) -> tuple[slice, slice]:

@@ -16,12 +16,11 @@ from pipeline.artifacts import load_genotype
 from pipeline.bilevel import STAGE as SEARCH
 from pipeline.bilevel import derived_shape
 from pipeline.data import ImageData
-from pipeline.evaluate import retrain_and_evaluate
+from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.front import Front, Judged
 from pipeline.objectives import settle
 from pipeline.progress import Bar, progress_bar
 from pipeline.results import strongest
-from pipeline.retraining import Retraining
 from pipeline.run import (
     Checkpoints,
     MetricLog,
@@ -91,9 +90,7 @@ def _checked(folder: Path, points: Sequence[Point], experiment: Experiment, data
         raise RunError("pareto.retrain with retrain.parameters gives all points one size; use retrain.channels")
     if not set(experiment.evaluate.attacks) - {"cw"}:
         raise RunError("pareto.retrain needs an Linf attack in evaluate.attacks, such as pgd-20")
-    if (experiment.evaluate.images or 0) > len(data.test):
-        raise RunError(f"evaluate.images={experiment.evaluate.images} is more than the {len(data.test)} test images")
-    Retraining(experiment, data, fabric, walk.supernet.derive())
+    check_retrain_and_evaluate(experiment, data, fabric, walk.supernet.derive())
     return walk
 
 

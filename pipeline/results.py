@@ -13,13 +13,14 @@ from safetensors.torch import load
 from torch import Tensor
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.artifacts import NetworkDescription, genotype_from_plain
+from pipeline.artifacts import NetworkDescription, genotype_from_plain, read_description, read_genotype
 from pipeline.evaluate import read_accuracies
 from pipeline.examples import FILE as EXAMPLES_FILE
 from pipeline.examples import Examples, read_examples
 from pipeline.front import Front, read_front
 from pipeline.measured import Measured, measured, read_transfer
-from pipeline.run import RunError, read_json, read_metrics
+from pipeline.run import RunError, read_metrics
+from pipeline.stored import StoredRobustness, StoredSearch, StoredTraining, check_stored, read_stored
 from search_space import Genotype
 
 LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "transfer.json", "metrics.jsonl")
@@ -33,7 +34,6 @@ SEARCH_KEYS = (  # of each row of metrics.jsonl, dots for what is inside
     "derived.conv_linear_macs",
     "derived.thop_macs",
 )
-SEARCH_RESULT_KEYS = ("settings", "derived_cost", "bounds", "guard")
 DIAGNOSTICS_KEYS = ("epoch", "diagnostics.weight_free")  # of each row that has diagnostics
 RETRAIN_KEYS = ("epoch", "training_loss", "training_accuracy")
 
@@ -126,11 +126,11 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 def read_run(folder: Path) -> Run:
     """All files of a run folder that a report can use. Raises RunError when there are none or one is damaged."""
     network = _optional(folder / "network.json", _read_network)
-    robustness = _optional(folder / "robustness.json", lambda path: _with_keys(path, "settings", "network", "cost"))
-    genotype = _optional(folder / "genotype.json", lambda path: Genotype.from_json(path.read_text("utf-8")))
+    robustness = _optional(folder / "robustness.json", lambda path: read_stored(path, StoredRobustness, "evaluate"))
+    genotype = _optional(folder / "genotype.json", read_genotype)
     run = Run(
         folder=folder,
-        search=_optional(folder / "search.json", lambda path: _with_keys(path, *SEARCH_RESULT_KEYS)),
+        search=_optional(folder / "search.json", lambda path: read_stored(path, StoredSearch, "search")),
         genotype=genotype or (genotype_from_plain(network.genotype) if network else None),
         network=network,
         robustness=robustness,
@@ -138,7 +138,7 @@ def read_run(folder: Path) -> Run:
         accuracies=read_accuracies(folder) if robustness else (),
         examples=_optional(folder / EXAMPLES_FILE, read_examples),
         transfer=_optional(folder / "transfer.json", read_transfer),
-        onnx=_optional(folder / "onnx.json", read_json),
+        onnx=_optional(folder / "onnx.json", lambda path: read_stored(path, dict[str, Any], "export")),
         alphas=_optional(folder / "alphas.safetensors", _read_alphas),
         pareto=_optional(folder / "pareto.json", read_front),
         search_rows=_rows(folder, "search", SEARCH_KEYS),
@@ -161,24 +161,20 @@ def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
         raise RunError(f"{path} is not what the stages write: {error}") from None
 
 
-def _with_keys(path: Path, *keys: str) -> Plain:
-    content = read_json(path)
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise ValueError(f"expected a JSON object with {', '.join(missing)}")
-    return dict(content)
-
-
 def _read_network(path: Path) -> NetworkDescription:
-    description = NetworkDescription.model_validate(read_json(path))
+    description = read_description(path)
     genotype_from_plain(description.genotype)
+    check_stored(description.training, StoredTraining, f"{path}: training")
     return description
 
 
 def _read_alphas(path: Path) -> Tensor:
     """[epochs, cells, edges, operations], in the order of the epochs."""
     entries = load(path.read_bytes())
-    return torch.stack([entries[name] for name in sorted(entries)])
+    alphas = torch.stack([entries[name] for name in sorted(entries)])
+    if alphas.dim() != 4:
+        raise ValueError(f"expected alphas [cells, edges, operations] of each epoch, found {list(alphas.shape[1:])}")
+    return alphas
 
 
 def _rows(folder: Path, stage: str, keys: Sequence[str]) -> list[Plain]:

@@ -17,8 +17,9 @@ from pipeline.interruption import StopRequest, stop_requests
 from pipeline.progress import Bar, progress_bar
 from pipeline.recipes import best, first_overfitted
 from pipeline.retraining import STAGE, Retraining
-from pipeline.run import Checkpoints, MetricLog, check_same_settings, exclusive, what_training_depends_on
+from pipeline.run import Checkpoints, MetricLog, check_same_settings, exclusive, going_on_from, what_training_depends_on
 from pipeline.settings import Experiment
+from pipeline.stored import StoredTraining, check_stored
 from pipeline.training import naming
 from search_space import Genotype
 
@@ -38,13 +39,15 @@ def retrain(
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "network.json").exists():
             description = load_network(folder).description
+            check_stored(description.training, StoredTraining, f"{folder / 'network.json'}: training")
             check_same_settings(description.training["settings"], settings, folder)
             return description
         checkpoints = Checkpoints(folder, STAGE, fabric)
         state = checkpoints.load()
         if state is not None:
-            check_same_settings(state["settings"], settings, folder)
-            training.restore(state)
+            with going_on_from(folder):
+                check_same_settings(state["settings"], settings, folder)
+                training.restore(state)
         _train(training, folder, settings, checkpoints)
         description = _describe(training, data, name, settings)
         if fabric.is_global_zero:

@@ -268,6 +268,21 @@ class Checkpoints:
         return sorted(self._folder.glob(f"{self._stage}-{'[0-9]' * STEP_DIGITS}-*.ckpt"))
 
 
+@contextlib.contextmanager
+def going_on_from(folder: Path) -> Iterator[None]:
+    """Turn what a checkpoint of another form raises, one of an older version say, into a RunError that says so."""
+    try:
+        yield
+    except RunError:
+        raise
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"{folder / 'checkpoint'} holds no state that this stage can go on from "
+            f"({type(error).__name__}: {reason}); remove it, or choose another run="
+        ) from None
+
+
 def _not_finite(tree: Any, name: str = "state") -> Iterator[str]:
     """Names of the tensors in nested containers that hold NaN or infinity."""
     if isinstance(tree, Tensor):

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import save
 from torch import Tensor
 
+from pipeline.artifacts import read_genotype
 from pipeline.bilevel import STAGE, BilevelSearch
 from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
@@ -25,6 +26,7 @@ from pipeline.run import (
     MetricLog,
     check_same_settings,
     exclusive,
+    going_on_from,
     read_settings,
     seed_stream,
     stream_seed,
@@ -34,6 +36,7 @@ from pipeline.run import (
 )
 from pipeline.selection import Tried, draw_candidates, try_cells
 from pipeline.settings import Experiment
+from pipeline.stored import StoredSearch, read_stored
 from pipeline.training import naming
 from search_space import Genotype
 from search_space.draw import save_cell
@@ -52,12 +55,14 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "search.json").exists():
             check_same_settings(read_settings(folder / "search.json"), settings, folder)
-            return Genotype.from_json((folder / "genotype.json").read_text(encoding="utf-8"))
+            read_stored(folder / "search.json", StoredSearch, STAGE)
+            return read_genotype(folder / "genotype.json")
         checkpoints = Checkpoints(folder, STAGE, fabric)
         state = checkpoints.load()
         if state is not None:
-            check_same_settings(state["settings"], settings, folder)
-            bilevel.restore(state)
+            with going_on_from(folder):
+                check_same_settings(state["settings"], settings, folder)
+                bilevel.restore(state)
         _train(bilevel, folder, settings, checkpoints)
         tried = _candidates_tried(bilevel, folder, data)
         return _finish(bilevel, folder, settings, tried)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 from yaml import YAMLError
 
+from pipeline.faults import first_line
 from pipeline.interruption import Interrupted, handled_by, stop_now
 from pipeline.settings import Experiment
 
@@ -41,6 +42,7 @@ CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 # of PyTorch on the CPU, on CUDA, and of cuDNN and cuBLAS
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
 DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited unexpectedly)")
+LONGEST_SHOWN = 200  # characters of a value in a message
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -164,7 +166,7 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         try:
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise Refused(_reason(str(error))) from error
+            raise Refused(_reason(str(error), overrides)) from error
         except (AssertionError, AttributeError) as error:  # OmegaConf's, of a mapping where a plain value is
             raise Refused(f"an override does not fit what it is put into: {_reason(str(error))}") from error
         except RecursionError:
@@ -180,7 +182,7 @@ def validated(config: DictConfig) -> Experiment:
     except OmegaConfBaseException as error:
         raise Refused(_reason(str(error))) from error
     except ValidationError as error:
-        raise Refused("\n".join(_describe(item) for item in error.errors())) from error
+        raise Refused(_describe_all(error)) from error
 
 
 def explain(description: str, overrides: Sequence[str]) -> str:
@@ -261,16 +263,14 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         where = error.filename or "a file"
         return STOPPED, f"stopped: {where}: {error.strerror}; the same command goes on from what was written before"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
-        return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({_first_line(error)})"
+        return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({first_line(error)})"
     if isinstance(error, BrokenProcessPool) or (isinstance(error, RuntimeError) and DEAD_WORKER.search(str(error))):
-        return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({_first_line(error)})"
+        return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({first_line(error)})"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return REFUSED, f"error: {_cut(str(error.filename))}: {error.strerror}"
     if isinstance(error, Refused | ValueError) and _is_ours(error):
         return REFUSED, f"error: {error}"
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -280,8 +280,8 @@ def _is_ours(error: BaseException) -> bool:
     return raised_in.is_relative_to(CONF.parent) and "site-packages" not in raised_in.parts
 
 
-def _reason(message: str) -> str:
-    """Hydra's message as one line; an unknown key gets the keys there are, and a launcher the extra it comes with."""
+def _reason(message: str, overrides: Sequence[str] = ()) -> str:
+    """Hydra's message as one line; unknown keys get those there are, groups their options, launchers their extra."""
     missing = re.search(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'", message)
     if missing and missing.group(2) in _sweep.EXTRAS:
         kind, name = missing.groups()
@@ -289,11 +289,25 @@ def _reason(message: str) -> str:
     unknown = re.search(r"(?:Could not override|Error merging override) '?([\w.@/]+)", message)
     if unknown:
         return unknown_key(unknown.group(1).split("=")[0])
+    if message.startswith("Config group override must be"):
+        return "; ".join(_no_options(overrides))
     lines = [line.strip() for line in message.splitlines() if line.strip()]
+    keys = [line.removeprefix("full_key: ") + ":" for line in lines if line.startswith("full_key: ")]
     kept = [
         line for line in lines if not line.startswith(("Config search path", "provider=", "full_key", "object_type"))
     ]
-    return " ".join(kept)
+    return " ".join([*keys, *kept])
+
+
+def _no_options(overrides: Sequence[str]) -> Iterator[str]:
+    """Of each override whose key is a group, or nothing, what is allowed there."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        options = sorted(path.stem for path in (CONF / key).glob("*.yaml")) if key else []
+        if not key:
+            yield f"{override}: expected group=option or key=value"
+        elif options and value not in options:
+            yield f"{override}: expected one of {', '.join(options)}"
 
 
 def unknown_key(key: str) -> str:
@@ -308,10 +322,20 @@ def unknown_key(key: str) -> str:
     return f"unknown key {key}{hint} Known here: {', '.join(siblings)}"
 
 
-def _describe(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+def _describe_all(error: ValidationError) -> str:
+    """All that is wrong in one line; what is wrong with several keys alike, as with one that others take over, once."""
+    keys: dict[str, list[str]] = {}
+    for item in error.errors():
+        key, message = _describe(item)
+        keys.setdefault(message, []).append(key)
+    return "; ".join(", ".join(of) + ": " + message if any(of) else message for message, of in keys.items())
+
+
+def _describe(item: Any) -> tuple[str, str]:
+    """The key, empty where the message names it, and the message."""
+    key, given = ".".join(str(part) for part in item["loc"]), item["input"]
     if item["type"] == "extra_forbidden":
-        return unknown_key(key)
+        return "", unknown_key(key)
     plain = {
         "tuple_type": "expected a list, such as [a,b]",
         "missing": "a value is missing here",
@@ -319,7 +343,10 @@ def _describe(item: Any) -> str:
         "too_long": "too many values",
     }
     message = plain.get(item["type"], item["msg"].removeprefix("Value error, "))
-    given = (
-        "" if item["input"] is PydanticUndefined or isinstance(item["input"], dict) else f", found {item['input']!r}"
-    )
-    return f"{key}: {message}{given}" if key and not isinstance(item["input"], dict) else message
+    if item["type"] == "value_error" and isinstance(given, dict):  # said of a group of keys
+        return ("" if message.startswith(key) else key), message
+    return key, message if given is PydanticUndefined else f"{message}, found {_cut(repr(given))}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

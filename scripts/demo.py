@@ -12,14 +12,14 @@ from _app import run_app
 from pipeline import report
 from pipeline.artifacts import load_network
 from pipeline.data import load
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import check_retrain_and_evaluate, evaluate
 from pipeline.export import export, find, forms_of
 from pipeline.exports.graph import check_onnx_installed
 from pipeline.retrain import retrain
 from pipeline.run import make_fabric
 from pipeline.search import search
 from pipeline.settings import Experiment
-from search_space import network_cost
+from search_space import PUBLISHED, network_cost
 
 RIVAL = "DARTS_V2"
 
@@ -29,6 +29,7 @@ def main(experiment: Experiment) -> None:
     check_onnx_installed()
     fabric, data = make_fabric(experiment.fabric), load(experiment.data)
     folder = Path(experiment.run)
+    check_retrain_and_evaluate(experiment, data, fabric, PUBLISHED[RIVAL].genotype)
     rival = folder.with_name(f"{folder.name}-{RIVAL}")
     genotype = search(folder, experiment, data, fabric)
     retrained = experiment.retrain

@@ -175,6 +175,9 @@ def _value(node: ast.expr) -> Any:
 def _cell_of_triples(triples: Any, concat: Any) -> Cell:
     if not _is_list(triples) or not _is_list(concat):
         raise ValueError("expected a list of (operation, node, source) and one of states")
+    odd = [state for state in concat if not isinstance(state, int)]
+    if odd:
+        raise ValueError(f"a state is a whole number from 0 up, found {odd[0]!r}")
     edges: dict[int, list[tuple[str, int]]] = {}
     for triple in triples:
         operation, node, source = _triple(triple)

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.classes import check_classes
 from pipeline.data.image_data import ImageData
 from pipeline.data.images import Images, ImageSet
 from pipeline.data.splitting import SPLIT_SEED, balanced_indices
 from pipeline.data.streaming import Decoder, StreamedImages
 from pipeline.data.table import ImageTable
+from pipeline.faults import first_line
 from pipeline.settings import DataSettings
 
 MOST_KEPT_BYTES = 2 * 2**30  # of a split's decoded images in memory, unless more are asked for: parts of it are copies
@@ -74,6 +76,7 @@ def _huggingface(settings: DataSettings) -> ImageData:
     if settings.path is None:
         raise ValueError("data.path names a local folder or a set on the hub")
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as errors is said here, in one line
     train = _part(datasets, settings, settings.train_split, settings.limit, "data.limit")
     test = _part(datasets, settings, settings.test_split, settings.test_limit, "data.test_limit")
     if train.class_names != test.class_names:
@@ -89,12 +92,13 @@ def _part(datasets: Any, settings: DataSettings, split: str, limit: int | None, 
     table = _load_split(datasets, settings, split)
     image_column, label_column = _columns(datasets, table.features, settings)
     names = tuple(table.features[label_column].names)
+    check_classes(Path(str(settings.path)), label_column, names)
     labels = table.select_columns(label_column).with_format("numpy")[:][label_column]
     rows = np.arange(len(labels))
     if limit is not None:
         _check_limit(limit, len(labels), key)
         rows = balanced_indices(labels, limit)
-    _check_labels(labels[rows], len(names))
+    _check_labels(labels, rows, len(names))
     images = ImageTable.like_row(table.select_columns(image_column), image_column, split, int(rows[0]))
     wanted = torch.from_numpy(labels[rows].astype(np.int64))
     if _is_streamed(settings, images, len(rows)):
@@ -127,21 +131,26 @@ def _decoded(images: ImageTable, rows: np.ndarray[Any, Any]) -> Tensor:
     return pixels
 
 
-def _check_labels(labels: np.ndarray[Any, Any], num_classes: int) -> None:
-    if not len(labels):
-        raise ValueError("the set holds no images")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be 0 to {num_classes - 1}; some are missing")
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise ValueError(f"labels must be 0 to {num_classes - 1}, found {labels.min()} to {labels.max()}")
+def _check_labels(labels: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], num_classes: int) -> None:
+    """labels: of the whole split, with NaN for those that are missing.  rows: of the images that are wanted."""
+    wanted = labels[rows]
+    if not len(wanted):
+        raise ValueError("expected images, found none")
+    expected = f"labels must be 0 to {num_classes - 1}"
+    if wanted.dtype.kind not in "iu" and np.isnan(wanted).any():
+        raise ValueError(f"{expected}, found none at image {rows[np.isnan(wanted)][0]}")
+    if wanted.min() < 0 or wanted.max() >= num_classes:
+        raise ValueError(f"{expected}, found {wanted.min()} to {wanted.max()}")
 
 
 def _load_split(datasets: Any, settings: DataSettings, split_name: str) -> Any:
     try:
         return datasets.load_dataset(settings.path, settings.configuration, split=split_name)
     except Exception as error:  # datasets raises a dozen kinds; all mean that the set cannot be had as asked for
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"cannot load split {split_name!r} of data.path={settings.path}: {reason}") from None
+        reasons = dict.fromkeys((first_line(error), first_line(error.__cause__ or error)))
+        raise ValueError(
+            f"cannot load split {split_name!r} of data.path={settings.path}: {': '.join(reasons)}"
+        ) from None
 
 
 def _columns(datasets: Any, features: Any, settings: DataSettings) -> tuple[str, str]:

@@ -22,7 +22,10 @@ def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Image
         of_class = rng.permutation(np.flatnonzero(labels == label))
         second[of_class[: round(fraction * len(of_class))]] = True
     if second.all() or not second.any():
-        raise ValueError(f"{len(labels)} images are too few to split off a fraction of {fraction}")
+        raise ValueError(
+            f"{len(labels)} images are too few to split off a fraction of {fraction}: of every class it leaves "
+            f"{'none' if second.all() else 'all'}, and expected are both parts"
+        )
     return images.take(torch.from_numpy(np.flatnonzero(~second))), images.take(torch.from_numpy(np.flatnonzero(second)))
 
 

@@ -8,6 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from pipeline.faults import first_line
+from search_space.skeleton import MINIMUM_IMAGE_SIZE
+
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 MODES = {"L": 1, "RGB": 3}  # of PIL, and their channels
 
@@ -31,13 +34,18 @@ class ImageTable:
 
     @classmethod
     def like_row(cls, table: Any, column: str, split: str, row: int) -> Self:
-        """The table whose images are to be like that in `row`. Raises UnreadableImageError where it is not square."""
+        """The table whose images are to be like that in `row`.
+
+        Raises UnreadableImageError where it is not square or too small.
+        """
         found = cls(table.with_format("arrow"), column, split, (0, 0, 0))
         ((_, value),) = found._encoded([row])
         channels, height, width = found._image(row, value).shape
-        if height != width:
-            name = found._name(row, value)
-            raise UnreadableImageError(f"images must be square; {name} is {height} pixels high and {width} wide")
+        if height != width or height < MINIMUM_IMAGE_SIZE:
+            raise UnreadableImageError(
+                f"images must be square, of at least {MINIMUM_IMAGE_SIZE} pixels a side; "
+                f"{found._name(row, value)} is {height} by {width}"
+            )
         return replace(found, shape=(channels, height, width))
 
     def decoded(self, rows: Sequence[int]) -> Pixels:
@@ -58,13 +66,14 @@ class ImageTable:
 
     def _image(self, row: int, value: Any) -> Pixels:
         """[C, H, W]."""
+        if value is None:
+            raise UnreadableImageError(f"{self._name(row, value)} is missing; expected L (grey) or RGB")
         try:
             image = self.table.features[self.column].decode_example(value)
         except MemoryError:
             raise
         except Exception as error:  # PIL and its plugins raise a dozen kinds, all of which mean the same
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UnreadableImageError(f"{self._name(row, value)} cannot be decoded: {reason}") from None
+            raise UnreadableImageError(f"{self._name(row, value)} cannot be decoded: {first_line(error)}") from None
         if image.mode not in MODES:
             raise UnreadableImageError(f"{self._name(row, value)} has mode {image.mode}; expected L (grey) or RGB")
         return np.asarray(image).reshape(image.height, image.width, MODES[image.mode]).transpose(2, 0, 1)

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
+    field_validator,
 )
 
 from search_space.skeleton import MINIMUM_LAYERS
 
 LARGEST = 4096  # channels or layers that a network.json may ask for
+NO_NUMBER = "expected a number, neither true nor false"
 
 
 def _from_fraction(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(NO_NUMBER)
     if isinstance(value, str) and "/" in value:
         try:
             return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"expected a number or a fraction such as 8/255, found {value!r}") from None
+        except (ValueError, ArithmeticError):
+            raise ValueError("expected a number or a fraction such as 8/255") from None
     return value
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a field holds a whole number or a fraction, perhaps null."""
+    parts = () if get_origin(annotation) in (tuple, dict) else get_args(annotation)
+    return annotation in (int, float) or any(map(_is_number, parts))
 
 
 Number = Annotated[float, BeforeValidator(_from_fraction)]
@@ -44,3 +55,11 @@ class Settings(BaseModel):
     """Base of all settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """To Python, true is the number 1."""
+        if isinstance(value, bool) and _is_number(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError(NO_NUMBER)
+        return value

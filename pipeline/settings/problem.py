@@ -151,7 +151,7 @@ class ObjectiveSettings(Settings):
     @model_validator(mode="after")
     def _bounds_and_names_agree(self) -> Self:
         if not self.names or len(set(self.names)) != len(self.names):
-            raise ValueError("objectives.names holds at least one objective, each once")
+            raise ValueError(f"objectives.names holds at least one objective, each once; found {list(self.names)}")
         if not {"accuracy", "robustness"} & set(self.names):
             raise ValueError("objectives.names needs accuracy or robustness; bounds alone do not train an architecture")
         for name in ("parameters", "macs"):
