@@ -105,6 +105,8 @@ class Batch:
         own = plan.part(self.members).to(self.like)
         if self.compiled is not None:
             sums = native.step(self.architecture, tensors, self.compiled, own)
+            for parameter in self.parameters:
+                torch.autograd.graph.increment_version(parameter)  # it was written by its address
         else:
             sums = self._step(tensors, own)
         for parameter, values in zip(self.parameters, self.values, strict=True):

@@ -18,6 +18,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from learned_optimizers.architecture import ARCHITECTURES
+from learned_optimizers.base import Architecture
 from learned_optimizers.baselines import RATE, UpdateRule
 from learned_optimizers.features import TIMESCALES
 from learned_optimizers.normalisation import normalised, rate_curves, weights_of_steps
@@ -66,7 +67,7 @@ class Steps(NamedTuple):
 class _Followed:
     """The teacher moves the parameters; the student's state goes along, and the last step is kept. An `UpdateRule`."""
 
-    student: UpdateRule
+    student: Architecture
     teacher: UpdateRule
 
     def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> Any:
@@ -89,8 +90,14 @@ class _Followed:
             for name, rule in rules.items()
         }
         moved = found["teacher"][0]
-        last = Steps(state["student"], tuple(params), tuple(gradients), loss, tuple(moved))
+        last = Steps(self._shown(state["student"], valid_loss), tuple(params), tuple(gradients), loss, tuple(moved))
         return moved, {name: after for name, (_, after) in found.items()} | {"last": last}
+
+    def _shown(self, state: Any, valid_loss: Tensor | None) -> Any:
+        """The student's state as its step meets it: after its look at a validation loss, where there is one."""
+        if valid_loss is None:
+            return state
+        return state | {"shared": self.student.observe_validation(state["shared"], valid_loss)}
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,9 @@ class BilevelSearch:
     def weight_step(self, train: Batch) -> dict[str, Any]:
         """One step of the weights on clean and attacked images, in the parts that the settings give."""
         loss = self.training_loss(train)()
-        *slopes, loss = self._reduce([*torch.autograd.grad(loss, self.weights), loss.detach()])
+        # zeros where a cell that is adapted leaves an output to `none` alone
+        gradients = torch.autograd.grad(loss, self.weights, materialize_grads=True)
+        *slopes, loss = self._reduce([*gradients, loss.detach()])
         clip = self.experiment.weight_optimizer.clip
         norm = clipped_step(self.weight_optimizer, self.weights, slopes, clip, loss=loss)
         return {"training_loss": loss.item(), "weight_gradient_norm": norm}

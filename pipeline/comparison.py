@@ -6,6 +6,7 @@ are run folders of their own, so that a comparison that was stopped goes on wher
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.bilevel import BilevelSearch, derived_shape
 from pipeline.data import ImageData, load
 from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
+from pipeline.interruption import Interrupted
 from pipeline.judgement import judge
 from pipeline.objectives import Bound, bounds_of, check_attainable
 from pipeline.progress import progress_bar, silently
@@ -240,6 +242,10 @@ def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | 
                     bar.advance("")
             except RunError as error:
                 raise RunError(str(error)) from error  # raised here, so that it is read as ours
+            except Interrupted:
+                for worker in multiprocessing.active_children():
+                    worker.terminate()  # a training stops at its next step, with a checkpoint
+                raise
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
     return [results[index] for index in range(len(works))]

@@ -117,8 +117,23 @@ def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
             ) from None
         for pattern in LEFT_BEHIND:
             for temporary in folder.glob(pattern):
-                temporary.unlink()
+                if not _is_being_written(temporary):
+                    temporary.unlink()
         yield
+
+
+def _is_being_written(temporary: Path) -> bool:
+    """Whether the process that its name gives lives and is another one: the report writes without the lock."""
+    number = temporary.name.split(".")[-2]
+    if not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _opened_lock(folder: Path) -> IO[str]:

@@ -17,6 +17,7 @@ import _sweep
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -41,6 +42,7 @@ FLAGS = (
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 # of PyTorch on the CPU, on CUDA, and of cuDNN and cuBLAS
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
+LOST_PEER = re.compile(r"Connection (closed|reset) by peer|Broken pipe|NCCL communicator was aborted")
 DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited unexpectedly)")
 LONGEST_SHOWN = 200  # characters of a value in a message
 
@@ -96,7 +98,7 @@ def run_app(
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
-    unknown = [flag for flag in arguments if flag.startswith("-") and flag.partition("=")[0] not in FLAGS]
+    unknown = [flag for flag in arguments if flag.startswith("-") and flag not in FLAGS]
     if unknown:
         raise Refused(f"unknown flag {unknown[0]}; expected one of {', '.join(FLAGS)}, or key=value")
 
@@ -104,20 +106,28 @@ def _check_flags(arguments: Sequence[str]) -> None:
 def _prepare_sweep(overrides: Sequence[str], direction: _sweep.Direction | None) -> None:
     """Check jobs with each value of a sweep, and tell Hydra where they write. Raises Refused."""
     try:
-        parsed = _sweep.parsed(overrides)
-        jobs = list(_sweep.some_jobs(parsed))
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            parsed = _sweep.parsed(overrides, GlobalHydra.instance().config_loader())
+            jobs = list(_sweep.some_jobs(parsed))
     except HydraException as error:
         raise Refused(_reason(str(error))) from error
     configs = [_composed(job) for job in jobs]
-    for config in configs:
-        try:
-            validated(config)
-        except Refused as refused:
-            if "HydraConfig was not set" not in str(refused):  # ${hydra:...} is known when the job runs
-                raise
+    runs = [run for run in map(_run_of_job, configs) if run is not None]
+    if _sweep.names_folders(parsed) and len(set(runs)) < len(runs):
+        raise Refused(f"run={runs[0]} is the folder of several jobs; name what is varied in it, or nothing at all")
     run = cast("dict[str, Any]", OmegaConf.to_container(configs[0], resolve=False))["run"]
     sys.argv[1:] = ["--multirun", *_sweep.hydra_settings(parsed, run, direction), *overrides]
     _sweep.let_scripts_be_found(Path(__file__).parent)
+
+
+def _run_of_job(config: DictConfig) -> str | None:
+    """The run folder of a job whose settings are valid; None where ${hydra:...} in them is known only when it runs."""
+    try:
+        return validated(config).run
+    except Refused as refused:
+        if "HydraConfig was not set" in str(refused):
+            return None
+        raise
 
 
 def _job(
@@ -266,6 +276,8 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({first_line(error)})"
     if isinstance(error, BrokenProcessPool) or (isinstance(error, RuntimeError) and DEAD_WORKER.search(str(error))):
         return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({first_line(error)})"
+    if isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):
+        return STOPPED, f"stopped: another process of this run ended ({first_line(error)})"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return REFUSED, f"error: {_cut(str(error.filename))}: {error.strerror}"
     if isinstance(error, Refused | ValueError) and _is_ours(error):

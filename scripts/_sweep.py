@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -30,9 +31,11 @@ SWEEPERS = {
     "optuna": "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
 }
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
-SAMPLERS = "optuna.samplers."  # all of them may be asked for
+SAMPLERS = "optuna.samplers."
+PICKLES = "CmaEsSampler"  # what it remembers in a study's file
 NAMES_CODE = (
     "hydra.callbacks",
+    "hydra.job.env_set",
     "hydra.job_logging.root",
     "hydra.hydra_logging.root",
     "hydra.sweeper.custom_search_space",
@@ -49,37 +52,51 @@ class JobFailed(CompactHydraException):
 def check_plugins(config: DictConfig) -> None:
     """Refuse what would run code that is not Hydra's own, by a ValueError. config: with the node `hydra`."""
     for key in NAMES_CODE:
-        if OmegaConf.select(config, key):
+        found = OmegaConf.select(config, key)
+        if found or (key.endswith("_logging.root") and found is not None):  # an empty one sets its handlers up too
             raise ValueError(f"{key}: a configuration may not name code that Hydra would run")
     for kind, known in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
         node = OmegaConf.to_container(config.hydra[kind], resolve=False)
-        for key, target in _targets(node, f"hydra.{kind}"):
-            is_sampler = key == "hydra.sweeper.sampler._target_" and target.startswith(SAMPLERS)
+        targets = ((key, str(value)) for key, value in _leaves(node, f"hydra.{kind}") if key.endswith("._target_"))
+        for key, target in targets:
+            name = target.removeprefix(SAMPLERS)
+            is_sampler = key == "hydra.sweeper.sampler._target_" and target != name and name.isidentifier()
+            if is_sampler and name == PICKLES:
+                raise ValueError(f"{key}: {name} keeps pickles in its study; expected another sampler, such as tpe")
             if target not in known.values() and not is_sampler:
                 raise ValueError(
                     f"{key}: a configuration may not name code that Hydra would run; "
                     f"expected hydra/{kind}={' or '.join(known)}"
                 )
+    if OmegaConf.select(config, "hydra.sweeper.params"):
+        raise ValueError("hydra.sweeper.params: expected what is varied on the command line, where it is checked")
+    for key, value in _leaves(OmegaConf.to_container(config.hydra.launcher, resolve=False), "hydra.launcher"):
+        if "\n" in str(value) or "runtime_env" in key:  # a line of a job's script; what Ray does before a job
+            raise ValueError(f"{key}: a configuration may not name code that a launcher would run")
     if str(OmegaConf.select(config, "hydra.sweeper.storage") or "").startswith("redis"):
         raise ValueError("hydra.sweeper.storage: studies in Redis are pickles; expected sqlite:///<file>")
 
 
-def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Key and value of all that Hydra would import, at any depth."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "_target_":
-                yield f"{path}._target_", str(value)
-            else:
-                yield from _targets(value, f"{path}.{key}")
-    elif isinstance(node, list):
-        for position, value in enumerate(node):
-            yield from _targets(value, f"{path}.{position}")
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Key and value of all that is no mapping and no list, at any depth."""
+    if not isinstance(node, dict | list):
+        yield path, node
+        return
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _leaves(value, f"{path}.{key}")
 
 
-def parsed(overrides: Sequence[str]) -> list[Override]:
-    """Overrides as Hydra reads them. Raises its HydraException."""
-    return OverridesParser.create().parse_overrides(list(overrides))
+def parsed(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
+    """Overrides as Hydra reads them. loader: knows the options of groups. Raises Hydra's HydraException."""
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+
+
+def names_folders(overrides: Sequence[Override]) -> bool:
+    """Whether the user says where each job writes."""
+    return any(
+        override.key_or_group == "run" and (override.is_sweep_override() or "${" in str(override.input_line))
+        for override in overrides
+    )
 
 
 def some_jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:
@@ -111,9 +128,11 @@ def hydra_settings(overrides: Sequence[Override], run: str, direction: Direction
     """
     given = {str(override.key_or_group): override for override in overrides}
     settings = []
-    if "run" not in given or not (given["run"].is_sweep_override() or "${" in str(given["run"].input_line)):
-        fixed = [key for key, override in given.items() if not override.is_sweep_override()]
-        settings.append(f"hydra.sweep.dir='{run}'")
+    if not names_folders(overrides):
+        fixed = ["run", *(key for key, override in given.items() if not override.is_sweep_override())]
+        quoted = "'" + run.replace("'", r"\'") + "'"
+        # both: an experiment that is varied may name another run
+        settings += [f"{key}={quoted}" for key in ("hydra.sweep.dir", "run")]
         settings.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
     if "hydra/sweeper" in given and given["hydra/sweeper"].value() == "optuna":
         if direction is None:

@@ -90,6 +90,8 @@ def test_recorded_steps_are_the_teachers_on_its_own_path(architecture):
     times = steps.state["shared"]["step"]
     assert (times[:3] == 0).all()
     assert times.max() < HORIZON
+    if architecture == "hierarchical":  # as in a training: a look at the validation loss comes before the first step
+        assert (steps.state["shared"]["valid_count"][:3] == 1).all()
     sizes = (steps.params[0] - steps.moved[0]).abs().amax(1) / (0.03 * falling_share(times, HORIZON))
     assert sizes.max() <= 1 + 1e-4
     first = [torch.tanh(g / (g.square().mean().sqrt() + 2e-5)) for g in steps.gradients[0][:3]]

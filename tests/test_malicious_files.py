@@ -7,15 +7,27 @@ import shutil
 import struct
 import sys
 import zipfile
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from conftest import ROOT, TINY
-from run_folders import write_network, write_search
+from run_folders import accuracy, write_network, write_search
 from test_bad_files import Planted, what_is_there
 from test_meta_train import TINY_META
 
-from pipeline.run import Checkpoints, RunError, _digest, make_fabric, read_metrics, read_settings, write_atomically
+from pipeline.front import Front, Judged
+from pipeline.run import (
+    Checkpoints,
+    RunError,
+    _digest,
+    make_fabric,
+    plain,
+    read_metrics,
+    read_settings,
+    write_atomically,
+    write_json,
+)
 from pipeline.settings import FabricSettings
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -179,10 +191,18 @@ CONFIGURATIONS = {
         "hydra: {job_logging: {root: {handlers: [mine]}, handlers: {mine: {(): os.mkdir, path: ran}}}}",
         "hydra.job_logging.root: a configuration may",
     ),
+    "a handler of logs beside an empty root": (
+        "hydra: {job_logging: {version: 1, root: {}, handlers: {mine: {(): os.mkdir, path: ran}}}}",
+        "hydra.job_logging.root: a configuration may",
+    ),
+    "where workers look for modules": (
+        "hydra: {job: {env_set: {PYTHONPATH: here}}}",
+        "hydra.job.env_set: a configuration may",
+    ),
     "a launcher": ("hydra: {launcher: {_target_: os.mkdir}}", "hydra.launcher._target_: a configuration may"),
     "a target": ("data: {_target_: os.mkdir, path: ran}", "unknown key data._target_"),
     "a tag of Python": ("seed: !!python/object/apply:os.mkdir [ran]", "could not determine a constructor for the tag"),
-    "an interpolation": ("seed: ${eval:1}", "Unsupported interpolation type eval"),
+    "an interpolation": ("seed: ${eval:1}", "seed: Unsupported interpolation type eval"),
     "deep YAML": ("seed: " + "[" * 5_000, "a configuration is nested too deeply"),
 }
 
@@ -208,7 +228,7 @@ def test_code_that_a_sweep_would_run_in_a_later_job_is_found_before_the_first(tm
     assert (status, err) == (2, "error: hydra.callbacks: a configuration may not name code that Hydra would run\n")
 
 
-@pytest.mark.parametrize("flag", ["--experimental-rerun=x.pickle", "--config-dir=x", "--config-path=x", "-cn=x"])
+@pytest.mark.parametrize("flag", ["--experimental-rerun=x.pickle", "--config-dir=x", "-cn=x", "-m=1"])
 def test_flags_that_read_configurations_from_elsewhere_are_refused(call_script, flag):
     status, _, err = call_script("search", flag)
     assert (status, err.count("\n")) == (2, 1)
@@ -220,8 +240,15 @@ def test_names_of_points_in_a_front_lead_nowhere_else(finished, tmp_path, call_s
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     (tmp_path / "points" / "secret").mkdir(parents=True)
-    (tmp_path / "points" / "secret" / "genotype.json").write_text("secret")
-    (folder / "pareto.json").write_text(json.dumps({"points": [{"name": "../../points/secret"}]}))
+    (tmp_path / "points" / "secret" / "genotype.json").write_text("hidden words")
+    measured = [accuracy(attack, 3) for attack in ("clean", "pgd-20", "pgd-20")]
+    point = Judged("../../points/secret", {}, 2000, 10_000, *measured)
+    others = {"largest": {"parameters": 9000, "macs": 90_000}, "macs_convention": "conv_linear"}
+    front = Front.of([point], [replace(point, name="../secret")], settings={}, retrained=True, **others)
+    write_json(folder / "pareto.json", plain(asdict(front)))
     status, _, err = call_script("report", f"run={folder}")
-    assert (status, err.count("\n")) == (2, 1), err
-    assert "secret" not in err
+    assert (status, err) == (0, "")
+    page = (folder / "report.html").read_text()
+    assert "points/secret" in page
+    assert "hidden words" not in page
+    assert 'href="../../points/secret' not in page

@@ -10,7 +10,7 @@ from conftest import ROOT
 from test_learned_optimizer import NAMES, close, optimized, plain, problem, stepped, theta_of
 
 import compiled
-from learned_optimizers import ARCHITECTURES, LearnedOptimizer, Theta, native
+from learned_optimizers import ARCHITECTURES, LearnedOptimizer, Theta, load_theta, native
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="installed without a C++ compiler")
 
@@ -217,6 +217,15 @@ def test_what_it_is_not_for_is_left_to_pytorch(change, passes, monkeypatch):
         moved = weight.detach()
     assert (moved != 1).all()
     assert not passes
+
+
+def test_a_graph_from_before_a_compiled_step_is_refused_as_after_any_other_optimizers():
+    parameter = torch.nn.Parameter(torch.ones(8))
+    loss = parameter.pow(3).sum()
+    loss.backward(retain_graph=True)
+    LearnedOptimizer([parameter], load_theta("mlp")).step(loss=loss.detach())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 def test_every_architecture_has_the_sizes_that_are_compiled():

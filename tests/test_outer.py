@@ -115,15 +115,22 @@ def test_lengths_grow_in_a_line_between_0_8_and_1_2_times():
 FAMILIES = ("quadratics", "surfaces")
 
 
+def hierarchical():
+    return new_theta("hierarchical", generator=torch.Generator().manual_seed(3))
+
+
 def training(theta, **changes):
     settings = {"lengths": Lengths(4, 6, 5), "streams": 2, "learning_rate": 3e-3, "clip": 0.1} | changes
     recipe = replace(RECIPE, estimator=settings.pop("estimator", "es"))
     return OuterTraining(theta, recipe, dict.fromkeys(buckets(FAMILIES), SCALE), **settings)
 
 
-@pytest.mark.parametrize(("estimator", "trainer"), [("merged", None), ("pes", None), ("es", "mlp")])
+@pytest.mark.parametrize(
+    ("estimator", "trainer"), [("merged", None), ("pes", None), ("es", "mlp"), ("es", "hierarchical")]
+)
 def test_a_restored_training_ends_in_the_same_bits(theta, estimator, trainer):
-    trainer = None if trainer is None else load_theta(trainer)
+    if trainer is not None:
+        trainer = load_theta("mlp") if trainer == "mlp" else hierarchical()
     whole = training(theta, estimator=estimator, trainer=trainer)
     rows = [whole.step() for _ in range(6)]
     file = io.BytesIO()
@@ -152,6 +159,20 @@ def test_a_learned_optimizer_takes_the_outer_steps_on_the_clipped_gradient_that_
     LearnedOptimizer([alone], load_theta("mlp")).step()
     assert torch.equal(outer.theta.vector(), alone.detach())
     assert not torch.equal(alone.detach(), theta.vector())
+
+
+def test_a_trainer_that_reads_losses_is_shown_the_mean_of_the_step_as_both(theta):
+    outer = training(theta, trainer=hierarchical())
+    row = outer.step()
+    alone = theta.vector().detach().clone().requires_grad_()
+    alone.grad = outer.optimizer.param_groups[0]["params"][0].grad.clone()
+    loss = torch.tensor(row["loss"])
+    optimizer = LearnedOptimizer([alone], hierarchical())
+    optimizer.step(loss=loss, valid_loss=loss)
+    torch.testing.assert_close(outer.theta.vector(), alone.detach(), rtol=0, atol=1e-7)
+    assert outer.optimizer.shared["valid_count"] == 1
+    for name in ("train_mean", "valid_mean"):
+        torch.testing.assert_close(outer.optimizer.shared[name], optimizer.shared[name])
 
 
 def test_buckets_take_turns(theta):

@@ -297,6 +297,21 @@ def test_adapting_lowers_the_training_loss_of_the_cell(searched, data):
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
 
 
+def test_a_cell_that_leaves_an_output_to_none_adapts_too(data):
+    """The weights before that output are in no loss, and stay."""
+    settings = (
+        "space=nasbench201",
+        "pareto.adapt_epochs=1",
+        "pareto.published=[]",
+    )
+    experiment = compose_experiment([*WALK, *settings])
+    walk = Walk(experiment, data, make_fabric(experiment.fabric))
+    cell = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|nor_conv_3x3~0|none~1|skip_connect~2|"
+    losses = list(walk.adapt(Genotype.from_nasbench201(cell)))
+    assert losses
+    assert all(map(math.isfinite, losses))
+
+
 def test_a_supernet_that_is_gone_is_missed(searched, tmp_path, call_script):
     folder = tmp_path / "run"
     shutil.copytree(searched, folder)

@@ -48,6 +48,25 @@ def test_a_repeated_sweep_finds_its_jobs_finished(tmp_path, call_script):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"} == written
 
 
+def test_a_glob_of_options_is_a_sweep(tmp_path, call_script):
+    status, _, err = call_script("search", "-m", *SMALL, "guard=glob(s*)", "seed=0,1", f"run={tmp_path / 'it is'}")
+    assert status == 0, err
+    assert {path.name for path in (tmp_path / "it is").iterdir() if path.is_dir()} == {
+        f"guard=skips_rollback,seed={seed}" for seed in (0, 1)
+    }
+
+
+def test_an_experiment_that_is_varied_gives_no_other_folder(tmp_path, monkeypatch, call_script):
+    monkeypatch.chdir(tmp_path)
+    small = (*SMALL, "search.selection.candidates=1", "search.warm_up=0")
+    status, _, err = call_script("search", "-m", "experiment=demo,collapse", *small)
+    assert status == 0, err
+    assert {path.name for path in (tmp_path / "runs/demo").iterdir() if path.is_dir()} == {
+        "experiment=demo",
+        "experiment=collapse",
+    }
+
+
 def test_folders_that_the_user_names_stay_as_they_are(tmp_path, monkeypatch, call_script):
     monkeypatch.chdir(tmp_path)
     status, _, err = call_script("search", "-m", *SMALL, "seed=3,4", "run=mine/s${seed}")
@@ -144,6 +163,30 @@ REFUSED = {
         ("search", "seed=0,1", "hydra.sweeper._target_=os.mkdir"),
         "hydra.sweeper._target_: a configuration may not name code that Hydra would run; expected hydra/sweeper=basic",
     ),
+    "variables that workers would start with": (
+        ("search", "seed=0,1", "+hydra.job.env_set.PYTHONPATH=elsewhere"),
+        "hydra.job.env_set: a configuration may not name code",
+    ),
+    "handlers of logs beside an empty root": (
+        ("search", "seed=0,1", "+hydra.job_logging.root={}"),
+        "hydra.job_logging.root: a configuration may not name code",
+    ),
+    "a line of its own in a job's script": (
+        ("search", "seed=0,1", "+hydra.launcher.comment='a\nb'"),
+        "hydra.launcher.comment: a configuration may not name code that a launcher would run",
+    ),
+    "what Ray does before a job": (
+        ("search", "seed=0,1", "+hydra.launcher.ray.init.runtime_env.pip=[x]"),
+        "hydra.launcher.ray.init.runtime_env.pip.0: a configuration may not name code that a launcher would run",
+    ),
+    "values that nobody checked": (
+        ("search", "seed=0,1", "hydra.sweeper.params={seed:2}"),
+        "hydra.sweeper.params: expected what is varied on the command line, where it is checked",
+    ),
+    "one folder for several jobs": (
+        ("search", "seed=0,1", "run=${oc.env:HOME}/none-of-them"),
+        "none-of-them is the folder of several jobs; name what is varied in it, or nothing at all",
+    ),
     "commands of a shell": (
         ("search", "seed=0,1", "+hydra.launcher.setup=[ls]"),
         "hydra.launcher.setup: a configuration may not name code",
@@ -172,7 +215,8 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_sweep_that_cannot_be_done_is_refused_before_its_first_job(tmp_path, call_script, what):
     (script, *overrides), message = REFUSED[what]
-    status, _, err = call_script(script, "-m", *SMALL, *overrides, f"run={tmp_path / 'run'}")
+    run = [] if any(override.startswith("run=") for override in overrides) else [f"run={tmp_path / 'run'}"]
+    status, _, err = call_script(script, "-m", *SMALL, *run, *overrides)
     assert (status, err.count("\n")) == (2, 1), err
     assert message in err
     assert not (tmp_path / "run").exists()
@@ -200,6 +244,10 @@ def test_a_sampler_of_optuna_may_be_chosen_and_no_other_code(call_script):
     status, _, err = call_script(*tuned, "hydra.sweeper.sampler._target_=os.mkdir")
     assert (status, err.count("\n")) == (2, 1), err
     assert "hydra.sweeper.sampler._target_: a configuration may not name code that Hydra would run" in err
+    status, _, err = call_script(*tuned, "hydra/sweeper/sampler=cmaes")
+    assert (status, "CmaEsSampler keeps pickles in its study" in err) == (2, True), err
+    status, _, err = call_script(*tuned, "hydra.sweeper.sampler._target_=optuna.samplers._cmaes.pickle.loads")
+    assert (status, "may not name code" in err) == (2, True), err
     assert "luck" in call_script(*tuned, "hydra/sweeper/sampler=random", "balance=luck")[2]  # the sampler was taken
 
 

@@ -49,3 +49,34 @@ def test_processes_end_with_the_one_that_made_them_even_if_it_is_killed(tmp_path
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert until(lambda: not any(map(is_running, processes)), 20)
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from functools import partial
+from pathlib import Path
+from pipeline.comparison import in_processes
+from pipeline.interruption import Interrupted, handled_by, stop_now
+
+def note(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    try:
+        with handled_by(stop_now):
+            in_processes("wait", [partial(note, sys.argv[1])] * 4, 2)
+    except Interrupted:
+        sys.exit(75)
+"""
+
+
+def test_works_of_an_interrupted_process_are_interrupted_with_it(tmp_path):
+    script, folder = tmp_path / "work.py", tmp_path / "processes"
+    script.write_text(INTERRUPTED)
+    folder.mkdir()
+    parent = subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert until(lambda: len(list(folder.iterdir())) == 2, 60)
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(timeout=60) == 75
+    assert len(list(folder.iterdir())) == 2
