@@ -201,7 +201,7 @@ class Walk(BilevelSearch):
         self.attack = attack_on(self.network, self.experiment.attack)
 
     def judge(self) -> tuple[Accuracy, Accuracy]:
-        """Accuracy of the supernet as it is on the images held back, clean and under the judging attack."""
+        """Accuracy of the present network on the images held back, clean and under the judging attack."""
         attack = attack_on(self.network, self.experiment.pareto.attack)
         seed_stream(self.experiment.seed, STAGE, "judge")
         started, clean, robust = time.monotonic(), 0, 0
