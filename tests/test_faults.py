@@ -19,7 +19,8 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import _app
+import _endings
+import _refusals
 import pytest
 import torch
 from conftest import ROOT, TINY, run_script, script_process
@@ -113,7 +114,7 @@ def test_a_stage_that_is_preempted_in_its_epochs_ends_in_the_same_bits(tmp_path,
         if status == 0:
             break
         assert (status, err) == (
-            _app.INTERRUPTED,
+            _endings.INTERRUPTED,
             f"interrupted by {number.name}; the same command goes on from the last checkpoint\n",
         )
         stops.append(len(read_metrics(folder)))
@@ -124,7 +125,7 @@ def test_a_stage_that_is_preempted_in_its_epochs_ends_in_the_same_bits(tmp_path,
 
 def test_a_signal_outside_of_training_ends_the_process_at_once_with_the_same_status(tmp_path):
     status, err = in_fork(SEARCH, tmp_path / "run", signal_at_the_lock)
-    assert (status, err.partition(";")[0]) == (_app.INTERRUPTED, "interrupted by SIGUSR1")
+    assert (status, err.partition(";")[0]) == (_endings.INTERRUPTED, "interrupted by SIGUSR1")
     assert not (tmp_path / "run" / "checkpoint").exists()
 
 
@@ -190,7 +191,7 @@ def test_two_processes_stop_together_when_one_of_them_is_asked_and_end_in_the_sa
         time.sleep(0.005)
     process.send_signal(signal.SIGUSR1)
     err = process.communicate(timeout=120)[1]
-    assert (process.returncode, "interrupted by SIGUSR1" in err) == (_app.INTERRUPTED, True), err
+    assert (process.returncode, "interrupted by SIGUSR1" in err) == (_endings.INTERRUPTED, True), err
     assert len(read_metrics(folder)) < len(read_metrics(expected))
     status, _, err = run_script(stage.script, *overrides, f"run={folder}")
     assert status == 0, err
@@ -223,7 +224,7 @@ def test_a_disk_that_is_full_at_any_write_is_one_line_and_the_next_run_ends_in_t
         assert list(folder.glob("**/*.tmp")) == []
         if status == 0:
             break
-        assert status == _app.STOPPED
+        assert status == _endings.STOPPED
         assert re.fullmatch(rf"stopped: {folder}/\S+: No space left on device; the same command goes on from .*\n", err)
     assert count >= 5
     assert_same(stage, folder, whole(stage))
@@ -237,7 +238,7 @@ def test_a_file_that_the_system_refuses_to_write_whole_leaves_the_checkpoint_bef
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 
     status, err = in_fork(SEARCH, folder, limit)
-    assert status == _app.STOPPED
+    assert status == _endings.STOPPED
     assert re.fullmatch(rf"stopped: {folder}/checkpoint/search-\S+\.ckpt: File too large; .*\n", err)
     assert list(folder.glob("checkpoint/*")) == []
     assert in_fork(SEARCH, folder)[0] == 0
@@ -258,7 +259,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, st
     folder.mkdir()
     folder.chmod(0o555)
     status, err = in_fork(stage, folder, obey_permissions)
-    assert (status, err.count("\n")) == (_app.REFUSED, 1)
+    assert (status, err.count("\n")) == (_endings.REFUSED, 1)
     assert re.match(rf"error: run={folder} cannot be (written|made a folder): Permission denied", err)
     assert list(folder.iterdir()) == []
 
@@ -268,7 +269,7 @@ def test_a_second_run_on_the_same_folder_is_refused(tmp_path, call_script, stage
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         status, _, err = call_script(stage.script, *stage.overrides, f"run={tmp_path}")
-    assert (status, err.count("\n")) == (_app.REFUSED, 1)
+    assert (status, err.count("\n")) == (_endings.REFUSED, 1)
     assert f"another process is at work in {tmp_path}; wait for it or choose another run=" in err
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -319,7 +320,7 @@ def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoi
     with monkeypatch.context() as patched:
         patched.setattr(BilevelSearch, "evaluate_objectives", spoiled)
         status, _, err = call_script("search", *SEARCH.overrides, f"run={folder}")
-    assert (status, err.count("\n")) == (_app.STOPPED, 1)
+    assert (status, err.count("\n")) == (_endings.STOPPED, 1)
     assert err.startswith("stopped: search step 5, epoch 1, batch 2 of 4: ")
     assert name in err
     (path,) = folder.glob("checkpoint/*.ckpt")
@@ -343,7 +344,7 @@ def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint
     with monkeypatch.context() as patched:
         patched.setattr(retraining.Retraining, "_loss", spoiled)
         status, _, err = call_script("retrain", *RETRAIN.overrides, f"run={folder}")
-    assert status == _app.STOPPED
+    assert status == _endings.STOPPED
     assert err.startswith(f"stopped: retraining step 5, epoch 1, batch {6 - steps} of {steps}: the gradient of the tra")
     assert len(list(folder.glob("checkpoint/*.ckpt"))) == 1
     assert in_fork(RETRAIN, folder)[0] == 0
@@ -352,7 +353,7 @@ def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint
 
 def test_a_search_whose_weights_overflow_names_what_did(tmp_path, call_script):
     status, _, err = call_script("search", *TINY, f"run={tmp_path / 'run'}", "weight_optimizer.learning_rate=1e30")
-    assert status == _app.STOPPED
+    assert status == _endings.STOPPED
     assert re.match(
         r"stopped: search step 1, epoch 0, batch 2 of 2: (objective|the gradient of the training loss)", err
     )
@@ -380,7 +381,7 @@ def little_memory():
 )
 def test_want_of_memory_says_what_to_lower(tmp_path, stage, advice):
     status, err = in_fork(stage, tmp_path / "run", little_memory)
-    assert (status, err.count("\n")) == (_app.STOPPED, 1), err
+    assert (status, err.count("\n")) == (_endings.STOPPED, 1), err
     assert err.startswith(f"stopped: out of memory; {advice}")
 
 
@@ -394,8 +395,8 @@ def test_want_of_memory_says_what_to_lower(tmp_path, stage, advice):
     ],
 )
 def test_every_way_in_which_memory_runs_out_is_known(error):
-    status, line = _app.ending(error, "lower this")
-    assert status == _app.STOPPED
+    status, line = _endings.ending(error, "lower this")
+    assert status == _endings.STOPPED
     assert line.startswith("stopped: out of memory; lower this (")
 
 
@@ -403,33 +404,16 @@ def test_what_nobody_but_this_project_can_mend_keeps_its_traceback():
     for fault in (lambda: torch.zeros(2) @ torch.zeros(3), lambda: json.loads("{"), lambda: {}["x"]):
         with pytest.raises((RuntimeError, ValueError, KeyError)) as caught:
             fault()
-        assert _app.ending(caught.value, "") is None
+        assert _endings.ending(caught.value, "") is None
 
 
 def test_what_is_to_be_lowered_is_a_setting():
-    known = {name for name, _, _ in _app._keys(Experiment())}
+    known = {name for name, _, _ in _refusals.keys(Experiment())}
     found = set()
     for script in (ROOT / "scripts").glob("*.py"):
         for advice in re.findall(r'when_out_of_memory="(.*)"', script.read_text()):
             found |= set(re.findall(r"\w+\.\w+", advice))
     assert {"search.batch_size", "retrain.batch_size", "search.recompute"} <= found <= known
-
-
-def test_a_data_worker_that_dies_is_one_line():
-    loader = torch.utils.data.DataLoader(Dying(), num_workers=1)
-    with pytest.raises(RuntimeError) as caught:
-        next(iter(loader))
-    status, line = _app.ending(caught.value, "")
-    assert (status, line.count("\n")) == (_app.STOPPED, 0)
-    assert line.startswith("stopped: a worker process died")
-
-
-class Dying(torch.utils.data.Dataset):
-    def __len__(self):
-        return 1
-
-    def __getitem__(self, index):
-        os._exit(1)
 
 
 def pid_of(_):
@@ -446,7 +430,7 @@ def test_a_worker_obeys_no_signal_to_stop_and_one_that_dies_is_one_line():
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(BrokenProcessPool) as caught:
             list(mapper(pid_of, range(100)))
-    assert _app.ending(caught.value, "")[1].startswith("stopped: a worker process died")
+    assert _endings.ending(caught.value, "")[1].startswith("stopped: a worker process died")
 
 
 @pytest.mark.slow

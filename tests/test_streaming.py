@@ -7,7 +7,7 @@ import sys
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
-import _app
+import _endings
 import datasets
 import numpy as np
 import pytest
@@ -224,7 +224,7 @@ def test_a_stage_ends_in_one_line_that_names_the_image(tmp_path, call_script, wo
         "retrain.batch_size=4",
         f"run={tmp_path / 'run'}",
     )
-    assert (status, err.count("\n")) == (_app.REFUSED, 1), err
+    assert (status, err.count("\n")) == (_endings.REFUSED, 1), err
     assert err.startswith(f"error: image 8 of split train ({tmp_path}/images/train/dog/2.png) is [1, 8, 9]")
     assert not (tmp_path / "run").exists()
 
@@ -237,8 +237,8 @@ def test_a_process_that_decodes_and_dies_is_one_line(folder):
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(BrokenProcessPool) as caught:
         list(batches)
-    status, line = _app.ending(caught.value, "")
-    assert (status, line.count("\n")) == (_app.STOPPED, 0)
+    status, line = _endings.ending(caught.value, "")
+    assert (status, line.count("\n")) == (_endings.STOPPED, 0)
     assert line.startswith("stopped: a worker process died")
 
 
@@ -274,7 +274,7 @@ def test_a_stage_that_streams_and_is_stopped_in_its_epochs_ends_in_the_bits_of_o
         status, err = in_fork(on_disk(stage, folder, "true"), run, signal_after(3, signal.SIGTERM))
         if status == 0:
             break
-        assert status == _app.INTERRUPTED, err
+        assert status == _endings.INTERRUPTED, err
         stops += 1
     assert stops >= 2
     assert_same(stage, run, whole / runs_in(stage))
@@ -306,7 +306,7 @@ def test_a_walk_that_streams_leaves_the_files_of_one_that_does_not(folder, tmp_p
 def test_perturbations_of_all_images_are_not_carried_over_where_images_do_not_fit(folder, tmp_path):
     stage = with_more(on_disk(SEARCH, folder, "true"), "attack=carry_over")
     status, err = in_fork(stage, tmp_path / "run")
-    assert (status, err.count("\n")) == (_app.REFUSED, 1), err
+    assert (status, err.count("\n")) == (_endings.REFUSED, 1), err
     assert err.startswith("error: attack.carry_over keeps a perturbation of every image in memory")
 
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 import yaml
-from _app import _reason, compose_experiment
+from _app import compose_experiment
+from _refusals import reason
 from conftest import TINY, main_of, run_script
 
 SMALL = (*TINY, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
@@ -269,4 +270,4 @@ def test_a_job_in_several_processes_would_repeat_the_sweep_and_is_refused(tmp_pa
 
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra():
     said = "In 'config': Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable options:\n\tbasic"
-    assert _reason(said) == "hydra/launcher=submitit_slurm is not installed; pip install -e '.[slurm]'"
+    assert reason(said) == "hydra/launcher=submitit_slurm is not installed; pip install -e '.[slurm]'"

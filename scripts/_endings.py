@@ -1,0 +1,56 @@
+"""How a script ends: exit status and line for what the user or the machine did."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import traceback
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from _refusals import Refused, shortened
+
+from pipeline.faults import first_line
+from pipeline.interruption import Interrupted
+
+REFUSED = 2  # exit status: nothing was done
+STOPPED = 1  # exit status: a figure stopped being finite on the way, or the machine did not have what it takes
+INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
+
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+# of PyTorch on the CPU, on CUDA, and of cuDNN and cuBLAS
+NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
+LOST_PEER = re.compile(r"Connection (closed|reset) by peer|Broken pipe|NCCL communicator was aborted")
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | None:
+    """Exit status and line for what a user or the machine did; None for what is a fault of this project."""
+    if isinstance(error, Interrupted):
+        # lightning-fabric kills the first process when another one of the run does not end in 0
+        status = 0 if int(os.environ.get("LOCAL_RANK", "0")) else INTERRUPTED
+        return status, f"interrupted by {error}; the same command goes on from the last checkpoint"
+    if isinstance(error, FloatingPointError):
+        return STOPPED, f"stopped: {error}"
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+        where = error.filename or "a file"
+        return STOPPED, f"stopped: {where}: {error.strerror}; the same command goes on from what was written before"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
+        return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({first_line(error)})"
+    if isinstance(error, BrokenProcessPool):
+        return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({first_line(error)})"
+    if isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):
+        return STOPPED, f"stopped: another process of this run ended ({first_line(error)})"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return REFUSED, f"error: {shortened(str(error.filename))}: {error.strerror}"
+    if isinstance(error, Refused | ValueError) and _is_ours(error):
+        return REFUSED, f"error: {error}"
+    return None
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this project raised it, and so meant it to be read; a library's own ValueError is a bug of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = Path(frames[-1].filename).resolve()
+    return raised_in.is_relative_to(CHECKOUT) and "site-packages" not in raised_in.parts
