@@ -28,6 +28,7 @@ from pipeline.standings import (
     gain,
     mean,
     of_kind,
+    resolution,
 )
 from pipeline.wording import counted, percent, printable, recipe_in_words, shown
 
@@ -150,6 +151,7 @@ def _findings(standings: Sequence[Standing], attack: str) -> str:
     parts = [
         "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
         f"**Searched minus random, accuracy under {attack}: {_points(found)} points.** ± is the standard error.",
+        *told_apart(standings, attack),
         *_chosen(standings, attack),
         _places(standings, attack),
     ]
@@ -160,6 +162,18 @@ def _findings(standings: Sequence[Standing], attack: str) -> str:
             f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.2f})."
         )
     return "\n\n".join(parts)
+
+
+def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
+    """Whether the comparison could have shown a difference between cells."""
+    found = resolution(standings, attack)
+    if found is None:
+        return []
+    return [
+        f"Can cells be told apart? Retrainings of one random cell deviate by {100 * found.within:.1f} points, the means "
+        f"of random cells by {100 * found.between:.1f}; by {100 * found.by_chance:.1f} they would if all cells were "
+        f"equal (F {found.f:.1f}, p {found.p:.2g})."
+    ]
 
 
 def _chosen(standings: Sequence[Standing], attack: str) -> list[str]:

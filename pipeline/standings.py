@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import f_oneway, kendalltau, spearmanr
 
 SEARCHED, RANDOM, PUBLISHED = KINDS = ("searched", "random", "published")
 
@@ -62,6 +62,21 @@ class Agreement:
     spearman_p: float
 
 
+@dataclass(frozen=True)
+class Resolution:
+    """Whether retrainings tell cells apart: a one-way analysis of variance of several retrainings of each.
+
+    within: deviation of one cell's retrainings, over all cells.  between: deviation of the cells' means.
+    by_chance: what `between` would be if all cells were equal.  f, p: of the test that they are.
+    """
+
+    within: float
+    between: float
+    by_chance: float
+    f: float
+    p: float
+
+
 def deviation(values: Sequence[float]) -> float:
     """Sample standard deviation; NaN of one value."""
     return statistics.stdev(values) if len(values) > 1 else math.nan
@@ -88,6 +103,18 @@ def gain(standings: Sequence[Standing], attack: str) -> Mean:
         mean([standing.accuracy(attack) for standing in of_kind(standings, kind)]) for kind in (SEARCHED, RANDOM)
     )
     return difference(searched, random)
+
+
+def resolution(standings: Sequence[Standing], attack: str) -> Resolution | None:
+    """Of the random cells, which nothing has chosen; None where they were not retrained equally often, and twice."""
+    groups = [standing.accuracies[attack] for standing in of_kind(standings, RANDOM)]
+    count = min(map(len, groups))
+    if count < 2 or count < max(map(len, groups)) or len({value for group in groups for value in group}) == 1:
+        return None
+    within = math.sqrt(statistics.fmean(statistics.variance(group) for group in groups))
+    between = statistics.stdev(statistics.fmean(group) for group in groups)
+    test = f_oneway(*groups)
+    return Resolution(within, between, within / math.sqrt(count), float(test.statistic), float(test.pvalue))
 
 
 def chosen(standings: Sequence[Standing]) -> list[Standing]:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
 from pipeline.objectives import bounds_of
-from pipeline.standings import Standing, agreement, beaten, difference, gain, mean
+from pipeline.standings import Standing, agreement, beaten, difference, gain, mean, resolution
 from pipeline.walk import set_cell
 from search_space import PUBLISHED, Network, SearchSpace, Supernet, network_cost
 
@@ -113,6 +113,24 @@ def test_every_cell_is_retrained_by_one_recipe_but_for_the_channels_of_published
     assert recipes["searched"] == recipes["random"] == experiment.retrain.model_dump()
     assert recipes["published"] == experiment.retrain.model_dump() | {"parameters": 3000}
     assert len({work.folder for work in works}) == len(works)
+
+
+def test_cells_that_are_equal_are_not_told_apart_and_cells_that_differ_are():
+    generator = np.random.default_rng(0)
+    seen = []
+    for spread in (0.0, 0.05):
+        means = 0.3 + spread * generator.standard_normal(10)
+        cells = [cell("random", tuple(mean + 0.02 * generator.standard_normal(3))) for mean in means]
+        seen.append(resolution([*cells, cell("searched", (0.9,))], "pgd-20"))
+    equal, different = seen
+    assert equal.p > 0.05 > 1e-6 > different.p
+    assert equal.f < 3 < different.f
+    for found in seen:
+        assert found.within == pytest.approx(0.02, rel=0.35)
+        assert found.by_chance == pytest.approx(found.within / 3**0.5)
+        assert found.f == pytest.approx((found.between / found.by_chance) ** 2)
+    assert resolution([cell("random", (0.1,)), cell("random", (0.2,))], "pgd-20") is None
+    assert resolution([cell("random", (0.1, 0.2)), cell("random", (0.2, 0.1, 0.3))], "pgd-20") is None
 
 
 def test_the_gain_and_its_error_are_those_of_welch():
