@@ -170,9 +170,9 @@ def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
     if found is None:
         return []
     return [
-        f"Can cells be told apart? Retrainings of one random cell deviate by {100 * found.within:.1f} points, the means "
-        f"of random cells by {100 * found.between:.1f}; by {100 * found.by_chance:.1f} they would if all cells were "
-        f"equal (F {found.f:.1f}, p {found.p:.2g})."
+        f"Can cells be told apart? Retrainings of one random cell deviate by {100 * found.within:.1f} points, the "
+        f"means of random cells by {100 * found.between:.1f}; by {100 * found.by_chance:.1f} they would if all cells "
+        f"were equal (F {found.f:.1f}, p {found.p:.2g})."
     ]
 
 
