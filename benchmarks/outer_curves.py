@@ -86,7 +86,7 @@ def report(comparison: Comparison, curves: Mapping[str, Tensor], arguments: argp
     """The table, with how it was made."""
     steps = range(0, arguments.steps + 1, arguments.every)
     rows = [
-        [str(step), *(f"{found.mean():.3f} ({found.min():.3f} to {found.max():.3f})" for found in of_step)]
+        [str(step), *map(record.mean_and_range, of_step)]
         for step, *of_step in zip(steps, *(found.T for found in curves.values()), strict=True)
     ]
     first, second = (found[:, -1] for found in curves.values())

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from torch import Tensor
 
 from pipeline.environment import processor
 from pipeline.figures.style import Picture
@@ -36,6 +37,11 @@ def plain_logarithms(axes: Axes, subdivisions: tuple[float, ...] = (1, 2, 5)) ->
         axis.set_major_locator(LogLocator(subs=subdivisions))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axis.set_minor_formatter(NullFormatter())
+
+
+def mean_and_range(values: Tensor) -> str:
+    """Of some seeds, for a cell of a table."""
+    return f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

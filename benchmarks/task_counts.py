@@ -118,7 +118,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Tensor]:
 def report(found: Mapping[str, Tensor], arguments: argparse.Namespace) -> str:
     """The table, with how it was made."""
     lines = [
-        [str(count), *(f"{row.mean():.3f} ({row.min():.3f} to {row.max():.3f})" for row in rows)]
+        [str(count), *map(record.mean_and_range, rows)]
         for count, *rows in zip(arguments.counts, *found.values(), strict=True)
     ]
     falls = int((found[HELD].diff(dim=0) <= 0).all(0).sum())

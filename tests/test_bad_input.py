@@ -8,7 +8,8 @@ import sys
 import datasets
 import pytest
 from _app import compose_experiment
-from bad_input_runs import FILES, OF_FILES, OF_NETWORKS, OF_RUNS
+from bad_input_files import FILES, OF_FILES
+from bad_input_runs import OF_NETWORKS, OF_RUNS
 from bad_input_sets import OF_SETS, SETS, make_set
 from bad_input_settings import SETTINGS
 from conftest import TINY
