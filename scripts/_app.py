@@ -26,7 +26,7 @@ from pipeline.settings import Experiment
 
 HELP = {"-h", "--help"}
 # Hydra's others read configurations from elsewhere, one of them a pickle
-FLAGS = (*sorted(_sweep.FLAGS), *sorted(HELP))
+FLAGS = ("-m", "--multirun", "-h", "--help")
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 

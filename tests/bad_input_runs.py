@@ -129,7 +129,7 @@ OF_RUNS = [
     (
         "retrain",
         WHOLE + "retrain.held_back=0.3 " + DATA % "colour",
-        "holds a run with other settings (data.limit was 80, is None; data.",
+        "holds a run with other settings (data. ... data.limit was 80, is None; data.",
         None,
     ),
     ("evaluate", "evaluate.images=41", "evaluate.images=41 asks for more than the 40 test images there are", None),

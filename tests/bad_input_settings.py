@@ -315,7 +315,7 @@ EVALUATE = [
         "evaluate.model_arguments=[1]",
         "evaluate.model_arguments: Input should be a valid dictionary, found [1]",
     ),
-    ("evaluate", "fabric.devices=2", "this script runs in one process; fabric.devices=2 is for search and retrain"),
+    ("report", "fabric.devices=2", "runs in one process; fabric.devices=2 is for search, retrain and evaluate"),
 ]
 
 REST = [
@@ -358,7 +358,7 @@ REST = [
     ("meta_train", "meta.imitate.teacher=adam", "meta.imitate.teacher: expected one of ... squashed ... found 'adam'"),
     ("meta_train", "meta.pairs=1", "meta.pairs: Input should be greater than or equal to 2, found 1"),
     ("meta_train", "meta.sigma=0", "meta.sigma: Input should be greater than 0, found 0"),
-    ("demo", "fabric.devices=2", "this script runs in one process; fabric.devices=2 is for search and retrain"),
+    ("demo", "fabric.devices=2", "runs in one process; fabric.devices=2 is for search, retrain and evaluate"),
     ("demo", "retrain.epochs=many", "retrain.epochs: Input should be a valid integer ... found 'many'"),
     ("cells", "retrain.layers=1", "retrain.layers: Input should be greater than or equal to 3, found 1"),
 ]

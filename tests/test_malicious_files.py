@@ -195,6 +195,10 @@ CONFIGURATIONS = {
         "hydra: {job_logging: {version: 1, root: {}, handlers: {mine: {(): os.mkdir, path: ran}}}}",
         "hydra.job_logging.root: a configuration may",
     ),
+    "overrides that nobody checked": (
+        "hydra: {sweeper: {params: {hydra.job_logging: default}}}",
+        "hydra.sweeper.params: expected what is varied on the command line, where it is checked",
+    ),
     "where workers look for modules": (
         "hydra: {job: {env_set: {PYTHONPATH: here}}}",
         "hydra.job.env_set: a configuration may",

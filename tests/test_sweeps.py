@@ -180,10 +180,6 @@ REFUSED = {
         ("search", "seed=0,1", "+hydra.launcher.ray.init.runtime_env.pip=[x]"),
         "hydra.launcher.ray.init.runtime_env.pip.0: a configuration may not name code that a launcher would run",
     ),
-    "values that nobody checked": (
-        ("search", "seed=0,1", "hydra.sweeper.params={seed:2}"),
-        "hydra.sweeper.params: expected what is varied on the command line, where it is checked",
-    ),
     "one folder for several jobs": (
         ("search", "seed=0,1", "run=${oc.env:HOME}/none-of-them"),
         "none-of-them is the folder of several jobs; name what is varied in it, or nothing at all",
