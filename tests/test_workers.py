@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import ROOT
@@ -38,17 +39,27 @@ def until(condition, seconds):
     return condition()
 
 
+@contextmanager
+def two_at_work(folder, program):
+    """A process that runs a program, and the numbers of the two that work for it."""
+    script, processes = folder / "work.py", folder / "processes"
+    script.write_text(program)
+    processes.mkdir()
+    parent = subprocess.Popen([sys.executable, script, processes], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        assert until(lambda: len(list(processes.iterdir())) == 2, 60)
+        yield parent, [int(path.name) for path in processes.iterdir()]
+    finally:
+        parent.kill()
+        parent.wait()
+
+
 def test_processes_end_with_the_one_that_made_them_even_if_it_is_killed(tmp_path):
-    script, folder = tmp_path / "work.py", tmp_path / "processes"
-    script.write_text(WORK)
-    folder.mkdir()
-    parent = subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert until(lambda: len(list(folder.iterdir())) == 2, 60)
-    processes = [int(path.name) for path in folder.iterdir()]
-    assert all(map(is_running, processes))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    assert until(lambda: not any(map(is_running, processes)), 20)
+    with two_at_work(tmp_path, WORK) as (parent, processes):
+        assert all(map(is_running, processes))
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        assert until(lambda: not any(map(is_running, processes)), 20)
 
 
 INTERRUPTED = """
@@ -72,11 +83,8 @@ if __name__ == "__main__":
 
 
 def test_works_of_an_interrupted_process_are_interrupted_with_it(tmp_path):
-    script, folder = tmp_path / "work.py", tmp_path / "processes"
-    script.write_text(INTERRUPTED)
-    folder.mkdir()
-    parent = subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert until(lambda: len(list(folder.iterdir())) == 2, 60)
-    parent.send_signal(signal.SIGTERM)
-    assert parent.wait(timeout=60) == 75
-    assert len(list(folder.iterdir())) == 2
+    with two_at_work(tmp_path, INTERRUPTED) as (parent, processes):
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(timeout=60) == 75
+        assert not any(map(is_running, processes))
+    assert len(list((tmp_path / "processes").iterdir())) == 2  # the works that waited were not begun
