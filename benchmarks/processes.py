@@ -1,6 +1,6 @@
 """What a second process is worth: a search step and a retraining step with 1 and 2 processes of one thread each.
 
-    python benchmarks/processes.py                              # minutes on two idle cores
+    python benchmarks/processes.py                              # four minutes on two idle cores
     python benchmarks/processes.py --sizes demo --rounds 3      # half a minute
 
 The whole batch is the same in all ways, which take turns, `rounds` times after one that does not count; the processes
@@ -32,7 +32,7 @@ from search_space import PUBLISHED
 PROCESSES = 2
 SIZES = {
     "demo": Size(channels=4, layers=3, batch=64, image_size=8, steps=2),
-    "16 channels, 32x32": Size(channels=16, layers=8, batch=32, image_size=32, steps=7),
+    "16 channels, 32x32": Size(channels=16, layers=8, batch=16, image_size=32, steps=2),
 }
 ONE, HALF, APART, SHARED, SYNCHRONISED = (
     "one process",

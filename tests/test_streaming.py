@@ -325,9 +325,10 @@ def test_the_report_of_the_benchmark_says_what_was_planted():
 
 
 def test_the_memory_of_a_process_grows_by_what_it_holds():
-    before, size = bench._memory(os.getpid())[0], 64 * 2**20
+    before, size = bench._memory(os.getpid())[0], 2**28
     held = np.ones(size, dtype=np.uint8)
-    assert size <= bench._memory(os.getpid())[0] - before + 2**20 <= 1.2 * size
+    found = bench._memory(os.getpid())[0] - before
+    assert 0.9 * size < found < 1.1 * size  # what earlier tests leave to be freed is a few MiB
     assert held[-1] == 1
     assert bench._family(os.getpid())[0] == os.getpid()
 
