@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from pipeline.data import ImageSet
-from pipeline.processes import share_of, sum_over_processes
+from pipeline.processes import done_by_all, share_of, sum_over_processes
 from pipeline.progress import Bar
 from pipeline.run import seed_stream, stream_seed
 
@@ -81,7 +81,7 @@ def measure(
 
     seed: of all that is drawn, with the trial's name and the number of the batch.
     """
-    started, seen = time.monotonic(), 0
+    started, seen, batches = time.monotonic(), 0, -(-len(images) // batch_size)
     by_class = torch.zeros(num_classes, dtype=torch.int64)
     for batch, inputs, labels in images.shared_batches(batch_size, share_of(fabric)):
         _seed(trial, seed, batch)
@@ -89,8 +89,7 @@ def measure(
             correct = _right_in(trial, network, inputs, labels)
         by_class += count_by_class(labels[correct], num_classes)
         seen += len(labels)
-        done = min(fabric.world_size, -(-len(images) // batch_size) - batch)  # by all processes, in step
-        bar.advance(f"{trial.name} {int(by_class.sum()) / seen:.1%}", by=done)
+        bar.advance(f"{trial.name} {int(by_class.sum()) / seen:.1%}", by=done_by_all(fabric, batch, batches))
     by_class = sum_over_processes(fabric, by_class)
     seconds = round(time.monotonic() - started, 2)
     return accuracy_of(trial.name, trial.settings, by_class.tolist(), len(images), seconds)

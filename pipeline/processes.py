@@ -47,6 +47,11 @@ def share_of(fabric: Fabric) -> tuple[int, int]:
     return fabric.global_rank, fabric.world_size
 
 
+def done_by_all(fabric: Fabric, batch: int, batches: int) -> int:
+    """How many more batches are done when this process, in step with the others, has done `batch` of `batches`."""
+    return min(fabric.world_size, batches - batch)
+
+
 def synchronise(fabric: Fabric, settings: FabricSettings, module: nn.Module) -> None:
     """Let batch norm use the batches of all processes, where the settings ask for it and there are several."""
     if settings.synchronised_statistics and fabric.world_size > 1:

@@ -17,7 +17,7 @@ from pipeline.data import ImageData, ImageSet
 from pipeline.evaluate import classes_of, settings_of, tested
 from pipeline.figures import transfer_picture
 from pipeline.foreign import ForeignNetwork, load_foreign
-from pipeline.processes import share_of, sum_over_processes
+from pipeline.processes import done_by_all, share_of, sum_over_processes
 from pipeline.progress import progress_bar
 from pipeline.run import RunError, exclusive, seed_stream, write_atomically, write_json
 from pipeline.settings import Experiment
@@ -102,7 +102,7 @@ def _counts(
                     for name, other in networks.items():
                         still = right[name] & classified_right(other, attacked, labels)
                         counts[made_on, name] += count_by_class(labels[still], num_classes)
-                    bar.advance(f"made on {made_on}", by=min(fabric.world_size, batches - batch))
+                    bar.advance(f"made on {made_on}", by=done_by_all(fabric, batch, batches))
             for name in networks:
                 counts[None, name] += count_by_class(labels[right[name]], num_classes)
     return {pair: sum_over_processes(fabric, found) for pair, found in counts.items()}

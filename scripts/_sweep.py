@@ -43,6 +43,7 @@ NAMES_CODE = (
     "hydra.launcher.python",
     "hydra.launcher.srun_args",
 )
+NO_CODE = "a configuration may not name code that Hydra would run"
 
 
 class JobFailed(CompactHydraException):
@@ -54,7 +55,7 @@ def check_plugins(config: DictConfig) -> None:
     for key in NAMES_CODE:
         found = OmegaConf.select(config, key)
         if found or (key.endswith("_logging.root") and found is not None):  # an empty one sets its handlers up too
-            raise ValueError(f"{key}: a configuration may not name code that Hydra would run")
+            raise ValueError(f"{key}: {NO_CODE}")
     for kind, known in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
         node = OmegaConf.to_container(config.hydra[kind], resolve=False)
         targets = ((key, str(value)) for key, value in _leaves(node, f"hydra.{kind}") if key.endswith("._target_"))
@@ -64,10 +65,7 @@ def check_plugins(config: DictConfig) -> None:
             if is_sampler and name == PICKLES:
                 raise ValueError(f"{key}: {name} keeps pickles in its study; expected another sampler, such as tpe")
             if target not in known.values() and not is_sampler:
-                raise ValueError(
-                    f"{key}: a configuration may not name code that Hydra would run; "
-                    f"expected hydra/{kind}={' or '.join(known)}"
-                )
+                raise ValueError(f"{key}: {NO_CODE}; expected hydra/{kind}={' or '.join(known)}")
     if OmegaConf.select(config, "hydra.sweeper.params"):
         raise ValueError("hydra.sweeper.params: expected what is varied on the command line, where it is checked")
     for key, value in _leaves(OmegaConf.to_container(config.hydra.launcher, resolve=False), "hydra.launcher"):
