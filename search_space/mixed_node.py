@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space import native
-from search_space.fused import depthwise
+from search_space.depthwise import depthwise
 from search_space.operations import OPERATIONS, search_batch_norm
 from search_space.statistics import Normalising, Statistics
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.autograd import Function
 
-from search_space import fused
+from search_space import batch_norm, fused
 from search_space.folding import EPS
-from search_space.fused import as_images, as_rows
+from search_space.rows import as_images, as_rows
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Statistics:
     synchronised: bool
 
 
-OF_ONE_PROCESS = Statistics(fused.batch_norm, fused.normalised_relu, fused.normalised_sum, synchronised=False)
+OF_ONE_PROCESS = Statistics(batch_norm.batch_norm, fused.normalised_relu, fused.normalised_sum, synchronised=False)
 
 
 class Normalising:
@@ -54,7 +54,7 @@ class SearchBatchNorm(Normalising, nn.BatchNorm2d):
         super().__init__(channels, affine=False, track_running_stats=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """As `fused.batch_norm`."""
+        """As `batch_norm.batch_norm`."""
         return self.statistics.batch_norm(images)
 
 

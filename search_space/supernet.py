@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from search_space.fused import as_images, as_rows
 from search_space.genotype import CELL_INPUTS, Genotype
 from search_space.mixed_node import WEIGHT_FREE, MixedNode, every_second_pixel, weight_free
 from search_space.nasbench201 import OneInputSearchCell, ResidualLayer
 from search_space.network import Normalize, cell_inputs, classifier, stem
 from search_space.operations import search_batch_norm
 from search_space.relaxation import DARTS, Moment, Relaxation
+from search_space.rows import as_images, as_rows
 from search_space.skeleton import CellPlan, plan_skeleton
 from search_space.space import NORMAL, REDUCTION, SearchSpace
 from search_space.statistics import Normalising
