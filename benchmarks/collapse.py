@@ -22,7 +22,8 @@ from typing import Any
 import record
 
 from pipeline.data import load
-from pipeline.run import make_fabric, read_json
+from pipeline.files import read_json
+from pipeline.run import make_fabric
 from pipeline.search import search
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

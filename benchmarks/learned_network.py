@@ -23,10 +23,12 @@ from torch import Tensor
 
 from pipeline.data import load
 from pipeline.figures.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.files import read_json
+from pipeline.metrics import read_metrics
 from pipeline.progress import silently
 from pipeline.recipes import RECIPES
 from pipeline.retrain import retrain
-from pipeline.run import make_fabric, read_json, read_metrics
+from pipeline.run import make_fabric
 from pipeline.search import search
 from search_space import Genotype
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.environment import processor
 from pipeline.figures.style import Picture
-from pipeline.run import write_atomically
+from pipeline.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -46,8 +46,9 @@ from pipeline.figures.style import (
     whole_numbers,
 )
 from pipeline.optimizers import rate_of_epoch, set_learning_rate
-from pipeline.run import make_fabric, stream_seed
+from pipeline.run import make_fabric
 from pipeline.search import search
+from pipeline.seeds import stream_seed
 from pipeline.settings import Experiment
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

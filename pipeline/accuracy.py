@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.data import ImageSet
 from pipeline.processes import done_by_all, share_of, sum_over_processes
 from pipeline.progress import Bar
-from pipeline.run import seed_stream, stream_seed
+from pipeline.seeds import seed_stream, stream_seed
 
 CLEAN = "clean"
 

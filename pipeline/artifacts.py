@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from pipeline.data import ImageData
-from pipeline.run import RunError, read_json, write_atomically, write_json
+from pipeline.files import RunError, read_json, write_atomically, write_json
 from pipeline.settings import Channels, Layers, Settings
 from search_space import PUBLISHED, Genotype, Network, network_cost
 from search_space.layouts import UNNAMED, from_python

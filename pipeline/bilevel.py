@@ -32,7 +32,7 @@ from pipeline.inverse import make_solver
 from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
 from pipeline.optimizers import drift, make_weight_optimizer, show_validation
 from pipeline.processes import mean_over_processes, random_state, restore_random_state, share_of, synchronise
-from pipeline.run import seed_stream, stream_seed
+from pipeline.seeds import seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import at_least_float32, attack_on, clipped_step, continued_attack_on
 from search_space import CostTable, Genotype, NetworkShape, Supernet

@@ -13,7 +13,7 @@ from torch import Tensor
 from attacks import ContinuedPGD
 from pipeline.data import NOWHERE, Batch, Images, ImageSet, Origin
 from pipeline.processes import of_all_processes
-from pipeline.run import stream_seed
+from pipeline.seeds import stream_seed
 
 LEVELS = 127  # largest value of int8 that has a negative
 

@@ -23,12 +23,14 @@ from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.bilevel import BilevelSearch, derived_shape
 from pipeline.data import ImageData, load
 from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
+from pipeline.files import RunError
 from pipeline.interruption import Interrupted
 from pipeline.judgement import judge
 from pipeline.objectives import Bound, bounds_of, check_attainable
 from pipeline.progress import progress_bar, silently
-from pipeline.run import RunError, make_fabric, stream_seed
+from pipeline.run import make_fabric
 from pipeline.search import search
+from pipeline.seeds import stream_seed
 from pipeline.selection import try_cells
 from pipeline.settings import DataSettings, Experiment
 from pipeline.standings import PUBLISHED, RANDOM, SEARCHED, Standing

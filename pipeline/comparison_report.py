@@ -12,7 +12,8 @@ import torch
 
 from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
-from pipeline.run import plain, write_atomically, write_json
+from pipeline.files import write_atomically, write_json
+from pipeline.run import plain
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment
 from pipeline.standings import (
     KINDS,

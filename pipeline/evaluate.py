@@ -18,12 +18,13 @@ from pipeline.data import ImageData, ImageSet, balanced_indices
 from pipeline.environment import environment
 from pipeline.examples import ATTACK as EXAMPLES_ATTACK
 from pipeline.examples import keep_examples
+from pipeline.files import RunError, read_json, write_json
 from pipeline.foreign import ForeignNetwork
 from pipeline.masking import NEEDED, Verdict, judge
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
 from pipeline.retraining import Retraining
-from pipeline.run import RunError, exclusive, plain, read_json, write_json
+from pipeline.run import exclusive, plain
 from pipeline.settings import HOW_IMAGES_ARE_READ, EvaluateSettings, Experiment
 from pipeline.trials import attack_on, planned
 from search_space import Genotype

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attacks import CheckedAttack
 from pipeline.accuracy import classified_right
 from pipeline.data import ImageSet, as_float
-from pipeline.run import write_atomically
+from pipeline.files import write_atomically
 
 FILE = "examples.safetensors"
 ATTACK = "pgd-20"  # returns every image changed, where attacks with restarts leave those they cannot break as they were

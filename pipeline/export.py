@@ -26,8 +26,9 @@ from pipeline.exports.graph import (
     is_repeatable,
     trace,
 )
+from pipeline.files import RunError, write_atomically, write_json
 from pipeline.progress import Bar, progress_bar
-from pipeline.run import RunError, exclusive, write_atomically, write_json
+from pipeline.run import exclusive
 from pipeline.settings import Experiment
 from search_space import Genotype
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.artifacts import load_weights
 from pipeline.data import ImageData
-from pipeline.run import RunError
+from pipeline.files import RunError
 from pipeline.settings import Settings
 from search_space.cost import module_cost
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from scipy.stats import kendalltau
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.run import RunError, read_json
+from pipeline.files import RunError, read_json
 from pipeline.wording import bound_in_words, magnitude, named, printable
 
 BETTER_LARGE = {"clean": True, "robust": True, "parameters": False, "macs": False}

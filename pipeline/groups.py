@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.accuracy import CLEAN
+from pipeline.files import RunError
 from pipeline.front import nondominated
 from pipeline.reproduction import NOT_COMPARED, flattened
 from pipeline.results import LOOKED_FOR, Run, Runs, strongest
-from pipeline.run import RunError
 from pipeline.standings import deviation
 from pipeline.wording import shown
 

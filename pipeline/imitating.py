@@ -14,7 +14,7 @@ from learned_optimizers.imitation import Recording, Trial, imitated
 from learned_optimizers.tasks import Bucket
 from learned_optimizers.teachers import RATES
 from pipeline.progress import progress_bar
-from pipeline.run import stream_seed
+from pipeline.seeds import stream_seed
 from pipeline.settings import MetaSettings
 from pipeline.workers import Mapper
 

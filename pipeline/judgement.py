@@ -8,8 +8,9 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from pipeline.bilevel import STAGE
+from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
-from pipeline.run import Checkpoints, RunError
+from pipeline.files import RunError
 from pipeline.settings import Experiment
 from pipeline.walk import Walk, alone
 from search_space import Genotype

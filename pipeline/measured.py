@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.accuracy import Accuracy
+from pipeline.files import RunError
 from pipeline.masking import Check, Verdict
-from pipeline.run import RunError
 from pipeline.stored import StoredTransfer, read_stored
 
 Plain = Mapping[str, Any]

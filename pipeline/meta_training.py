@@ -18,27 +18,16 @@ from learned_optimizers.judging import Judging, Scaling
 from learned_optimizers.outer import Lengths, OuterTraining
 from learned_optimizers.streams import Recipe
 from learned_optimizers.tasks import Bucket, buckets
+from pipeline.checkpoints import Checkpoints, going_on_from
 from pipeline.figures.meta import meta_pictures
+from pipeline.files import RunError, read_json, read_settings, write_atomically, write_json
 from pipeline.imitating import after_imitation
 from pipeline.interruption import stop_requests
+from pipeline.metrics import MetricLog, read_metrics
 from pipeline.optimizers import cosine, set_learning_rate
 from pipeline.progress import progress_bar
-from pipeline.run import (
-    Checkpoints,
-    MetricLog,
-    RunError,
-    check_same_settings,
-    exclusive,
-    going_on_from,
-    make_fabric,
-    plain,
-    read_json,
-    read_metrics,
-    read_settings,
-    stream_seed,
-    write_atomically,
-    write_json,
-)
+from pipeline.run import check_same_settings, exclusive, make_fabric, plain
+from pipeline.seeds import stream_seed
 from pipeline.settings import Experiment, MetaSettings
 from pipeline.workers import Mapper, workers
 

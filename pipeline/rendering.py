@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.figures import Picture
-from pipeline.run import write_atomically
+from pipeline.files import write_atomically
 from pipeline.wording import interval, magnitude, percent
 
 TEMPLATES = Path(__file__).with_name("templates")

@@ -17,9 +17,10 @@ from pipeline.artifacts import NetworkDescription, genotype_from_plain, read_des
 from pipeline.evaluate import read_accuracies
 from pipeline.examples import FILE as EXAMPLES_FILE
 from pipeline.examples import Examples, read_examples
+from pipeline.files import RunError
 from pipeline.front import Front, read_front
 from pipeline.measured import Measured, measured, read_transfer
-from pipeline.run import RunError, read_metrics
+from pipeline.metrics import read_metrics
 from pipeline.stored import StoredRobustness, StoredSearch, StoredTraining, check_stored, read_stored
 from search_space import Genotype
 

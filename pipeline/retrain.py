@@ -11,13 +11,15 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from pipeline.artifacts import NetworkDescription, load_network, save_network
+from pipeline.checkpoints import Checkpoints, going_on_from
 from pipeline.data import ImageData
 from pipeline.environment import environment
 from pipeline.interruption import StopRequest, stop_requests
+from pipeline.metrics import MetricLog
 from pipeline.progress import Bar, progress_bar
 from pipeline.recipes import best, first_overfitted
 from pipeline.retraining import STAGE, Retraining
-from pipeline.run import Checkpoints, MetricLog, check_same_settings, exclusive, going_on_from, what_training_depends_on
+from pipeline.run import check_same_settings, exclusive, what_training_depends_on
 from pipeline.settings import Experiment
 from pipeline.stored import StoredTraining, check_stored
 from pipeline.training import naming

@@ -39,7 +39,7 @@ from pipeline.recipes import (
     unchanged_statistics,
     worst_change,
 )
-from pipeline.run import seed_stream, stream_seed
+from pipeline.seeds import seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import at_least_float32, attack_on, clipped_step
 from search_space import Genotype, Network, NetworkShape, channels_for_parameters

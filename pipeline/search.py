@@ -14,26 +14,18 @@ from torch import Tensor
 
 from pipeline.artifacts import read_genotype
 from pipeline.bilevel import STAGE, BilevelSearch
+from pipeline.checkpoints import Checkpoints, going_on_from
 from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
 from pipeline.environment import environment
+from pipeline.files import read_settings, write_atomically, write_json
 from pipeline.interruption import StopRequest, stop_requests
+from pipeline.metrics import MetricLog
 from pipeline.objectives import settle
 from pipeline.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.progress import Bar, progress_bar
-from pipeline.run import (
-    Checkpoints,
-    MetricLog,
-    check_same_settings,
-    exclusive,
-    going_on_from,
-    read_settings,
-    seed_stream,
-    stream_seed,
-    what_training_depends_on,
-    write_atomically,
-    write_json,
-)
+from pipeline.run import check_same_settings, exclusive, what_training_depends_on
+from pipeline.seeds import seed_stream, stream_seed
 from pipeline.selection import Tried, draw_candidates, try_cells
 from pipeline.settings import Experiment
 from pipeline.stored import StoredSearch, read_stored

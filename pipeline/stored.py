@@ -8,7 +8,7 @@ from typing import Any, NotRequired
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from pipeline.run import RunError, read_json
+from pipeline.files import RunError, read_json
 
 
 class StoredBound(TypedDict):

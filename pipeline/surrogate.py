@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.data import ImageData
-from pipeline.run import seed_stream, stream_seed
+from pipeline.seeds import seed_stream, stream_seed
 
 CHANNELS = (16, 32, 64)
 STEPS, BATCH_SIZE, LEARNING_RATE = 300, 64, 3e-3

@@ -16,10 +16,12 @@ from pipeline.artifacts import TrainedNetwork, check_fits, load_network
 from pipeline.data import ImageData, ImageSet
 from pipeline.evaluate import classes_of, settings_of, tested
 from pipeline.figures import transfer_picture
+from pipeline.files import RunError, write_atomically, write_json
 from pipeline.foreign import ForeignNetwork, load_foreign
 from pipeline.processes import done_by_all, share_of, sum_over_processes
 from pipeline.progress import progress_bar
-from pipeline.run import RunError, exclusive, seed_stream, write_atomically, write_json
+from pipeline.run import exclusive
+from pipeline.seeds import seed_stream
 from pipeline.settings import Experiment
 from pipeline.trials import attack_on
 

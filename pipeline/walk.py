@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from pipeline.accuracy import CLEAN, Accuracy, classified_right, wilson_interval
 from pipeline.bilevel import BilevelSearch, derived_shape
 from pipeline.data import Batch, ImageData, ImageSet, split
+from pipeline.files import RunError
 from pipeline.objectives import bounds_of, check_attainable
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
-from pipeline.run import RunError, seed_stream, stream_seed
+from pipeline.seeds import seed_stream, stream_seed
 from pipeline.settings import Experiment, ObjectiveSettings
 from pipeline.training import attack_on, naming
 from search_space import PUBLISHED, CostTable, Genotype, SearchSpace, Supernet, inherit

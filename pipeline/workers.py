@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import torch
 
+from pipeline.files import RunError
 from pipeline.interruption import SIGNALS
-from pipeline.run import RunError
 
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """As the built-in map."""

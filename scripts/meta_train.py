@@ -6,8 +6,8 @@ from pathlib import Path
 
 from _app import run_app
 
+from pipeline.files import read_json
 from pipeline.meta_training import describe, meta_train
-from pipeline.run import read_json
 from pipeline.settings import Experiment
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from _app import run_app
 
 from pipeline.data import load
-from pipeline.run import make_fabric, read_json
+from pipeline.files import read_json
+from pipeline.run import make_fabric
 from pipeline.search import search
 from pipeline.settings import Experiment
 

@@ -1,6 +1,7 @@
 """What can be built: genotypes, operations, the supernet, the derived network, and what each costs."""
 
-from search_space.cost import CostTable, NetworkCost, NetworkShape, channels_for_parameters, network_cost
+from search_space.cost import NetworkCost, NetworkShape, channels_for_parameters, network_cost
+from search_space.cost_table import CostTable
 from search_space.genotype import Cell, Edge, Genotype
 from search_space.inheritance import inherit
 from search_space.network import Network

@@ -9,7 +9,7 @@ from bad_input_sets import DATA, WHOLE
 from safetensors.torch import save
 from test_bad_files import DESCRIPTION, NETWORKS, instead, of_bytes, of_json
 
-from pipeline.run import _digest
+from pipeline.checkpoints import digest
 
 
 def removed(*names):
@@ -54,7 +54,7 @@ def only_checkpoints(stage, change):
             content = torch.load(path, weights_only=True)
             change(content)
             torch.save(content, path)
-            path.rename(path.with_name(path.name[: path.name.rindex("-")] + f"-{_digest(path.read_bytes())}.ckpt"))
+            path.rename(path.with_name(path.name[: path.name.rindex("-")] + f"-{digest(path.read_bytes())}.ckpt"))
 
     return spoil
 

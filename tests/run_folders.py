@@ -11,8 +11,9 @@ from pipeline.accuracy import Accuracy, wilson_interval
 from pipeline.artifacts import NetworkDescription, save_network
 from pipeline.environment import environment
 from pipeline.figures import style
+from pipeline.files import write_atomically, write_json
 from pipeline.retrain import retrain_settings
-from pipeline.run import plain, write_atomically, write_json
+from pipeline.run import plain
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, SearchSpace
 

@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 
 from mgda import MGDA, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum, balance
 from pipeline.balancing import make_aggregator
+from pipeline.checkpoints import Checkpoints
 from pipeline.data import load
-from pipeline.run import Checkpoints, make_fabric, read_metrics
+from pipeline.metrics import read_metrics
+from pipeline.run import make_fabric
 from pipeline.search import search
 
 AGGREGATORS = {

@@ -15,8 +15,8 @@ from safetensors.torch import load, load_file, save, save_file
 from pipeline.artifacts import load_genotype, load_network
 from pipeline.evaluate import read_accuracies
 from pipeline.export import export, find
+from pipeline.files import RunError
 from pipeline.results import read_run
-from pipeline.run import RunError
 from pipeline.settings import Experiment
 
 WEIGHTS, DESCRIPTION = "network.safetensors", "network.json"

@@ -17,7 +17,7 @@ from pipeline import search as search_stage
 from pipeline.bilevel import BilevelSearch
 from pipeline.carry_over import LEVELS, CarriedAttack, Perturbations
 from pipeline.data import NOWHERE, Batch, Images, Origin, as_float, augmentation, load
-from pipeline.run import stream_seed
+from pipeline.seeds import stream_seed
 from pipeline.settings import DataSettings
 
 EPS, STEP = 0.1, 0.025

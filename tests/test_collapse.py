@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from pipeline.diagnostics import largest_eigenvalue, mean_entropy, skip_connections, weight_free_operations
 from pipeline.guard import Guard, epoch_before_rise, epoch_before_skips
-from pipeline.run import read_metrics
+from pipeline.metrics import read_metrics
 from pipeline.settings import GuardSettings
 from search_space import PUBLISHED, SearchSpace, Supernet
 from search_space.relaxation import DARTS, Relaxation
@@ -221,7 +221,7 @@ def test_a_search_rolls_back_goes_on_with_more_weight_decay_and_resumes_in_the_s
         "search.relaxation.sampled_edges=2",
     ]
     assert call_script("search", *overrides, f"run={whole}")[0] == 0
-    from pipeline.run import Checkpoints
+    from pipeline.checkpoints import Checkpoints
 
     save = Checkpoints.save
 

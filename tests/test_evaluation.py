@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from pipeline.accuracy import Accuracy
 from pipeline.data import as_float, load
 from pipeline.evaluate import read_accuracies, read_sections
-from pipeline.run import write_json
+from pipeline.files import write_json
 from pipeline.settings import DataSettings
 from pipeline.transfer import load_models
 

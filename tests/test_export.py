@@ -25,7 +25,7 @@ from pipeline.data import load
 from pipeline.export import export, find, forms_of
 from pipeline.exports import graph
 from pipeline.exports.card import model_card
-from pipeline.run import RunError, write_json
+from pipeline.files import RunError, write_json
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
 from search_space.genotype import OPERATION_NAMES

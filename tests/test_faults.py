@@ -29,8 +29,10 @@ from test_meta_train import TINY_META
 from pipeline import retraining
 from pipeline.bilevel import BilevelSearch
 from pipeline.interruption import Interrupted, stop_requests
+from pipeline.metrics import MetricLog, read_metrics
 from pipeline.processes import random_state, restore_random_state
-from pipeline.run import MetricLog, make_fabric, read_metrics, seed_stream
+from pipeline.run import make_fabric
+from pipeline.seeds import seed_stream
 from pipeline.settings import Experiment, FabricSettings
 from pipeline.workers import workers
 

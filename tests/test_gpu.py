@@ -5,7 +5,7 @@ import torch
 from conftest import TINY, run_script
 
 from pipeline.evaluate import read_accuracies
-from pipeline.run import read_metrics
+from pipeline.metrics import read_metrics
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 

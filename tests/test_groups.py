@@ -11,9 +11,9 @@ from run_folders import accuracy, coarse, write_network, write_robustness, write
 from test_page import Page
 
 from pipeline import overview, report
+from pipeline.files import RunError, write_atomically
 from pipeline.groups import front, groups, runs_in, spread
 from pipeline.results import read_runs
-from pipeline.run import RunError, write_atomically
 from pipeline.settings import Experiment
 from search_space import PUBLISHED
 

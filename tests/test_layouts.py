@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_genotype import genotypes
 
 from pipeline.artifacts import load_genotype
-from pipeline.run import RunError
+from pipeline.files import RunError
 from search_space import PUBLISHED, Cell, Edge, Genotype, network_cost
 from search_space.genotype import OPERATION_NAMES
 from search_space.layouts import from_fair_darts, from_python, to_fair_darts, to_python

@@ -16,18 +16,11 @@ from run_folders import accuracy, write_network, write_search
 from test_bad_files import Planted, what_is_there
 from test_meta_train import TINY_META
 
+from pipeline.checkpoints import Checkpoints, digest
+from pipeline.files import RunError, read_settings, write_atomically, write_json
 from pipeline.front import Front, Judged
-from pipeline.run import (
-    Checkpoints,
-    RunError,
-    _digest,
-    make_fabric,
-    plain,
-    read_metrics,
-    read_settings,
-    write_atomically,
-    write_json,
-)
+from pipeline.metrics import read_metrics
+from pipeline.run import make_fabric, plain
 from pipeline.settings import FabricSettings
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -75,7 +68,7 @@ def outside():
 def test_a_checkpoint_that_means_harm_is_passed_over_with_a_line(tmp_path, monkeypatch, capsys, content):
     monkeypatch.chdir(tmp_path)
     harmful = content()
-    write_atomically(tmp_path / CHECKPOINT.format(_digest(harmful)), harmful)  # the name that it would have
+    write_atomically(tmp_path / CHECKPOINT.format(digest(harmful)), harmful)  # the name that it would have
     before = what_is_there(tmp_path)
     checkpoints = Checkpoints(tmp_path, "search", make_fabric(FabricSettings(accelerator="cpu")))
     assert checkpoints.load() is None
@@ -88,7 +81,7 @@ def test_a_checkpoint_that_means_harm_is_passed_over_with_a_line(tmp_path, monke
 def test_a_script_starts_anew_beside_a_checkpoint_that_means_harm(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = saved_by_torch()
-    write_atomically(tmp_path / "run" / CHECKPOINT.format(_digest(content)), content)
+    write_atomically(tmp_path / "run" / CHECKPOINT.format(digest(content)), content)
     log = tmp_path / "err"
     status = kills.end_of(kills.start("search", [*TINY, "search.epochs=1", f"run={tmp_path / 'run'}"], err=log))
     assert (status, log.read_text().count("\n")) == (0, 1)

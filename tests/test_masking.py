@@ -11,8 +11,9 @@ from pipeline import masking
 from pipeline.accuracy import accuracy_of
 from pipeline.data import load
 from pipeline.evaluate import evaluate, read_sections
+from pipeline.files import read_json
 from pipeline.foreign import load_foreign
-from pipeline.run import make_fabric, read_json
+from pipeline.run import make_fabric
 
 EPS = 0.1
 IMAGES = 100

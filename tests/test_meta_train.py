@@ -14,7 +14,7 @@ from learned_optimizers import load_theta, new_theta
 from learned_optimizers.judging import theta_curves
 from learned_optimizers.normalisation import normalised, scales
 from learned_optimizers.tasks import sample_task
-from pipeline.run import read_metrics
+from pipeline.metrics import read_metrics
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

@@ -16,8 +16,8 @@ from pipeline.artifacts import load_network
 from pipeline.data import as_float, load
 from pipeline.examples import FILE, TRIED, Examples, _of_both, keep_examples, read_examples
 from pipeline.figures import examples_picture
+from pipeline.files import RunError
 from pipeline.rendering import TEMPLATES
-from pipeline.run import RunError
 from pipeline.settings import DataSettings
 
 EPS = 0.2

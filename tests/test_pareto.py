@@ -17,11 +17,14 @@ from test_stages import killed_until_done
 
 from pipeline import report
 from pipeline.accuracy import Accuracy, wilson_interval
+from pipeline.checkpoints import Checkpoints
 from pipeline.data import load
+from pipeline.files import RunError
 from pipeline.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point
+from pipeline.metrics import read_metrics
 from pipeline.pareto import pareto
 from pipeline.results import read_run
-from pipeline.run import Checkpoints, RunError, make_fabric, read_metrics
+from pipeline.run import make_fabric
 from pipeline.search import search
 from pipeline.walk import Walk, plan
 from search_space import CostTable, Genotype, NetworkShape, network_cost

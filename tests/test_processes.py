@@ -22,11 +22,11 @@ from pipeline.artifacts import load_network
 from pipeline.bilevel import BilevelSearch
 from pipeline.data import Images, load
 from pipeline.evaluate import SECTIONS, evaluate
+from pipeline.files import read_json
 from pipeline.processes import of_all_processes, sum_over_processes
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
 from pipeline.retraining import Retraining
-from pipeline.run import read_json
 from search_space import PUBLISHED, Genotype, SearchSpace, Supernet
 from search_space.statistics import own_statistics, synchronise_statistics
 

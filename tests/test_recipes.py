@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from pipeline.artifacts import load_network
 from pipeline.data import load
+from pipeline.files import read_json
+from pipeline.metrics import read_metrics
 from pipeline.recipes import (
     RECIPES,
     FreePerturbation,
@@ -32,7 +34,8 @@ from pipeline.recipes import (
     worst_change,
 )
 from pipeline.retraining import Retraining
-from pipeline.run import make_fabric, read_json, read_metrics, seed_stream
+from pipeline.run import make_fabric
+from pipeline.seeds import seed_stream
 from pipeline.settings import RetrainSettings
 from pipeline.wording import recipe_in_words
 from search_space import PUBLISHED

@@ -27,9 +27,9 @@ from pipeline.figures import results as result_figures
 from pipeline.figures import search_pictures
 from pipeline.figures.curves import averaged
 from pipeline.figures.results import pareto_front
+from pipeline.files import RunError, write_atomically, write_json
 from pipeline.page import content
 from pipeline.results import read_run, read_runs, strongest
-from pipeline.run import RunError, write_atomically, write_json
 from pipeline.settings import Experiment
 from pipeline.wording import magnitude
 from search_space import SearchSpace

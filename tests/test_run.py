@@ -10,19 +10,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from pipeline.run import (
-    Checkpoints,
-    MetricLog,
-    RunError,
-    check_same_settings,
-    exclusive,
-    make_fabric,
-    read_json,
-    read_metrics,
-    stream_seed,
-    write_atomically,
-    write_json,
-)
+from pipeline.checkpoints import Checkpoints
+from pipeline.files import RunError, read_json, write_atomically, write_json
+from pipeline.metrics import MetricLog, read_metrics
+from pipeline.run import check_same_settings, exclusive, make_fabric
+from pipeline.seeds import stream_seed
 from pipeline.settings import FabricSettings
 
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from scipy import stats
 
 from pipeline.artifacts import load_network
+from pipeline.metrics import read_metrics
 from pipeline.objectives import Bound
-from pipeline.run import read_metrics
 from pipeline.selection import draw_candidates
 from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.relaxation import DARTS

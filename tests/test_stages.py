@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from pipeline.artifacts import load_network
 from pipeline.evaluate import read_accuracies
-from pipeline.run import read_metrics
+from pipeline.metrics import read_metrics
 from search_space import Genotype, network_cost
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.run import RunError
+from pipeline.files import RunError
 from search_space import Genotype
 from search_space.draw import save_cell
 from search_space.layouts import to_fair_darts, to_python
