@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import count, islice
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from mgda import Balance, balance
 from pipeline.balancing import make_aggregator
 from pipeline.carry_over import CarriedAttack
-from pipeline.data import Batch, ImageData, ImageSet, Origin, as_float, augmentation, split
+from pipeline.data import Batch, ImageData, as_float
 from pipeline.diagnostics import Eigenvalue, largest_eigenvalue, signs_of_collapse
 from pipeline.guard import Guard
 from pipeline.hypergradient import (
@@ -29,18 +28,18 @@ from pipeline.hypergradient import (
     unrolled,
 )
 from pipeline.inverse import make_solver
-from pipeline.objectives import Loss, bounds_of, check_attainable, resource_losses
+from pipeline.objectives import Loss, bounds_of, check_attainable, derived_shape, resource_losses
 from pipeline.optimizers import drift, make_weight_optimizer, show_validation
-from pipeline.processes import mean_over_processes, random_state, restore_random_state, share_of, synchronise
+from pipeline.processes import mean_over_processes, random_state, restore_random_state, synchronise
+from pipeline.search_images import STAGE, SearchImages
 from pipeline.seeds import seed_stream, stream_seed
 from pipeline.settings import Experiment
 from pipeline.training import at_least_float32, attack_on, clipped_step, continued_attack_on
-from search_space import CostTable, Genotype, NetworkShape, Supernet
+from search_space import CostTable, Genotype, Supernet
 from search_space.cost import QUANTITIES
 from search_space.relaxation import Chance, Moment, Relaxation
 from search_space.statistics import own_statistics
 
-STAGE = "search"
 PRODUCTS = {"exact": exact_product, "finite_difference": finite_difference_product}
 
 
@@ -58,16 +57,8 @@ class BilevelSearch:
         self.table = CostTable(experiment.space.build(), derived_shape(experiment, data))
         self.bounds = bounds_of(experiment.objectives)
         check_attainable(self.bounds, self.table)
-        self.augment = augmentation(experiment.data, data.image_size)
-        weight_images, alpha_images = split(data.train, settings.alpha_split, stream_seed(experiment.seed, "split"))
-        self.weight_images = weight_images.to(fabric.device)
-        self.alpha_images = alpha_images.to(fabric.device)
-        self.steps_per_epoch = len(weight_images) // settings.batch_size
-        if not self.steps_per_epoch or len(alpha_images) < settings.batch_size:
-            raise ValueError(
-                f"search.batch_size={settings.batch_size} is larger than a part of the training set "
-                f"({len(weight_images)} images for weights, {len(alpha_images)} for alphas)"
-            )
+        self.images = SearchImages(experiment, data, fabric)
+        self.steps_per_epoch = self.images.steps_per_epoch
         seed_stream(experiment.seed, STAGE, "weights")
         self.supernet = make_supernet(experiment, data)
         synchronise(fabric, experiment.fabric, self.supernet)
@@ -182,21 +173,11 @@ class BilevelSearch:
     def batches(self) -> Iterator[tuple[Batch, Batch]]:
         """Pairs of augmented batches for weights and alphas of the present epoch, but for those that are done."""
         self.chance = self._chance_of_epoch()
-        size, share = self.experiment.search.batch_size, share_of(self.fabric)
         if self.carried is not None and not self.steps_of_epoch:
             self.carried.start_epoch(self.epoch)
-
-        def draw(images: ImageSet, name: str) -> Iterator[Tensor]:
-            for again in count():
-                seed = stream_seed(self.experiment.seed, STAGE, name, self.epoch, again)
-                yield from images.shuffled_indices(size, seed, share)
-
-        weight_seed = stream_seed(self.experiment.seed, STAGE, "weights", self.epoch)
-        chosen = self.weight_images.shuffled_indices(size, weight_seed, share), draw(self.alpha_images, "alphas")
-        own_chosen, alpha_chosen = (islice(indices, self.steps_of_epoch, None) for indices in chosen)
+        pairs = self.images.batches(self.epoch, done=self.steps_of_epoch, traced=self.carried is not None)
         self._go_on_drawing()
-        train = self._batches("weights", self.weight_images, own_chosen)
-        yield from zip(train, self._batches("alphas", self.alpha_images, alpha_chosen), strict=False)
+        yield from pairs
 
     def state(self, settings: dict[str, Any]) -> dict[str, Any]:
         """All that `restore` needs to go on as if nothing had happened; called in all processes."""
@@ -286,8 +267,8 @@ class BilevelSearch:
         settings = self.experiment.search.diagnostics
         self.supernet.moment = Moment(self._progress())
         generator = torch.Generator().manual_seed(stream_seed(self.experiment.seed, STAGE, "eigenvalue", self.epoch))
-        order = torch.randperm(len(self.alpha_images), generator=generator)
-        chosen = self.alpha_images.take(order[: settings.images]).kept()
+        images = self.images.parts["alphas"]
+        chosen = images.take(torch.randperm(len(images), generator=generator)[: settings.images]).kept()
         with frozen(self.weights), own_statistics(self.supernet):  # all processes look at the same images
             found = largest_eigenvalue(
                 lambda: self._cross_entropy(as_float(chosen.images), chosen.labels),
@@ -332,19 +313,11 @@ class BilevelSearch:
     def _carried_attack(self) -> CarriedAttack:
         return CarriedAttack(
             continued_attack_on(self.supernet, self.experiment.attack),
-            {"weights": self.weight_images, "alphas": self.alpha_images},
+            self.images.parts,
             self.fabric,
             seed=self.experiment.seed,
             reset_every=self.experiment.attack.reset_every,
         )
-
-    def _batches(self, part: str, images: ImageSet, chosen: Iterable[Tensor]) -> Iterator[Batch]:
-        for indices, plain, labels in images.read(chosen):
-            if self.carried is None:
-                yield Batch(self.augment(plain), labels)
-            else:
-                augmented, source = self.augment.traced(plain)
-                yield Batch(augmented, labels, Origin(part, indices, source))
 
     def _reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return mean_over_processes(self.fabric, tensors)
@@ -364,15 +337,4 @@ def make_supernet(experiment: Experiment, data: ImageData) -> Supernet:
         partial_channels=settings.partial_channels,
         recompute=settings.recompute,
         relaxation=settings.relaxation.build(),
-    )
-
-
-def derived_shape(experiment: Experiment, data: ImageData) -> NetworkShape:
-    """Shape of the network to be derived, whose size is bounded."""
-    return NetworkShape(
-        channels=experiment.search.derived_channels,
-        layers=experiment.search.derived_layers,
-        num_classes=data.num_classes,
-        image_size=data.image_size,
-        in_channels=data.in_channels,
     )

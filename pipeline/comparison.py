@@ -20,13 +20,13 @@ import torch
 from lightning_fabric import Fabric
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.bilevel import BilevelSearch, derived_shape
+from pipeline.bilevel import BilevelSearch
 from pipeline.data import ImageData, load
 from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.files import RunError
 from pipeline.interruption import Interrupted
 from pipeline.judgement import judge
-from pipeline.objectives import Bound, bounds_of, check_attainable
+from pipeline.objectives import Bound, bounds_of, check_attainable, derived_shape
 from pipeline.progress import progress_bar, silently
 from pipeline.run import make_fabric
 from pipeline.search import search

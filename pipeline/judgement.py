@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from pipeline.bilevel import STAGE
 from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
 from pipeline.files import RunError
+from pipeline.search_images import STAGE
 from pipeline.settings import Experiment
 from pipeline.walk import Walk, alone
 from search_space import Genotype

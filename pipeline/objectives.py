@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mgda import MGDA
-from pipeline.settings import ObjectiveSettings
-from search_space import CostTable
+from pipeline.data import ImageData
+from pipeline.settings import Experiment, ObjectiveSettings
+from search_space import CostTable, NetworkShape
 from search_space.cost import QUANTITIES
 from search_space.relaxation import DARTS, Relaxation
 
@@ -120,3 +121,14 @@ def resource_losses(
         return lambda: bound.violation(cost()[QUANTITIES.index(bound.quantity)])
 
     return {name: loss(bound) for name, bound in bounds.items()}
+
+
+def derived_shape(experiment: Experiment, data: ImageData) -> NetworkShape:
+    """Shape of the network to be derived, whose size is bounded."""
+    return NetworkShape(
+        channels=experiment.search.derived_channels,
+        layers=experiment.search.derived_layers,
+        num_classes=data.num_classes,
+        image_size=data.image_size,
+        in_channels=data.in_channels,
+    )

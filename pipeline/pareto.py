@@ -13,19 +13,18 @@ from safetensors.torch import save
 from pipeline import figures
 from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.artifacts import load_genotype
-from pipeline.bilevel import STAGE as SEARCH
-from pipeline.bilevel import derived_shape
 from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
 from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.files import RunError, read_json, write_atomically, write_json
 from pipeline.front import Front, Judged
 from pipeline.metrics import MetricLog
-from pipeline.objectives import settle
+from pipeline.objectives import derived_shape, settle
 from pipeline.progress import Bar, progress_bar
 from pipeline.results import strongest
 from pipeline.run import check_same_settings, exclusive, plain
 from pipeline.search import search, search_settings
+from pipeline.search_images import STAGE as SEARCH
 from pipeline.settings import Experiment
 from pipeline.walk import STAGE, Point, Walk, plan
 from search_space import CostTable, Genotype

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.artifacts import read_genotype
-from pipeline.bilevel import STAGE, BilevelSearch
+from pipeline.bilevel import BilevelSearch
 from pipeline.checkpoints import Checkpoints, going_on_from
 from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
@@ -25,6 +25,7 @@ from pipeline.objectives import settle
 from pipeline.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.progress import Bar, progress_bar
 from pipeline.run import check_same_settings, exclusive, what_training_depends_on
+from pipeline.search_images import STAGE
 from pipeline.seeds import seed_stream, stream_seed
 from pipeline.selection import Tried, draw_candidates, try_cells
 from pipeline.settings import Experiment

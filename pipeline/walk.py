@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.accuracy import CLEAN, Accuracy, classified_right, wilson_interval
-from pipeline.bilevel import BilevelSearch, derived_shape
+from pipeline.bilevel import BilevelSearch
 from pipeline.data import Batch, ImageData, ImageSet, split
 from pipeline.files import RunError
-from pipeline.objectives import bounds_of, check_attainable
+from pipeline.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
 from pipeline.seeds import seed_stream, stream_seed
 from pipeline.settings import Experiment, ObjectiveSettings
@@ -146,11 +146,12 @@ class Walk(BilevelSearch):
         super().__init__(experiment, data, fabric)
         settings = experiment.pareto
         part_seed = stream_seed(experiment.seed, STAGE, "held back")
-        self.alpha_images, self.held_back = split(self.alpha_images, settings.held_back, part_seed)
-        if len(self.alpha_images) < experiment.search.batch_size:
+        parts, size = self.images.parts, experiment.search.batch_size
+        parts["alphas"], self.held_back = split(parts["alphas"], settings.held_back, part_seed)
+        if len(parts["alphas"]) < size:
             raise RunError(
-                f"search.batch_size={experiment.search.batch_size} is larger than the {len(self.alpha_images)} images "
-                f"that pareto.held_back={settings.held_back} leaves for the alphas"
+                f"search.batch_size={size} is larger than the {len(parts['alphas'])} images that "
+                f"pareto.held_back={settings.held_back} leaves for the alphas"
             )
 
     def go_on_from(self, state: dict[str, Any]) -> None:

@@ -287,7 +287,7 @@ def walked(folder, data, point):
 def test_images_that_judge_have_trained_neither_weights_nor_the_alphas_of_the_walk(data):
     experiment = compose_experiment(WALK)
     walk = Walk(experiment, data, make_fabric(experiment.fabric))
-    parts = [walk.weight_images, walk.alpha_images, walk.held_back]
+    parts = [*walk.images.parts.values(), walk.held_back]
     assert [len(part) for part in parts] == [40, 20, 20]
     everything = torch.cat([part.images for part in parts]).flatten(1)
     assert torch.equal(everything.unique(dim=0), data.train.images.flatten(1).unique(dim=0))
