@@ -3,13 +3,14 @@
     python benchmarks/ranking.py --images /data/cifar10 --name "CIFAR-10 (JPEG copy)"
     python benchmarks/ranking.py --cells DARTS_V2 RACL --base data.test_limit=60    # the digits
 
-Each cell is trained from scratch under PGD by one recipe, with the channels that come nearest to one number of
-parameters, and attacked on the same test images. A run that was stopped goes on where it was.
+Each cell is trained from scratch by one recipe, with one seed or several, with the channels that come nearest to one
+number of parameters, and attacked on the same test images. A run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import record
 
-from pipeline.accuracy import CLEAN, Accuracy
+from pipeline.accuracy import CLEAN, Accuracy, wilson_interval
+from pipeline.comparison import seeded, seeds
 from pipeline.data import load
 from pipeline.evaluate import retrain_and_evaluate
 from pipeline.figures import accuracy_picture
@@ -53,20 +55,38 @@ CIFAR = (
 )
 Results = Mapping[str, Mapping[str, Accuracy]]
 """By cell, then by attack."""
+Trainings = Mapping[str, Mapping[str, Sequence[Accuracy]]]
+"""The same, of each training."""
 
 
-def measured(cells: Sequence[str], overrides: Sequence[str], folder: Path) -> tuple[Results, dict[str, int]]:
-    """Accuracies of each cell after training, and its parameters."""
+def measured(
+    cells: Sequence[str], overrides: Sequence[str], folder: Path, count: int
+) -> tuple[Trainings, dict[str, int]]:
+    """Accuracies of each cell after each of `count` trainings, and its parameters."""
     experiment = compose_experiment(overrides)
     data, fabric = load(experiment.data), make_fabric(experiment.fabric)
-    results, parameters = {}, {}
-    for cell in cells:
-        genotype = PUBLISHED[cell].genotype
-        rows, cost = retrain_and_evaluate(folder / cell, experiment, data, fabric, name=cell, genotype=genotype)
-        results[cell] = {row.attack: row for row in rows}
-        parameters[cell] = cost["parameters"]
-        print(cell, *(f"{row.attack} {row.accuracy:.1%}" for row in rows), flush=True)
-    return results, parameters
+    trainings: dict[str, dict[str, list[Accuracy]]] = {cell: {} for cell in cells}
+    parameters: dict[str, int] = {}
+    for cell, by_attack in trainings.items():
+        for seed in seeds(experiment, count):
+            run, genotype = folder / cell / f"seed{seed}", PUBLISHED[cell].genotype
+            rows, cost = retrain_and_evaluate(run, seeded(experiment, seed), data, fabric, name=cell, genotype=genotype)
+            for row in rows:
+                by_attack.setdefault(row.attack, []).append(row)
+            parameters[cell] = cost["parameters"]
+            print(cell, seed, *(f"{row.attack} {row.accuracy:.1%}" for row in rows), flush=True)
+    return trainings, parameters
+
+
+def means(trainings: Trainings) -> Results:
+    """Over the trainings of each cell, with the interval of one of them, as all met the same test images."""
+    return {cell: {attack: _mean(rows) for attack, rows in by.items()} for cell, by in trainings.items()}
+
+
+def _mean(rows: Sequence[Accuracy]) -> Accuracy:
+    right, images = sum(row.right for row in rows), sum(row.images for row in rows)
+    low, high = wilson_interval(round(right / len(rows)), rows[0].images)
+    return replace(rows[0], right=right, images=images, accuracy=right / images, low=low, high=high)
 
 
 def is_strongest(rows: Mapping[str, Accuracy]) -> bool:
@@ -100,31 +120,34 @@ def _lead(results: Results, first: str, second: str, attack: str) -> int:
     return results[first][attack].right - results[second][attack].right
 
 
-def report(results: Results, parameters: Mapping[str, int], where: str) -> str:
+def report(trainings: Trainings, parameters: Mapping[str, int], where: str) -> str:
     """The table, and what it says."""
+    results = means(trainings)
     rows = [
-        [cell, f"{parameters[cell]:,}", *(_in_percent(found[attack]) for attack in (CLEAN, *ATTACKS))]
-        for cell, found in results.items()
+        [cell, f"{parameters[cell]:,}", *(_in_percent(results[cell][name], found[name]) for name in (CLEAN, *ATTACKS))]
+        for cell, found in trainings.items()
     ]
     header = ("cell", "parameters", CLEAN, *ATTACKS)
     return "\n\n".join([where, record.table(header, rows), *_sentences(results)])
 
 
-def where(overrides: Sequence[str]) -> str:
+def where(overrides: Sequence[str], trainings: int) -> str:
     """What was trained, and on what."""
     experiment = compose_experiment(overrides)
     data, recipe = experiment.data, experiment.retrain
     name = data.name or data.path or data.source
+    of = "one training" if trainings == 1 else f"mean of {trainings} trainings, ± their deviation,"
     return (
         f"{name}, {data.limit or 'all'} training and {data.test_limit or 'all'} test images; {recipe.layers} cells, "
-        f"{recipe.epochs} epochs {recipe_in_words(recipe.model_dump())}, eps {experiment.evaluate.eps:.4g}, seed "
-        f"{experiment.seed}. Accuracy in %, with the 95 % Wilson interval, which holds the chance of the test images "
-        "alone: each cell was trained once."
+        f"{recipe.epochs} epochs {recipe_in_words(recipe.model_dump())}, eps {experiment.evaluate.eps:.4g}, first seed "
+        f"{experiment.seed}. Accuracy in %: {of} and the 95 % Wilson interval, which holds the chance of the test "
+        "images alone."
     )
 
 
-def _in_percent(row: Accuracy) -> str:
-    return f"{100 * row.accuracy:.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})"
+def _in_percent(mean: Accuracy, rows: Sequence[Accuracy]) -> str:
+    spread = f" ± {100 * statistics.stdev(row.accuracy for row in rows):.1f}" if len(rows) > 1 else ""
+    return f"{100 * mean.accuracy:.1f}{spread} ({100 * mean.low:.1f} to {100 * mean.high:.1f})"
 
 
 def _sentences(results: Results) -> list[str]:
@@ -150,6 +173,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="a local folder of images, instead of the digits")
     parser.add_argument("--name", help="what results call these images")
     parser.add_argument("--cells", nargs="+", choices=PUBLISHED, default=list(CELLS), metavar="CELL")
+    parser.add_argument("--trainings", type=int, default=1, help="of each cell, with seeds one after the other")
     parser.add_argument("--base", nargs="+", default=[], help="further overrides")
     parser.add_argument("--runs", type=Path, default=Path("runs/ranking"))
     parser.add_argument("--results", type=Path, default=record.RESULTS)
@@ -158,9 +182,9 @@ def main() -> None:
     named = [] if arguments.name is None else [f"data.name='{arguments.name}'"]
     overrides = [*BASE, *SMALL, *images, *named, *arguments.base]
     which = "digits" if arguments.images is None else arguments.images.name
-    results, parameters = measured(arguments.cells, overrides, arguments.runs / which)
-    picture = accuracy_picture({cell: list(rows.values()) for cell, rows in results.items()})
-    text = report(results, parameters, where(overrides))
+    trainings, parameters = measured(arguments.cells, overrides, arguments.runs / which, arguments.trainings)
+    text = report(trainings, parameters, where(overrides, arguments.trainings))
+    picture = accuracy_picture({cell: list(rows.values()) for cell, rows in means(trainings).items()})
     picture = replace(picture, name=f"ranking_{which}")
     record.write(
         f"ranking_{which}", "Published cells under attacks of rising strength", text, [picture], arguments.results

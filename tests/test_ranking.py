@@ -11,12 +11,13 @@ import ranking
 
 from pipeline.accuracy import accuracy_of
 
+NAMES = ("clean", *ranking.ATTACKS)
+
 
 def results(images=100, **cells):
     """Cells by name: images right clean and under each attack."""
-    names = ("clean", *ranking.ATTACKS)
     return {
-        cell: {name: accuracy_of(name, {}, [right], images, 0.0) for name, right in zip(names, rights, strict=True)}
+        cell: {name: accuracy_of(name, {}, [right], images, 0.0) for name, right in zip(NAMES, rights, strict=True)}
         for cell, rights in cells.items()
     }
 
@@ -42,8 +43,17 @@ def test_a_change_of_places_within_the_intervals_is_called_so(images, chance):
     }
     found = results(images, **cells)
     assert ranking.may_be_chance(found, "a", "b") == chance
-    text = ranking.report(found, {"a": 1000, "b": 1001}, "digits")
+    trainings = {cell: {name: [row] for name, row in rows.items()} for cell, rows in found.items()}
+    text = ranking.report(trainings, {"a": 1000, "b": 1001}, "digits")
     assert "The attacks rank the cells alike: NO, a and b change places from pgd-20 to autoattack" in text
     assert ("within their intervals" in text) == chance
     assert ranking.apart(found, "autoattack") == [not chance]
     assert "| a | 1,000 | 90.0 (" in text
+
+
+def test_several_trainings_count_by_their_mean_with_the_interval_of_the_images_that_all_met():
+    trainings = {"a": {name: [accuracy_of(name, {}, [right], 100, 0.0) for right in (50, 60, 70)] for name in NAMES}}
+    mean, one = ranking.means(trainings)["a"]["pgd-20"], accuracy_of("pgd-20", {}, [60], 100, 0.0)
+    assert (mean.accuracy, mean.low, mean.high) == (0.6, one.low, one.high)
+    text = ranking.report(trainings, {"a": 1000}, "digits")
+    assert f"60.0 ± 10.0 ({100 * one.low:.1f} to {100 * one.high:.1f})" in text
