@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import grad
 
 from pipeline.objectives import Loss
-from search_space import OPERATIONS, Cell, Supernet
+from search_space import OPERATIONS, Cell, Genotype, Supernet
 
 CONVERGED = 1e-4  # relative residual of an eigenvalue below which further products change nothing that is read
 
@@ -29,9 +29,9 @@ class Eigenvalue:
     residual: float
 
 
-def signs_of_collapse(supernet: Supernet) -> dict[str, Any]:
-    """What the present alphas say of themselves: of the derived cells, and how undecided the edges are."""
-    space, cells = supernet.space, supernet.derive().cells
+def signs_of_collapse(supernet: Supernet, genotype: Genotype | None = None) -> dict[str, Any]:
+    """Of a genotype's cells, those of the present alphas where none is given, and how undecided the edges are."""
+    space, cells = supernet.space, (supernet.derive() if genotype is None else genotype).cells
     return {
         "weight_free": {name: weight_free_operations(cell) for name, cell in cells.items()},
         "skips": {name: skip_connections(cell) for name, cell in cells.items()},

@@ -11,7 +11,7 @@ from torch import Tensor
 from mgda import MGDA
 from pipeline.data import ImageData
 from pipeline.settings import Experiment, ObjectiveSettings
-from search_space import CostTable, NetworkShape
+from search_space import CostTable, Genotype, NetworkShape
 from search_space.cost import QUANTITIES
 from search_space.relaxation import DARTS, Relaxation
 
@@ -49,7 +49,7 @@ def bounds_of(settings: ObjectiveSettings) -> dict[str, Bound]:
 
 def check_attainable(bounds: Mapping[str, Bound], table: CostTable) -> None:
     """Raise ValueError with the reachable ranges when no network of the space keeps all bounds."""
-    if table.attainable({bound.quantity: (bound.lower, bound.upper) for bound in bounds.values()}):
+    if table.attainable(_intervals(bounds)):
         return
     asked, reachable = [], []
     for name, bound in bounds.items():
@@ -70,7 +70,7 @@ def settle(
     *,
     relaxation: Relaxation = DARTS,
     step: float = 0.01,
-    steps: int = 2000,
+    steps: int = 200,
 ) -> bool:
     """Move alphas, in place, against the bounds' gradients alone until the derived network keeps them all.
 
@@ -96,6 +96,25 @@ def settle(
     with torch.no_grad():
         alphas.copy_(before)
     return False
+
+
+def derive_inside(
+    bounds: Mapping[str, Bound], table: CostTable, alphas: Tensor, relaxation: Relaxation = DARTS
+) -> Genotype:
+    """The genotype of the alphas once they have settled inside the bounds; where they do not, the likeliest one inside.
+
+    alphas: moved in place where they settle.  Raises ValueError when no network of the space keeps the bounds.
+    """
+    if settle(bounds, table, alphas, relaxation=relaxation):
+        return relaxation.derive(table.space, alphas)
+    found = table.likeliest(relaxation.strengths(table.space, alphas), _intervals(bounds))
+    if found is None:
+        raise ValueError(f"no cell of this space keeps the bounds {_intervals(bounds)}")
+    return found
+
+
+def _intervals(bounds: Mapping[str, Bound]) -> dict[str, tuple[float | None, float | None]]:
+    return {bound.quantity: (bound.lower, bound.upper) for bound in bounds.values()}
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,7 @@ from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.files import RunError, read_json, write_atomically, write_json
 from pipeline.front import Front, Judged
 from pipeline.metrics import MetricLog
-from pipeline.objectives import derived_shape, settle
+from pipeline.objectives import derive_inside, derived_shape
 from pipeline.progress import Bar, progress_bar
 from pipeline.results import strongest
 from pipeline.run import check_same_settings, exclusive, plain
@@ -154,9 +154,9 @@ def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
         for step, row in enumerate(walk.epochs()):
             log.write(step, row)
             bar.advance(f"{name}: {row['derived']['parameters'] / 1e6:.3f}M")
-    settle(walk.bounds, walk.table, walk.alphas, relaxation=walk.relaxation)
+    genotype = derive_inside(walk.bounds, walk.table, walk.alphas, walk.relaxation)
     write_atomically(where / "alphas.safetensors", save({"alphas": walk.alphas.detach().cpu()}))
-    return walk.supernet.derive()
+    return genotype
 
 
 def _by_supernet(point: Point, row: Mapping[str, Any], experiment: Experiment) -> Judged:

@@ -187,7 +187,7 @@ def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], trie
             "settings": settings,
             "derived_cost": cost,
             "bounds": bounds,
-            "diagnostics": signs_of_collapse(bilevel.supernet),
+            "diagnostics": signs_of_collapse(bilevel.supernet, genotype),
             "guard": bilevel.guard.events,
             "selection": [cell.as_dict() for cell in tried if cell.accuracy is not None],
             "seconds": round(bilevel.seconds, 1),

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from pipeline.data import ImageData
-from pipeline.objectives import Bound, settle
+from pipeline.objectives import Bound, derive_inside
 from pipeline.progress import progress_bar, silently
 from pipeline.retrain import retrain
 from pipeline.settings import Experiment
@@ -53,15 +53,14 @@ def draw_candidates(
     The others are derived from the alphas plus Gumbel noise: an edge's operation is then drawn with its probability
     (Gumbel 1954). Fewer come back where the alphas have decided, or the bounds leave few cells.
     """
-    found = [relaxation.derive(table.space, alphas)]
+    own = alphas.detach().clone().requires_grad_()
+    found = [derive_inside(bounds, table, own, relaxation)]
     for _ in range(MOST_DRAWS * (count - 1)):
         if len(found) == count:
             break
         noise = gumbel(torch.rand(alphas.shape, generator=generator, dtype=torch.float64))
         noisy = (alphas.detach() + noise.to(alphas)).requires_grad_()
-        if not settle(bounds, table, noisy, relaxation=relaxation):
-            continue
-        genotype = relaxation.derive(table.space, noisy)
+        genotype = derive_inside(bounds, table, noisy, relaxation)
         if genotype not in found:
             found.append(genotype)
     return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -13,8 +11,11 @@ from torch import Tensor
 
 from search_space.cost import QUANTITIES, NetworkShape, PartCost, cells_by_kind, edge_cost, fixed_cost
 from search_space.genotype import Genotype
-from search_space.paths import all_paths
 from search_space.space import SearchSpace
+from search_space.ways import LEFT_OUT, Ways, ways_of_cell
+
+Bounds = Mapping[str, tuple[float | None, float | None]]
+"""Quantity -> lower and upper bound of a network; a side that is None is open."""
 
 
 class CostTable:
@@ -61,42 +62,61 @@ class CostTable:
         kept = self.space.one_hot(genotype)[..., None] * self.edges
         return self.fixed + kept.sum(dim=(0, 1, 2))
 
-    def attainable(self, bounds: Mapping[str, tuple[float | None, float | None]]) -> bool:
-        """Whether any network of the space keeps all bounds (quantity -> lower, upper) at once; by enumeration."""
-        if not bounds:
-            return True
+    def attainable(self, bounds: Bounds) -> bool:
+        """Whether any network of the space keeps all bounds at once; by enumeration of their distinct costs."""
+        return not bounds or self._best_inside(torch.zeros_like(self.edges[..., 0]), bounds) is not None
+
+    def likeliest(self, strengths: Tensor, bounds: Bounds) -> Genotype | None:
+        """Of the genotypes whose networks keep all bounds, that of the largest product of strengths; None without one.
+
+        strengths: [cells, edges, operations], at least 0, of which the product is taken over the kept edges: as
+        `SearchSpace.strongest` derives without bounds. All costs are looked through, and nothing is sampled.
+        """
+        smallest = torch.finfo(torch.float64).tiny  # strengths that underflowed are still told from what may not be
+        found = self._best_inside(strengths.detach().double().cpu().clamp_min(smallest).log(), bounds)
+        if found is None:
+            return None
+        chosen = torch.zeros(self.space.alpha_shape, dtype=torch.float64)
+        for kind, operations in enumerate(found):
+            for edge, operation in enumerate(operations.tolist()):
+                if operation != LEFT_OUT:
+                    chosen[kind, edge, operation] = 1
+        return self.space.strongest(chosen)
+
+    def _best_inside(self, scores: Tensor, bounds: Bounds) -> tuple[NDArray[np.int8], ...] | None:
+        """Operations [edges] of each kind of cell, of the largest sum of scores inside the bounds."""
         indices = [QUANTITIES.index(quantity) for quantity in bounds]
-        first, *others = (self._distinct_cells(kind, indices) for kind in range(self.space.cells))
-        last = others[0] if others else np.zeros((1, len(indices)), dtype=np.int64)
+        first, *others = self._ways(indices, scores)
+        last = others[0] if others else None
         lower = np.array([-np.inf if low is None else low for low, _ in bounds.values()])
         upper = np.array([np.inf if high is None else high for _, high in bounds.values()])
         fixed = self.fixed[indices].numpy()
-        sums = (fixed + costs + last for costs in first)
-        return any(bool(((lower <= total) & (total <= upper)).all(axis=1).any()) for total in sums)
+        best, place = -np.inf, None
+        for row, (cost, score) in enumerate(zip(first.costs, first.scores, strict=True)):
+            total = fixed + cost + (np.zeros((1, len(indices))) if last is None else last.costs)
+            inside = np.flatnonzero(((lower <= total) & (total <= upper)).all(axis=1))
+            if len(inside):
+                scored = score + (np.zeros(1) if last is None else last.scores[inside])
+                if scored.max() > best:
+                    best, place = scored.max(), (row, inside[scored.argmax()])
+        if place is None:
+            return None
+        return tuple(ways.operations[index] for ways, index in zip((first, *others), place, strict=False))
 
-    def _distinct_cells(self, kind: int, quantities: Sequence[int]) -> NDArray[np.int64]:
-        """All distinct costs of a kind of cell: [cells, quantities]."""
-        costs, space = self.edges[kind][..., quantities].long(), self.space
-        held = [_distinct(of_edge[mask]) for of_edge, mask in zip(costs, space.keepable[kind], strict=True)]
-        if space.keeps_all:  # the edges of a path pass the input on, the others are free
-            passing = [_distinct(of_edge[mask]) for of_edge, mask in zip(costs, space.passing[kind], strict=True)]
-            cells = (
-                [passing[e] if e in path else held[e] for e in range(len(held))] for path in all_paths(space.sources)
-            )
-            return np.unique(np.concatenate([reduce(_distinct_sums, cell) for cell in cells]), axis=0)
-        nodes, first = [], 0
-        for sources in space.sources:
-            pairs = combinations(held[first : first + len(sources)], 2)
-            nodes.append(np.unique(np.concatenate([_distinct_sums(*pair) for pair in pairs]), axis=0))
-            first += len(sources)
-        return reduce(_distinct_sums, nodes)
+    def _ways(self, quantities: Sequence[int], scores: Tensor) -> list[Ways]:
+        """Of each kind of cell."""
+        costs = self.edges[..., quantities]
+        return [ways_of_cell(self.space, kind, costs[kind], scores[kind]) for kind in range(self.space.cells)]
 
     def reachable(self, quantity: str) -> tuple[int, int]:
         """Smallest and largest value of one quantity over all networks of the space."""
         index = QUANTITIES.index(quantity)
-        cells = [self._distinct_cells(kind, [index]) for kind in range(self.space.cells)]
+        cells = self._ways([index], torch.zeros_like(self.edges[..., 0]))
         fixed = int(self.fixed[index])
-        return fixed + sum(int(cell.min()) for cell in cells), fixed + sum(int(cell.max()) for cell in cells)
+        return (
+            fixed + sum(int(cell.costs.min()) for cell in cells),
+            fixed + sum(int(cell.costs.max()) for cell in cells),
+        )
 
 
 def keep_probabilities(strengths: Tensor, sources: tuple[tuple[int, ...], ...]) -> Tensor:
@@ -117,14 +137,6 @@ def keep_probabilities(strengths: Tensor, sources: tuple[tuple[int, ...], ...]) 
         kept.append(weights + weights * second.sum(dim=-1))
         first += len(node_sources)
     return torch.cat(kept, dim=-1)
-
-
-def _distinct(costs: Tensor) -> NDArray[np.int64]:
-    return np.unique(costs.numpy(), axis=0)
-
-
-def _distinct_sums(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.unique((left[:, None] + right[None]).reshape(-1, left.shape[-1]), axis=0)
 
 
 def _to_tensor(cost: PartCost) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.objectives import Bound, check_attainable, resource_losses, settle
+from pipeline.objectives import Bound, check_attainable, derive_inside, resource_losses, settle
 from search_space import CostTable, NetworkShape, SearchSpace, network_cost
 
 SHAPE = {"channels": 4, "layers": 5, "num_classes": 10, "image_size": 8, "in_channels": 1}
@@ -71,6 +71,21 @@ def test_alphas_settle_inside_bounds_over_the_whole_reachable_range(table):
         exact = table.exact(table.space.derive(alphas))
         assert 0.9 * parameters <= exact[0].item() <= 1.1 * parameters
         assert exact[1].item() <= 1.2 * macs
+
+
+@pytest.mark.parametrize(("width", "count"), [(0.05, 20), (0.001, 4)])
+def test_the_genotype_is_inside_bounds_however_narrow(table, width, count):
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(count):
+        size, macs, _ = table.exact(table.space.random_genotype(generator)).tolist()
+        bounds = {
+            "parameters": Bound("parameters", (1 - width) * size, (1 + width) * size),
+            "macs": Bound("conv_linear_macs", (1 - width) * macs, (1 + width) * macs),
+        }
+        alphas = torch.randn(table.space.alpha_shape, generator=generator).requires_grad_()
+        found = table.exact(derive_inside(bounds, table, alphas))
+        assert abs(found[0] - size) <= width * size
+        assert abs(found[1] - macs) <= width * macs
 
 
 def test_alphas_that_cannot_settle_stay_as_they_were(table):

@@ -52,9 +52,9 @@ def test_candidates_keep_the_bounds_where_the_likeliest_cells_do_not():
     lower = low + 0.7 * (high - low)
     assert min(free) < lower
     bound = {"parameters": Bound("parameters", lower, None)}
-    _, *others = draw(12, alphas, bounds=bound)  # the alphas' own is settled by the search, not here
-    assert len(others) == 11
-    assert all(table.exact(genotype)[0].item() >= lower for genotype in others)
+    found = draw(12, alphas, bounds=bound)
+    assert len(found) == 12
+    assert all(table.exact(genotype)[0].item() >= lower for genotype in found)
 
 
 def test_operations_are_drawn_with_their_probabilities():
@@ -100,6 +100,18 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected, call_script
     table = CostTable(SearchSpace(), SHAPE)
     assert result["derived_cost"]["parameters"] == table.exact(genotype)[0].item()
     assert all(bound["violation"] == 0 for bound in result["bounds"].values())
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_search_ends_inside_bounds_that_one_size_alone_keeps(tmp_path, call_script, seed):
+    table = CostTable(SearchSpace(), SHAPE)
+    size = int(table.exact(SearchSpace().random_genotype(torch.Generator().manual_seed(seed)))[0])
+    bounds = ("objectives.names=[accuracy,parameters]", f"objectives.parameters=[{size},{size}]")
+    status, out, err = call_script("search", *TINY, *SELECTION, *bounds, f"run={tmp_path / 'run'}")
+    assert status == 0, err
+    assert f"parameters: {size:,} is inside" in out
+    genotype = Genotype.from_json((tmp_path / "run" / "genotype.json").read_text())
+    assert table.exact(genotype)[0] == size
 
 
 def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_path, call_script, monkeypatch):
