@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, run_script
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.accuracy import Accuracy
 from pipeline.data import as_float, load
 from pipeline.evaluate import read_accuracies, read_sections
-from pipeline.files import write_json
+from pipeline.files import RunError, write_json
+from pipeline.foreign import _state_digest
 from pipeline.settings import DataSettings
 from pipeline.transfer import load_models
 
@@ -164,6 +165,70 @@ def test_everything_that_is_known_is_kept_and_nothing_is_measured_twice(run, eva
     assert len(after["corruptions"]) == 10
     evaluate("evaluate.attacks=[pgd-20]", "evaluate.restarts=3")
     assert [row["attack"] for row in stored(run)["attacks"]] == ["clean", "pgd-20"]  # another evaluation
+
+
+def test_a_factory_whose_weights_changed_is_measured_anew(theirs, run, evaluate):
+    file = theirs / "theirs.safetensors"
+    weights, content = load_file(file), file.read_bytes()
+    evaluate()
+    before = stored(run)
+    evaluate()
+    assert stored(run)["attacks"] == before["attacks"]  # the seconds too: it is the same module
+    try:
+        save_file({name: -value for name, value in weights.items()}, file)
+        evaluate()
+    finally:
+        file.write_bytes(content)
+    after = stored(run)
+    assert after["network"]["factory"] == before["network"]["factory"]
+    assert after["network"]["state_sha256"] != before["network"]["state_sha256"]
+    assert after["attacks"][0]["right"] < 10 < before["attacks"][0]["right"]
+
+
+@pytest.mark.parametrize("change", ["weight", "shape", "dtype", "name", "buffer", "hidden", "extra"])
+def test_modules_are_told_apart_by_all_that_they_hold(change):
+    first, second = Holder(), Holder()
+    assert _state_digest("a:b", first) == _state_digest("a:b", second)
+    if change == "weight":
+        second.weight.data[0, 0] += 1e-6
+    if change == "shape":
+        second.weight.data = second.weight.data.view(3, 2)
+    if change == "dtype":
+        second.count = second.count.view(torch.float64)  # the same bytes
+    if change == "name":
+        second.other = second._parameters.pop("weight")
+    if change == "buffer":
+        second.count += 1
+    if change == "hidden":
+        second.hidden[1] = -second.hidden[1]
+    if change == "extra":
+        second.extra = "other"
+    assert _state_digest("a:b", first) != _state_digest("a:b", second)
+
+
+def test_a_module_whose_state_cannot_be_read_is_refused_in_one_line():
+    module = Holder()
+    module.extra = lambda: None  # no pickle holds it
+    with pytest.raises(RunError, match=r"^evaluate\.model=a:b: reading its state_dict raised .*$"):
+        _state_digest("a:b", module)
+
+
+class Holder(torch.nn.Module):
+    """One of each kind of value that a module can hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(6.0).view(2, 3))
+        self.register_buffer("count", torch.tensor(3))
+        self.register_buffer("hidden", torch.tensor([1, 1j]), persistent=False)
+        self.register_buffer("sparse", torch.eye(2).to_sparse())
+        self.extra = "extra"
+
+    def get_extra_state(self):
+        return self.extra
+
+    def set_extra_state(self, state):
+        self.extra = state
 
 
 def test_a_robustness_json_of_before_is_read_and_continued(run, evaluate):
