@@ -12,7 +12,7 @@ import torch
 
 from attacks import evaluation_attack
 from pipeline.accuracy import Accuracy
-from pipeline.artifacts import TrainedNetwork, as_safetensors, load_genotype, load_network
+from pipeline.artifacts import TrainedNetwork, as_safetensors, check_cell, load_genotype, load_network
 from pipeline.data import ImageSet
 from pipeline.evaluate import read_accuracies
 from pipeline.exports.card import model_card
@@ -57,13 +57,13 @@ def find(folder: Path, reference: str | None) -> Exported:
     Raises RunError when there is neither, or the network is that of another cell than `reference`.
     """
     trained = load_network(folder) if (folder / "network.json").exists() else None
+    if trained:
+        check_cell(folder, trained, reference)
     if reference is None and trained:
         return Exported(trained.description.name, trained.network.genotype, trained)
     if reference is None and not (folder / "genotype.json").exists():
         raise RunError(f"{folder / 'network.json'} does not exist, nor genotype.json; run a stage, or give genotype=")
     name, genotype = load_genotype(reference or str(folder))
-    if trained and trained.network.genotype != genotype:
-        raise RunError(f"{folder} holds a network of another cell than genotype={reference}; choose another run=")
     return Exported(name, genotype, trained)
 
 

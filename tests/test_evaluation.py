@@ -321,6 +321,7 @@ def test_a_users_own_module_is_evaluated_with_its_weights(theirs, run, call_scri
         (["evaluate.model=their_models:Linear", "evaluate.model_arguments={scales: 2}"], "raised TypeError"),
         (["evaluate.model=their_models:Linear", "evaluate.model_arguments={classes: 7}"], "expected logits [1, 10]"),
         (["evaluate.model=their_models:Linear", "evaluate.weights=none.safetensors"], "cannot be read"),
+        (["evaluate.model=their_models:fitted", "genotype=RACL"], "leave it out beside evaluate.model"),
         (["evaluate.weights=a.safetensors"], "belong to evaluate.model"),
         (["evaluate.surrogate=runs/a"], "used by evaluate.checks=true"),
         (["evaluate.models=[runs/a]"], "two or more"),
@@ -352,6 +353,26 @@ def test_a_folder_that_holds_a_network_is_not_used_for_another(trained, call_scr
     status, _, err = call_script("evaluate", *THEIRS, f"run={trained}")
     assert status == 2
     assert "holds a network of its own" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("RACL", "holds a network of another cell than genotype=RACL; choose another run="),
+        ("nonsense", "genotype=nonsense is not a published name"),
+    ],
+)
+def test_a_genotype_that_is_not_of_the_network_is_refused(trained, call_script, given, message):
+    status, _, err = call_script("evaluate", *TINY, f"run={trained}", f"genotype={given}", "evaluate.attacks=[]")
+    assert (status, message in err, err.count("\n")) == (2, True, 1), err
+    assert not (trained / "robustness.json").exists()
+
+
+def test_the_genotype_of_the_network_may_be_named(trained, tmp_path, call_script):
+    shutil.copytree(trained, tmp_path / "copy")
+    chosen = [*TINY, f"run={tmp_path / 'copy'}", "genotype=PDARTS", "evaluate.attacks=[]"]
+    status, _, err = call_script("evaluate", *chosen)
+    assert status == 0, err
 
 
 def test_the_diagonal_of_the_transfer_matrix_is_robust_accuracy_and_the_rest_is_above(
