@@ -107,6 +107,19 @@ def test_torch_export_gives_the_logits_at_any_batch_size(folder, images):
         torch.testing.assert_close(logits(loaded, images[-size:]), logits(network, images[-size:]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("chosen", ["export.images=1", "data.test_limit=1"])
+def test_one_image_is_enough_for_graphs_of_any_batch_size(tmp_path, call_script, images, chosen):
+    write_network(tmp_path)
+    formats = "export.formats=[onnx,torch_export]"
+    status, out, err = call_script("export", *TINY, f"run={tmp_path}", formats, chosen)
+    assert status == 0, err
+    assert out.count("logits of 1 image,") == 2
+    loaded = torch.export.load(tmp_path / "network.pt2").module()
+    for size in (1, 7):
+        expected = logits(load_network(tmp_path).network, images[:size])
+        torch.testing.assert_close(logits(loaded, images[:size]), expected, rtol=0, atol=1e-5)
+
+
 def test_each_layout_that_was_written_is_read_back_as_genotype(folder):
     for name in ("genotype.json", "genotype_darts.py", "genotype_fair_darts.py", "genotype_darts.py:genotype"):
         assert load_genotype(str(folder / name)) == ("mine", DARTS_V2)
