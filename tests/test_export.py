@@ -24,7 +24,7 @@ from pipeline.artifacts import as_safetensors, load_genotype, load_network
 from pipeline.data import load
 from pipeline.export import export, find, forms_of
 from pipeline.exports import graph
-from pipeline.exports.card import model_card
+from pipeline.exports.card import Evaluated, model_card
 from pipeline.files import RunError, write_json
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
@@ -50,11 +50,16 @@ def folder(tmp_path_factory):
     """A run folder with everything exported."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
     description = write_network(folder)
-    rows = [{**vars(ATTACKED)}]
-    write_json(folder / "robustness.json", {"settings": {}, "network": description.name, "attacks": rows})
+    write_figures(folder, description, None)
     exported = find(folder, None)
     export(folder, Experiment(export={"images": 40}), exported, forms_of(EVERYTHING, exported), load_test())
     return folder
+
+
+def write_figures(folder, description, checks):
+    """robustness.json, measured on the described network."""
+    content = {"settings": {}, "network": description.model_dump(mode="json"), "attacks": [{**vars(ATTACKED)}]}
+    write_json(folder / "robustness.json", content | {"checks": checks})
 
 
 def load_test():
@@ -181,19 +186,43 @@ def test_the_card_holds_sizes_in_both_conventions_and_the_measured_intervals(fol
         assert f"\n## {heading}\n" in card
 
 
+def test_the_card_leaves_out_figures_of_another_network(tmp_path):
+    write_figures(tmp_path, describe(), None)
+    card = card_of(tmp_path, training={"settings": {"seed": 1}})
+    assert "no robustness is claimed. The run's robustness.json is of another network; run evaluate.py again" in card
+    assert "75.0 %" not in card
+
+
+@pytest.mark.parametrize(
+    "verdict", ["no sign of gradient masking", "robustness not to be believed: square leaves 3.0%"]
+)
+def test_the_card_has_the_verdict_on_masking_where_there_is_one(tmp_path, verdict):
+    write_figures(tmp_path, describe(), None)
+    assert "gradient masking" not in card_of(tmp_path)
+    write_figures(tmp_path, describe(), {"verdict": verdict})
+    assert f" 8/255 |\n\nChecks for gradient masking: {verdict}.\n" in card_of(tmp_path)
+
+
+def card_of(folder, **changes):
+    """The card that is exported for a network beside what was measured before."""
+    write_network(folder, **changes)
+    export(folder, Experiment(), find(folder, None), ("safetensors",), None)
+    return (folder / "model_card.md").read_text()
+
+
 def test_the_card_of_a_network_that_was_not_evaluated_claims_nothing():
-    assert "Not measured: no robustness is claimed." in model_card(describe(), ())
+    assert "Not measured: no robustness is claimed." in model_card(describe(), Evaluated())
 
 
 def test_names_cannot_write_markdown_into_the_card():
-    card = model_card(describe(name="a](x) <b>|\n# c", class_names=("|", "`")), ())
+    card = model_card(describe(name="a](x) <b>|\n# c", class_names=("|", "`")), Evaluated())
     assert "# a\\](x) \\<b\\>\\|?\\# c\n" in card
     assert "2 classes (\\|, \\`)" in card
 
 
 @given(st.text(max_size=30))
 def test_a_name_stays_on_one_line_of_the_card(name):
-    lines = model_card(describe(name=name), ()).split("\n")
+    lines = model_card(describe(name=name), Evaluated()).split("\n")
     assert lines[4].startswith("# ")
     assert lines[6] == "## Architecture"
 
