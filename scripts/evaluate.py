@@ -46,7 +46,7 @@ def show(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) 
     for result in results:
         print(in_words(result, result.attack))
     sections, verdict = read_sections(folder)
-    for row in sections["sweep"]:
+    for row in (row for row in sections["sweep"] if row.attack == settings.sweep_attack):
         print(in_words(row, f"eps {row.settings['eps']:.3g}"))
     for row in sections["corruptions"]:
         print(in_words(row, row.attack))

@@ -167,6 +167,19 @@ def test_everything_that_is_known_is_kept_and_nothing_is_measured_twice(run, eva
     assert [row["attack"] for row in stored(run)["attacks"]] == ["clean", "pgd-20"]  # another evaluation
 
 
+def test_a_sweep_of_another_attack_stays(run, evaluate):
+    out = evaluate("evaluate.sweep=[0.2,0.05]", "evaluate.sweep_attack=fgsm")
+    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.05"], ["eps", "0.2"]]
+    before = stored(run)["sweep"]
+    out = evaluate("evaluate.sweep=[0.1]")
+    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.1"]]
+    after = stored(run)["sweep"]
+    assert after[:2] == before
+    assert [(row["attack"], row["settings"]["eps"]) for row in after[2:]] == [("pgd-20", 0.1)]
+    evaluate()
+    assert stored(run)["sweep"] == after
+
+
 def test_a_factory_whose_weights_changed_is_measured_anew(theirs, run, evaluate):
     file = theirs / "theirs.safetensors"
     weights, content = load_file(file), file.read_bytes()
