@@ -384,6 +384,26 @@ def test_the_example_refuses_what_it_does_not_know(tmp_path, genotype):
         example["load"](str(tmp_path / "network.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "error: expected one file, found 0: python load_exported.py network.safetensors"),
+        (["network.safetensors", "more"], "error: expected one file, found 2: python load_exported.py"),
+        (["bare.safetensors"], "bare.safetensors: expected a network in the header, found none; export it with"),
+        (["none.safetensors"], "none.safetensors: No such file"),
+        (["text.safetensors"], "text.safetensors: Error while deserializing header"),
+    ],
+)
+def test_the_example_says_in_one_line_what_it_needs(tmp_path, monkeypatch, names, message):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "bare.safetensors")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    monkeypatch.setattr(sys, "argv", ["load_exported.py", *(str(tmp_path / name) for name in names)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "examples" / "load_exported.py"), run_name="__main__")
+    assert message in stop.value.code
+    assert "\n" not in stop.value.code
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_cell_goes_through_every_stage(tmp_path, call_script, name):
