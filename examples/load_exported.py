@@ -8,7 +8,7 @@ import json
 import sys
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn import functional as F
 
@@ -135,7 +135,10 @@ class Network(nn.Module):
 def load(path):
     """The network of a network.safetensors, in evaluation mode, and its description: class_names, image_size, ..."""
     with safe_open(path, framework="pt") as file:
-        description = json.loads((file.metadata() or {})["network"])
+        header = (file.metadata() or {}).get("network")
+        if header is None:
+            raise ValueError("expected a network in the header, found none; export it with scripts/export.py")
+        description = json.loads(header)
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     network = Network(description).eval()
     network.load_state_dict(weights)  # strict: every weight has its place
@@ -143,7 +146,12 @@ def load(path):
 
 
 if __name__ == "__main__":
-    network, about = load(sys.argv[1])
+    if len(sys.argv) != 2:
+        sys.exit(f"error: expected one file, found {len(sys.argv) - 1}: python load_exported.py network.safetensors")
+    try:
+        network, about = load(sys.argv[1])
+    except (OSError, SafetensorError, ValueError) as error:
+        sys.exit(f"error: {sys.argv[1]}: {error}")
     images = torch.rand(2, about["in_channels"], about["image_size"], about["image_size"])  # yours, in [0, 1]
     with torch.no_grad():
         for probabilities in network(images).softmax(dim=1):

@@ -183,6 +183,12 @@ def read_description(path: Path) -> NetworkDescription:
         raise RunError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
+def check_cell(folder: Path, trained: TrainedNetwork, reference: str | None) -> None:
+    """Raise RunError where `genotype=` is given and names another cell than that of the folder's network, or none."""
+    if reference is not None and load_genotype(reference or str(folder))[1] != trained.network.genotype:
+        raise RunError(f"{folder} holds a network of another cell than genotype={reference}; choose another run=")
+
+
 def check_fits(trained: TrainedNetwork, data: ImageData) -> None:
     """Raise RunError unless the data have the classes, channels and size that the network was trained on."""
     description = trained.description

@@ -97,7 +97,7 @@ def _measure_all(
                 bar.advance(f"{trial.name} done before", by=batches)
             _keep(sections, section, found)
             if fabric.is_global_zero:
-                write_json(folder / FILE, header | _stored(sections, experiment.evaluate, data.num_classes))
+                write_json(folder / FILE, header | _stored(sections, data.num_classes))
     return sections
 
 
@@ -114,7 +114,7 @@ def _find(sections: Sections, trial: Trial) -> Accuracy:
 
 
 def _keep(sections: Sections, section: str, found: Accuracy) -> None:
-    """Names are unique but in a sweep, whose rows are one attack at several radii."""
+    """Names are unique but in a sweep, whose rows are attacks at several radii each."""
     if found not in sections[section]:
         others = [row for row in sections[section] if section == "sweep" or row.attack != found.attack]
         sections[section] = [*others, found]
@@ -137,10 +137,10 @@ def classes_of(data: ImageData, images: ImageSet) -> dict[str, list[Any]]:
     return {"names": list(data.class_names), "images": count_by_class(images.labels, data.num_classes).tolist()}
 
 
-def _stored(sections: Sections, settings: EvaluateSettings, num_classes: int) -> dict[str, Any]:
+def _stored(sections: Sections, num_classes: int) -> dict[str, Any]:
     """The accuracies as plain JSON values, and the verdict once all that it needs is measured."""
-    sweep = [row for row in sections["sweep"] if row.attack == settings.sweep_attack]
-    ordered = sections | {"sweep": sorted(sweep, key=lambda row: float(row.settings["eps"]))}
+    sweep = sorted(sections["sweep"], key=lambda row: (row.attack, float(row.settings["eps"])))
+    ordered = sections | {"sweep": sweep}
     verdict = verdict_of(sections["check_rows"], num_classes)
     return {
         "checks": None if verdict is None else asdict(verdict),

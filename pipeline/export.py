@@ -11,11 +11,18 @@ from typing import Any
 import torch
 
 from attacks import evaluation_attack
-from pipeline.accuracy import Accuracy
-from pipeline.artifacts import TrainedNetwork, as_safetensors, load_genotype, load_network
+from pipeline.artifacts import (
+    NetworkDescription,
+    TrainedNetwork,
+    as_safetensors,
+    check_cell,
+    load_genotype,
+    load_network,
+)
 from pipeline.data import ImageSet
-from pipeline.evaluate import read_accuracies
-from pipeline.exports.card import model_card
+from pipeline.evaluate import FILE as ROBUSTNESS
+from pipeline.evaluate import read_sections
+from pipeline.exports.card import Evaluated, model_card
 from pipeline.exports.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
 from pipeline.exports.graph import (
     GRAPHS,
@@ -26,7 +33,7 @@ from pipeline.exports.graph import (
     is_repeatable,
     trace,
 )
-from pipeline.files import RunError, write_atomically, write_json
+from pipeline.files import RunError, read_json, write_atomically, write_json
 from pipeline.progress import Bar, progress_bar
 from pipeline.run import exclusive
 from pipeline.settings import Experiment
@@ -57,13 +64,13 @@ def find(folder: Path, reference: str | None) -> Exported:
     Raises RunError when there is neither, or the network is that of another cell than `reference`.
     """
     trained = load_network(folder) if (folder / "network.json").exists() else None
+    if trained:
+        check_cell(folder, trained, reference)
     if reference is None and trained:
         return Exported(trained.description.name, trained.network.genotype, trained)
     if reference is None and not (folder / "genotype.json").exists():
         raise RunError(f"{folder / 'network.json'} does not exist, nor genotype.json; run a stage, or give genotype=")
     name, genotype = load_genotype(reference or str(folder))
-    if trained and trained.network.genotype != genotype:
-        raise RunError(f"{folder} holds a network of another cell than genotype={reference}; choose another run=")
     return Exported(name, genotype, trained)
 
 
@@ -130,15 +137,22 @@ def _check_same_cell(folder: Path, genotype: Genotype, files: Mapping[str, bytes
 
 
 def _weights(folder: Path, trained: TrainedNetwork) -> dict[str, bytes]:
-    card = model_card(trained.description, _accuracies(folder))
+    card = model_card(trained.description, _evaluated(folder, trained.description))
     return {
         "network.safetensors": as_safetensors(trained.network, trained.description),
         "model_card.md": card.encode(),
     }
 
 
-def _accuracies(folder: Path) -> tuple[Accuracy, ...]:
-    return tuple(read_accuracies(folder)) if (folder / "robustness.json").exists() else ()
+def _evaluated(folder: Path, description: NetworkDescription) -> Evaluated:
+    """What was measured on this network; a run folder can hold the figures of one that was there before."""
+    path = folder / ROBUSTNESS
+    if not path.exists():
+        return Evaluated()
+    sections, verdict = read_sections(folder)
+    if read_json(path).get("network") != description.model_dump(mode="json"):
+        return Evaluated(of_another=True)
+    return Evaluated(sections["attacks"], verdict)
 
 
 def _graphs(

@@ -19,8 +19,8 @@ Plain = Mapping[str, Any]
 class Measured:
     """Empty or None where it was not asked for.
 
-    class_names, class_images: of the images that were tried.  sweep: one accuracy a radius, rising.
-    corruptions: one accuracy a corruption and severity.
+    class_names, class_images: of the images that were tried.  sweep: one accuracy an attack and
+    radius, rising.  corruptions: one accuracy a corruption and severity.
     """
 
     class_names: Sequence[str] = ()

@@ -9,9 +9,10 @@ from pathlib import Path
 from _app import run_app
 
 from pipeline.accuracy import Accuracy
-from pipeline.artifacts import load_network
+from pipeline.artifacts import check_cell, load_network
 from pipeline.data import load
 from pipeline.evaluate import evaluate, read_sections
+from pipeline.files import RunError
 from pipeline.foreign import load_foreign
 from pipeline.run import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
@@ -23,6 +24,10 @@ def main(experiment: Experiment) -> None:
     folder, settings = Path(experiment.run), experiment.evaluate
     sys.path.append(str(Path.cwd()))  # evaluate.model is found where the script was started, as python -m does
     trained = None if settings.model or settings.models else load_network(folder)
+    if trained:
+        check_cell(folder, trained, experiment.genotype)
+    elif experiment.genotype is not None:
+        raise RunError("genotype= names the cell of a run's network; leave it out beside evaluate.model and .models")
     fabric, data = make_fabric(experiment.fabric), load(experiment.data)
     fabric.launch()
     if settings.models:
@@ -41,7 +46,7 @@ def show(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) 
     for result in results:
         print(in_words(result, result.attack))
     sections, verdict = read_sections(folder)
-    for row in sections["sweep"]:
+    for row in (row for row in sections["sweep"] if row.attack == settings.sweep_attack):
         print(in_words(row, f"eps {row.settings['eps']:.3g}"))
     for row in sections["corruptions"]:
         print(in_words(row, row.attack))

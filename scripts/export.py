@@ -10,6 +10,7 @@ from pipeline.artifacts import check_fits
 from pipeline.data import load
 from pipeline.export import export, find, forms_of, needs_images
 from pipeline.settings import Experiment
+from pipeline.wording import counted
 
 
 def main(experiment: Experiment) -> None:
@@ -25,7 +26,7 @@ def main(experiment: Experiment) -> None:
     for name, entry in export(folder, experiment, exported, forms, test).items():
         parity = entry.get("parity")
         checked = (
-            f"; logits of {parity['images']} images, clean and under {parity['attack']}, within "
+            f"; logits of {counted(parity['images'], 'image')}, clean and under {parity['attack']}, within "
             f"{parity['largest_logit_difference']:.1e} of the network's, and the same labels"
             if parity
             else ""

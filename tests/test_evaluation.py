@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, run_script
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.accuracy import Accuracy
 from pipeline.data import as_float, load
 from pipeline.evaluate import read_accuracies, read_sections
-from pipeline.files import write_json
+from pipeline.files import RunError, write_json
+from pipeline.foreign import _state_digest
 from pipeline.settings import DataSettings
 from pipeline.transfer import load_models
 
@@ -166,6 +167,83 @@ def test_everything_that_is_known_is_kept_and_nothing_is_measured_twice(run, eva
     assert [row["attack"] for row in stored(run)["attacks"]] == ["clean", "pgd-20"]  # another evaluation
 
 
+def test_a_sweep_of_another_attack_stays(run, evaluate):
+    out = evaluate("evaluate.sweep=[0.2,0.05]", "evaluate.sweep_attack=fgsm")
+    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.05"], ["eps", "0.2"]]
+    before = stored(run)["sweep"]
+    out = evaluate("evaluate.sweep=[0.1]")
+    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.1"]]
+    after = stored(run)["sweep"]
+    assert after[:2] == before
+    assert [(row["attack"], row["settings"]["eps"]) for row in after[2:]] == [("pgd-20", 0.1)]
+    evaluate()
+    assert stored(run)["sweep"] == after
+
+
+def test_a_factory_whose_weights_changed_is_measured_anew(theirs, run, evaluate):
+    file = theirs / "theirs.safetensors"
+    weights, content = load_file(file), file.read_bytes()
+    evaluate()
+    before = stored(run)
+    evaluate()
+    assert stored(run)["attacks"] == before["attacks"]  # the seconds too: it is the same module
+    try:
+        save_file({name: -value for name, value in weights.items()}, file)
+        evaluate()
+    finally:
+        file.write_bytes(content)
+    after = stored(run)
+    assert after["network"]["factory"] == before["network"]["factory"]
+    assert after["network"]["state_sha256"] != before["network"]["state_sha256"]
+    assert after["attacks"][0]["right"] < 10 < before["attacks"][0]["right"]
+
+
+@pytest.mark.parametrize("change", ["weight", "shape", "dtype", "name", "buffer", "hidden", "extra"])
+def test_modules_are_told_apart_by_all_that_they_hold(change):
+    first, second = Holder(), Holder()
+    assert _state_digest("a:b", first) == _state_digest("a:b", second)
+    if change == "weight":
+        second.weight.data[0, 0] += 1e-6
+    if change == "shape":
+        second.weight.data = second.weight.data.view(3, 2)
+    if change == "dtype":
+        second.count = second.count.view(torch.float64)  # the same bytes
+    if change == "name":
+        second.other = second._parameters.pop("weight")
+    if change == "buffer":
+        second.count += 1
+    if change == "hidden":
+        second.hidden[1] = -second.hidden[1]
+    if change == "extra":
+        second.extra = "other"
+    assert _state_digest("a:b", first) != _state_digest("a:b", second)
+
+
+def test_a_module_whose_state_cannot_be_read_is_refused_in_one_line():
+    module = Holder()
+    module.extra = lambda: None  # no pickle holds it
+    with pytest.raises(RunError, match=r"^evaluate\.model=a:b: reading its state_dict raised .*$"):
+        _state_digest("a:b", module)
+
+
+class Holder(torch.nn.Module):
+    """One of each kind of value that a module can hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(6.0).view(2, 3))
+        self.register_buffer("count", torch.tensor(3))
+        self.register_buffer("hidden", torch.tensor([1, 1j]), persistent=False)
+        self.register_buffer("sparse", torch.eye(2).to_sparse())
+        self.extra = "extra"
+
+    def get_extra_state(self):
+        return self.extra
+
+    def set_extra_state(self, state):
+        self.extra = state
+
+
 def test_a_robustness_json_of_before_is_read_and_continued(run, evaluate):
     evaluate("evaluate.attacks=[fgsm]")
     content = stored(run)
@@ -256,6 +334,7 @@ def test_a_users_own_module_is_evaluated_with_its_weights(theirs, run, call_scri
         (["evaluate.model=their_models:Linear", "evaluate.model_arguments={scales: 2}"], "raised TypeError"),
         (["evaluate.model=their_models:Linear", "evaluate.model_arguments={classes: 7}"], "expected logits [1, 10]"),
         (["evaluate.model=their_models:Linear", "evaluate.weights=none.safetensors"], "cannot be read"),
+        (["evaluate.model=their_models:fitted", "genotype=RACL"], "leave it out beside evaluate.model"),
         (["evaluate.weights=a.safetensors"], "belong to evaluate.model"),
         (["evaluate.surrogate=runs/a"], "used by evaluate.checks=true"),
         (["evaluate.models=[runs/a]"], "two or more"),
@@ -287,6 +366,26 @@ def test_a_folder_that_holds_a_network_is_not_used_for_another(trained, call_scr
     status, _, err = call_script("evaluate", *THEIRS, f"run={trained}")
     assert status == 2
     assert "holds a network of its own" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("RACL", "holds a network of another cell than genotype=RACL; choose another run="),
+        ("nonsense", "genotype=nonsense is not a published name"),
+    ],
+)
+def test_a_genotype_that_is_not_of_the_network_is_refused(trained, call_script, given, message):
+    status, _, err = call_script("evaluate", *TINY, f"run={trained}", f"genotype={given}", "evaluate.attacks=[]")
+    assert (status, message in err, err.count("\n")) == (2, True, 1), err
+    assert not (trained / "robustness.json").exists()
+
+
+def test_the_genotype_of_the_network_may_be_named(trained, tmp_path, call_script):
+    shutil.copytree(trained, tmp_path / "copy")
+    chosen = [*TINY, f"run={tmp_path / 'copy'}", "genotype=PDARTS", "evaluate.attacks=[]"]
+    status, _, err = call_script("evaluate", *chosen)
+    assert status == 0, err
 
 
 def test_the_diagonal_of_the_transfer_matrix_is_robust_accuracy_and_the_rest_is_above(

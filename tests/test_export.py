@@ -24,7 +24,7 @@ from pipeline.artifacts import as_safetensors, load_genotype, load_network
 from pipeline.data import load
 from pipeline.export import export, find, forms_of
 from pipeline.exports import graph
-from pipeline.exports.card import model_card
+from pipeline.exports.card import Evaluated, model_card
 from pipeline.files import RunError, write_json
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
@@ -50,11 +50,16 @@ def folder(tmp_path_factory):
     """A run folder with everything exported."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
     description = write_network(folder)
-    rows = [{**vars(ATTACKED)}]
-    write_json(folder / "robustness.json", {"settings": {}, "network": description.name, "attacks": rows})
+    write_figures(folder, description, None)
     exported = find(folder, None)
     export(folder, Experiment(export={"images": 40}), exported, forms_of(EVERYTHING, exported), load_test())
     return folder
+
+
+def write_figures(folder, description, checks):
+    """robustness.json, measured on the described network."""
+    content = {"settings": {}, "network": description.model_dump(mode="json"), "attacks": [{**vars(ATTACKED)}]}
+    write_json(folder / "robustness.json", content | {"checks": checks})
 
 
 def load_test():
@@ -105,6 +110,19 @@ def test_torch_export_gives_the_logits_at_any_batch_size(folder, images):
     loaded = torch.export.load(folder / "network.pt2").module()
     for size in (1, 2, 7, len(images)):
         torch.testing.assert_close(logits(loaded, images[-size:]), logits(network, images[-size:]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", ["export.images=1", "data.test_limit=1"])
+def test_one_image_is_enough_for_graphs_of_any_batch_size(tmp_path, call_script, images, chosen):
+    write_network(tmp_path)
+    formats = "export.formats=[onnx,torch_export]"
+    status, out, err = call_script("export", *TINY, f"run={tmp_path}", formats, chosen)
+    assert status == 0, err
+    assert out.count("logits of 1 image,") == 2
+    loaded = torch.export.load(tmp_path / "network.pt2").module()
+    for size in (1, 7):
+        expected = logits(load_network(tmp_path).network, images[:size])
+        torch.testing.assert_close(logits(loaded, images[:size]), expected, rtol=0, atol=1e-5)
 
 
 def test_each_layout_that_was_written_is_read_back_as_genotype(folder):
@@ -168,19 +186,43 @@ def test_the_card_holds_sizes_in_both_conventions_and_the_measured_intervals(fol
         assert f"\n## {heading}\n" in card
 
 
+def test_the_card_leaves_out_figures_of_another_network(tmp_path):
+    write_figures(tmp_path, describe(), None)
+    card = card_of(tmp_path, training={"settings": {"seed": 1}})
+    assert "no robustness is claimed. The run's robustness.json is of another network; run evaluate.py again" in card
+    assert "75.0 %" not in card
+
+
+@pytest.mark.parametrize(
+    "verdict", ["no sign of gradient masking", "robustness not to be believed: square leaves 3.0%"]
+)
+def test_the_card_has_the_verdict_on_masking_where_there_is_one(tmp_path, verdict):
+    write_figures(tmp_path, describe(), None)
+    assert "gradient masking" not in card_of(tmp_path)
+    write_figures(tmp_path, describe(), {"verdict": verdict})
+    assert f" 8/255 |\n\nChecks for gradient masking: {verdict}.\n" in card_of(tmp_path)
+
+
+def card_of(folder, **changes):
+    """The card that is exported for a network beside what was measured before."""
+    write_network(folder, **changes)
+    export(folder, Experiment(), find(folder, None), ("safetensors",), None)
+    return (folder / "model_card.md").read_text()
+
+
 def test_the_card_of_a_network_that_was_not_evaluated_claims_nothing():
-    assert "Not measured: no robustness is claimed." in model_card(describe(), ())
+    assert "Not measured: no robustness is claimed." in model_card(describe(), Evaluated())
 
 
 def test_names_cannot_write_markdown_into_the_card():
-    card = model_card(describe(name="a](x) <b>|\n# c", class_names=("|", "`")), ())
+    card = model_card(describe(name="a](x) <b>|\n# c", class_names=("|", "`")), Evaluated())
     assert "# a\\](x) \\<b\\>\\|?\\# c\n" in card
     assert "2 classes (\\|, \\`)" in card
 
 
 @given(st.text(max_size=30))
 def test_a_name_stays_on_one_line_of_the_card(name):
-    lines = model_card(describe(name=name), ()).split("\n")
+    lines = model_card(describe(name=name), Evaluated()).split("\n")
     assert lines[4].startswith("# ")
     assert lines[6] == "## Architecture"
 
@@ -340,6 +382,26 @@ def test_the_example_refuses_what_it_does_not_know(tmp_path, genotype):
     example = runpy.run_path(str(ROOT / "examples" / "load_exported.py"))
     with pytest.raises(ValueError, match="expected"):
         example["load"](str(tmp_path / "network.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "error: expected one file, found 0: python load_exported.py network.safetensors"),
+        (["network.safetensors", "more"], "error: expected one file, found 2: python load_exported.py"),
+        (["bare.safetensors"], "bare.safetensors: expected a network in the header, found none; export it with"),
+        (["none.safetensors"], "none.safetensors: No such file"),
+        (["text.safetensors"], "text.safetensors: Error while deserializing header"),
+    ],
+)
+def test_the_example_says_in_one_line_what_it_needs(tmp_path, monkeypatch, names, message):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "bare.safetensors")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    monkeypatch.setattr(sys, "argv", ["load_exported.py", *(str(tmp_path / name) for name in names)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "examples" / "load_exported.py"), run_name="__main__")
+    assert message in stop.value.code
+    assert "\n" not in stop.value.code
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from pipeline import report
 from pipeline.artifacts import load_network
 from pipeline.data import as_float, load
 from pipeline.examples import FILE, TRIED, Examples, _of_both, keep_examples, read_examples
-from pipeline.figures import examples_picture
+from pipeline.figures import examples_picture, sweep_picture
 from pipeline.files import RunError
 from pipeline.rendering import TEMPLATES
 from pipeline.settings import DataSettings
@@ -279,6 +279,18 @@ def test_the_change_is_magnified_as_far_as_it_stays_in_range():
     )
     assert drawn.alt == "2 images, attacked; 2 then called wrong: a as b, b as a."
     assert "ε = 8/255" in drawn.caption
+
+
+def test_a_sweep_of_several_attacks_is_a_curve_of_each():
+    one = [accuracy("pgd-20", right, eps=eps) for right, eps in ((150, 0.05), (120, 0.1))]
+    drawn = sweep_picture({"mine": one, "bare": []}, {"mine": accuracy("clean", 190)})
+    assert drawn.alt.replace("\N{NO-BREAK SPACE}", " ") == "mine: 0 95.0 %, 0.05 75.0 %, 0.1 60.0 %."
+    drawn = sweep_picture({"mine": [accuracy("fgsm", 160), *one]}, {"mine": accuracy("clean", 190)})
+    assert (
+        drawn.alt.replace("\N{NO-BREAK SPACE}", " ")
+        == "mine, fgsm: 0 95.0 %, 0.1 80.0 %; mine, pgd-20: 0 95.0 %, 0.05 75.0 %, 0.1 60.0 %."
+    )
+    assert "right under fgsm, pgd-20, by its radius" in drawn.caption
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "shape", "not tensors", "no settings"])

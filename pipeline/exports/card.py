@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.accuracy import Accuracy
@@ -28,15 +29,27 @@ The code that made it is under the MIT licence. The weights are those of whoever
 data set."""
 
 
-def model_card(description: NetworkDescription, accuracies: Sequence[Accuracy]) -> str:
-    """Markdown. accuracies: of robustness.json; empty where the network was not evaluated."""
+@dataclass(frozen=True)
+class Evaluated:
+    """What robustness.json says of a network. verdict: on gradient masking, None where it was not looked for.
+
+    of_another: the run was evaluated, but with another network than this one, whose figures are not given here.
+    """
+
+    accuracies: Sequence[Accuracy] = ()
+    verdict: str | None = None
+    of_another: bool = False
+
+
+def model_card(description: NetworkDescription, evaluated: Evaluated) -> str:
+    """Markdown."""
     channels = {1: "1 channel", 3: "3 channels"}.get(description.in_channels, f"{description.in_channels} channels")
     sections = {
         "Architecture": _architecture(description),
         "Size": _sizes(description),
         "Data": _data(description),
         "Training": _training(description),
-        "Robustness": _robustness(accuracies),
+        "Robustness": _robustness(evaluated),
         "How to load it": LOADING.format(channels=description.in_channels, size=description.image_size),
         "Intended use and limits": LIMITS.format(channels=channels, size=description.image_size),
         "Licence": LICENCE,
@@ -95,15 +108,21 @@ def _training(description: NetworkDescription) -> str:
     return "".join(lines) + "All settings:\n\n" + _table(("key", "value"), rows)
 
 
-def _robustness(accuracies: Sequence[Accuracy]) -> str:
-    if not accuracies:
+def _robustness(evaluated: Evaluated) -> str:
+    if evaluated.of_another:
+        return (
+            "Not measured: no robustness is claimed. The run's robustness.json is of another network; run evaluate.py "
+            "again, and then export.py."
+        )
+    if not evaluated.accuracies:
         return "Not measured: no robustness is claimed."
     rows = [
         (row.attack, percent(row.accuracy), interval(row), f"{row.images:,}", _settings(row) or "none")
-        for row in accuracies
+        for row in evaluated.accuracies
     ]
     table = _table(("attack", "accuracy", "95 % interval, %", "test images", "settings"), rows)
-    return f"Part of all test images that are classified right and stay right under the attack.\n\n{table}"
+    verdict = f"\n\nChecks for gradient masking: {_text(evaluated.verdict)}." if evaluated.verdict else ""
+    return f"Part of all test images that are classified right and stay right under the attack.\n\n{table}{verdict}"
 
 
 def _settings(accuracy: Accuracy) -> str:

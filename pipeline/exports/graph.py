@@ -62,10 +62,11 @@ def check_repeatable(genotype: Genotype) -> None:
 
 
 def trace(network: Network, images: Tensor) -> ExportedProgram:
-    """The network as a graph for any number of images. images: [N, C, H, W] of at least two, an example."""
+    """The network as a graph for any number of images. images: [N, C, H, W] of at least one, an example."""
     batch = Dim("batch", min=1)
+    two = images[torch.arange(2) % len(images)]  # from a batch of one torch.export makes a graph for one image alone
     with _quiet():
-        return torch.export.export(network, (images[:2],), dynamic_shapes=({0: batch},))
+        return torch.export.export(network, (two,), dynamic_shapes=({0: batch},))
 
 
 def checked_graph(

@@ -33,20 +33,26 @@ DARK = 0.55  # accuracies above it are written in white on their colour
 
 @rc_context(STYLE)
 def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, Accuracy]) -> Picture:
-    """Accuracy of each run over the radius of an attack, from the clean images on."""
-    row = next(row for rows in sweeps.values() for row in rows)
-    figure, axes = make_axes(f"radius in {row.settings['norm']}", "accuracy")
+    """Accuracy of each run over the radius of each attack, from the clean images on."""
+    curves: dict[tuple[str, str], list[Accuracy]] = {}
+    for label, row in ((label, row) for label, rows in sweeps.items() for row in rows):
+        curves.setdefault((label, row.attack), []).append(row)
+    attacks = list(dict.fromkeys(attack for _, attack in curves))
+    figure, axes = make_axes(f"radius in {next(iter(curves.values()))[0].settings['norm']}", "accuracy")
     words = []
-    for index, (label, rows) in enumerate(sweeps.items()):
-        if rows:
-            points = [(0.0, clean[label]), *((float(row.settings["eps"]), row) for row in rows)]
-            _curve(axes, points, index, shortened(label))
-            words.append(f"{label}: " + ", ".join(f"{radius:.3g} {percent(row.accuracy)}" for radius, row in points))
+    for (label, attack), rows in curves.items():
+        points = [(0.0, clean[label]), *((float(row.settings["eps"]), row) for row in rows)]
+        index = list(sweeps).index(label) + len(sweeps) * attacks.index(attack)  # a run's own colour under the first
+        names = (label,) if len(attacks) == 1 else (label, attack)
+        _curve(axes, points, index, ", ".join(map(shortened, names)))
+        words.append(
+            f"{', '.join(names)}: " + ", ".join(f"{radius:.3g} {percent(row.accuracy)}" for radius, row in points)
+        )
     axes.set(ylim=(0, TOP))
     axes.set_xlim(left=0)
     in_percent(axes)
     add_legend(figure)
-    caption = f"Test images right under {row.attack}, by its radius; bands are 95 % Wilson intervals."
+    caption = f"Test images right under {', '.join(attacks)}, by its radius; bands are 95 % Wilson intervals."
     return make_picture("sweep", "Accuracy against the radius", caption, "; ".join(words) + ".", figure)
 
 
