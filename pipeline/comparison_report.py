@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,6 @@ from pipeline.standings import (
     agreement,
     beaten,
     chosen,
-    difference,
     gain,
     mean,
     of_kind,
@@ -178,16 +178,21 @@ def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
 
 
 def _chosen(standings: Sequence[Standing], attack: str) -> list[str]:
-    """What the searches' last choice alone would have found among the random cells."""
+    """What the searches' last choice alone would have found among the random cells.
+
+    Without an error: each search chooses from the same random cells, so that its choices are not independent.
+    """
     best = chosen(standings)
     if not best:
         return []
-    searched = mean([cell.accuracy(attack) for cell in of_kind(standings, SEARCHED)])
-    of_best = mean([cell.accuracy(attack) for cell in best])
+    searched = statistics.fmean(cell.accuracy(attack) for cell in of_kind(standings, SEARCHED))
+    of_best = statistics.fmean(statistics.fmean(cell.accuracy(attack) for cell in tied) for tied in best)
+    names = ", ".join(" or ".join(cell.name for cell in tied) for tied in best)
+    averaged = ", tied cells averaged" if any(len(tied) > 1 for tied in best) else ""
     return [
         f"Searches end with a choice between candidates, by short trainings. The same choice between the random cells "
-        f"takes {', '.join(cell.name for cell in best)} (one a search): {_with_error(of_best)}; searched minus these: "
-        f"{_points(difference(searched, of_best))} points."
+        f"takes {names} (one a search{averaged}): {100 * of_best:.1f} %; searched minus these: "
+        f"{100 * (searched - of_best):+.1f} points. Without ±: all are chosen from the same random cells."
     ]
 
 
