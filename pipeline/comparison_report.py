@@ -78,8 +78,9 @@ def text(experiment: Experiment, standings: Sequence[Standing]) -> str:
 
 
 def strongest_attack(experiment: Experiment, standings: Sequence[Standing]) -> str:
-    """The attack that leaves the least accuracy over all cells; cw has a radius of its own and does not count."""
-    attacks: list[str] = [name for name in experiment.evaluate.attacks if name != "cw"] or [CLEAN]
+    """The attack that leaves the least accuracy over all cells; cw counts in L2 alone, else its radius is its own."""
+    settings = experiment.evaluate
+    attacks: list[str] = [name for name in settings.attacks if name != "cw" or settings.norm == "L2"] or [CLEAN]
     return min(attacks, key=lambda attack: sum(standing.accuracy(attack) for standing in standings))
 
 
@@ -97,12 +98,14 @@ def name_of(experiment: Experiment) -> str:
 
 def _sizes(experiment: Experiment) -> str:
     search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
+    evaluate = experiment.evaluate
     selection = search.selection
     bounds = [f"{bound:,.0f}" for bound in experiment.objectives.parameters if bound]
     return "\n".join(
         [
             f"- Images: {printable(data_name(experiment))}, {data.limit or 'all'} for training, "
-            f"{data.test_limit or 'all'} for testing; Linf, eps {shown('eps', experiment.evaluate.eps)}.",
+            f"{evaluate.images or data.test_limit or 'all'} for testing; {evaluate.norm}, eps "
+            f"{shown('eps', evaluate.eps)}.",
             f"- Search: C={search.channels}, {counted(search.layers, 'layer')}, {counted(search.epochs, 'epoch')}, "
             f"order {search.order}, alpha learning rate {search.alpha_learning_rate:g}, objectives "
             f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}"

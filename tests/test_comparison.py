@@ -12,7 +12,7 @@ from conftest import TINY
 from scipy import stats
 
 from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
-from pipeline.comparison_report import text
+from pipeline.comparison_report import strongest_attack, text
 from pipeline.objectives import bounds_of
 from pipeline.standings import Standing, agreement, beaten, chosen, difference, gain, mean, resolution
 from pipeline.walk import set_cell
@@ -200,6 +200,23 @@ def test_the_choice_between_random_cells_averages_over_ties_and_has_no_error(exp
     assert "takes random-0.5, random-0.5 or random-0.7, random-0.2 (one a search, tied cells averaged): 43.3 %;" in said
     assert "searched minus these: +26.7 points. Without ±: " in said  # 0.7 - (0.5 + 0.6 + 0.2) / 3
     assert chosen([cell("random", 0.5), cell("random", 0.7)]) == []
+
+
+def test_the_sizes_name_the_norm_and_the_images_that_are_attacked(experiment):
+    cells = [cell(kind, accuracy) for kind in ("searched", "random") for accuracy in (0.5, 0.6)]
+    in_l2 = evaluated(experiment, norm="L2", eps=0.5, images=50)
+    assert "50 for testing; L2, eps 0.5." in text(in_l2, cells)
+    limited = experiment.data.model_copy(update={"test_limit": 90})
+    in_linf = evaluated(experiment.model_copy(update={"data": limited}), norm="Linf", eps=8 / 255, images=None)
+    assert "90 for testing; Linf, eps 8/255." in text(in_linf, cells)
+
+
+def test_cw_is_the_strongest_attack_only_where_its_radius_is_that_of_the_others(experiment):
+    accuracies = {"clean": (0.9,), "pgd-20": (0.5,), "cw": (0.4,)}
+    cells = [Standing(kind, kind, 100, 1000, accuracies) for kind in ("searched", "random")]
+    both = {"attacks": ("pgd-20", "cw")}
+    assert strongest_attack(evaluated(experiment, norm="L2", **both), cells) == "cw"
+    assert strongest_attack(evaluated(experiment, norm="Linf", **both), cells) == "pgd-20"
 
 
 def test_a_supernet_set_to_a_cell_computes_nothing_else():
