@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import torch
 
 from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
-from pipeline.files import write_atomically, write_json
+from pipeline.files import read_json, write_atomically, write_json
 from pipeline.run import plain
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment
 from pipeline.standings import (
@@ -34,22 +35,41 @@ from pipeline.standings import (
 from pipeline.wording import counted, percent, printable, recipe_in_words, shown
 
 HEADER = ("cell", "parameters", "MACs", CLEAN)
+READING = "## What it says, and what it leaves open"  # what people write under a comparison; it is kept
+OUTDATED = "This was written for earlier figures than those above."
 
 
 def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], command: str, minutes: float) -> Path:
-    """Write comparison_<data>.md, .json and .png into the folder; returns the path of the first."""
+    """Write comparison_<data>.md, .json and .png into the folder; returns the path of the first.
+
+    What stands under the heading READING in an earlier .md is kept, marked where the cells' figures have changed.
+    """
     name, attack = f"comparison_{name_of(experiment)}", strongest_attack(experiment, standings)
     pictures = [size_and_robustness_picture(standings, attack, name)]
     if agreement(standings, attack) is not None:
         pictures.append(judgement_picture(standings, attack, f"{name}_judgement"))
     for picture in pictures:
         write_atomically(folder / f"{picture.name}.png", picture.png)
-    write_json(folder / f"{name}.json", figures(experiment, standings, command))
+    measured = figures(experiment, standings, command)
     images = "\n\n".join(f"![{picture.alt}]({picture.name}.png)\n\n{picture.caption}" for picture in pictures)
     heading = f"# Searched, random and published cells: {printable(data_name(experiment))}"
     how = f"`{command}`. torch {torch.__version__}, {minutes:.0f} minutes in this call; finished parts are read."
-    write_atomically(folder / f"{name}.md", "\n\n".join([heading, how, text(experiment, standings), images]) + "\n")
+    parts = [heading, how, text(experiment, standings), images, *_reading(folder, name, measured)]
+    write_atomically(folder / f"{name}.md", "\n\n".join(parts) + "\n")
+    # after the .md: a call that ends between the two leaves figures by which the next one still marks the reading
+    write_json(folder / f"{name}.json", measured)
     return folder / f"{name}.md"
+
+
+def _reading(folder: Path, name: str, measured: dict[str, Any]) -> list[str]:
+    """What the earlier .md says under READING, if anything; marked where the cells measured otherwise, or unknown."""
+    page, stored = folder / f"{name}.md", folder / f"{name}.json"
+    _, found, written = page.read_text(encoding="utf-8").partition(f"\n{READING}\n") if page.exists() else ("", "", "")
+    if not found:
+        return []
+    earlier = read_json(stored).get("cells") if stored.exists() else None
+    is_outdated = earlier != json.loads(json.dumps(measured["cells"])) and OUTDATED not in written
+    return [READING, *([OUTDATED] if is_outdated else []), written.strip("\n")]
 
 
 def figures(experiment: Experiment, standings: Sequence[Standing], command: str) -> dict[str, Any]:

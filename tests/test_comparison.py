@@ -12,7 +12,7 @@ from conftest import TINY
 from scipy import stats
 
 from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
-from pipeline.comparison_report import strongest_attack, text
+from pipeline.comparison_report import OUTDATED, READING, strongest_attack, text, write
 from pipeline.objectives import bounds_of
 from pipeline.standings import Standing, agreement, beaten, chosen, difference, gain, mean, resolution
 from pipeline.walk import set_cell
@@ -217,6 +217,26 @@ def test_cw_is_the_strongest_attack_only_where_its_radius_is_that_of_the_others(
     both = {"attacks": ("pgd-20", "cw")}
     assert strongest_attack(evaluated(experiment, norm="L2", **both), cells) == "cw"
     assert strongest_attack(evaluated(experiment, norm="Linf", **both), cells) == "pgd-20"
+
+
+def test_what_was_written_under_a_comparison_is_kept_and_marked_once_its_figures_change(experiment, tmp_path):
+    pgd = evaluated(experiment)
+    cells = [cell(kind, accuracy) for kind in ("searched", "random") for accuracy in (0.5, 0.6)]
+
+    def written(standings):
+        return write(tmp_path, pgd, standings, "command", 1.0).read_text(encoding="utf-8")
+
+    first = written(cells)
+    assert READING not in first
+    reading = f"\n{READING}\n\n- The searches win.\n\n- By luck.\n"
+    (tmp_path / "comparison_digits.md").write_text(first + reading, encoding="utf-8")
+    assert written(cells) == first + reading
+    others = [*cells[:-1], cell("random", 0.7)]
+    marked = written(others)
+    assert marked.endswith(reading.replace(READING, f"{READING}\n\n{OUTDATED}"))
+    assert "random-0.7" in marked
+    assert written(others) == marked
+    assert written(cells).count(OUTDATED) == 1
 
 
 def test_a_supernet_set_to_a_cell_computes_nothing_else():
