@@ -287,6 +287,36 @@ def test_a_long_search_is_drawn_from_few_points_that_hold_its_extremes(tmp_path)
     assert f"between {min(sizes):,} and {max(sizes):,}" in picture.alt
 
 
+def test_the_weights_are_called_shares_only_where_they_sum_to_1_and_by_the_balance_that_made_them(
+    tmp_path, monkeypatch
+):
+    write_search(tmp_path, finished=False)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    drawn = {}
+
+    def keep(figure):
+        drawn[figure.axes[0].get_ylabel()] = figure.axes[0]
+
+    monkeypatch.setattr("pipeline.figures.search.add_legend", keep)
+
+    def weights(rows, balance):
+        found = {picture.name: picture for picture in search_pictures(rows, "conv_linear_macs", balance)}
+        return found["search-weights"], found["search-direction"]
+
+    picture, direction = weights(rows, "mgda")
+    assert picture.title == "Weights of the objectives (MGDA)"
+    assert "they sum to 1" in picture.caption
+    assert drawn["weight"].get_ylim() == (0, 1)
+    assert "lowers all" in direction.caption
+    summed = [row | {"balance": row["balance"] | {"weights": {"accuracy": 1.0, "robustness": 1.0}}} for row in rows]
+    picture, direction = weights(summed, "weighted_sum")
+    assert picture.title == "Weights of the objectives (weighted sum)"
+    assert "sum to 1" not in picture.caption
+    assert drawn["weight"].get_ylim()[1] > 2
+    assert "lowers all" not in direction.caption
+    assert weights(rows, None)[0].title == "Weights of the objectives"
+
+
 def test_the_pareto_front_holds_what_no_other_run_beats_in_both():
     points = [(1, 0.2), (2, 0.5), (2, 0.4), (3, 0.5), (4, 0.7), (5, 0.1)]
     assert pareto_front(points) == [(1, 0.2), (2, 0.5), (4, 0.7)]
