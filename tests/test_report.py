@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +316,18 @@ def test_the_weights_are_called_shares_only_where_they_sum_to_1_and_by_the_balan
     assert drawn["weight"].get_ylim()[1] > 2
     assert "lowers all" not in direction.caption
     assert weights(rows, None)[0].title == "Weights of the objectives"
+
+
+def test_a_sweep_draws_what_the_first_runs_attack_and_norm_measured_and_names_the_rest():
+    def swept(attack, norm="Linf"):
+        rows = [accuracy(attack, right, eps=eps) for right, eps in ((150, 0.1), (90, 0.2))]
+        return [replace(row, settings=row.settings | {"norm": norm}) for row in rows]
+
+    sweeps = {"a": [], "b": swept("pgd-20"), "c": swept("square"), "d": swept("pgd-20"), "e": swept("pgd-20", "L2")}
+    picture = figures.sweep_picture(sweeps, dict.fromkeys(sweeps, accuracy("clean", 190)))
+    assert [words[0] for words in picture.alt.split("; ")] == ["b", "d"]
+    assert picture.caption.endswith("Measured with another attack or norm, and not drawn: c, e.")
+    assert "not drawn" not in figures.sweep_picture({"b": sweeps["b"]}, {"b": accuracy("clean", 190)}).caption
 
 
 def test_the_pareto_front_holds_what_no_other_run_beats_in_both():

@@ -24,7 +24,7 @@ from pipeline.figures.style import (
     shortened,
     whole_numbers,
 )
-from pipeline.wording import percent
+from pipeline.wording import percent, printable
 
 CELL = 0.62  # inches of a cell of the matrix, which is written in
 SHORT = 30  # letters of all names together that fit beside one another
@@ -33,12 +33,18 @@ DARK = 0.55  # accuracies above it are written in white on their colour
 
 @rc_context(STYLE)
 def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, Accuracy]) -> Picture:
-    """Accuracy of each run over the radius of an attack, from the clean images on."""
-    row = next(row for rows in sweeps.values() for row in rows)
-    figure, axes = make_axes(f"radius in {row.settings['norm']}", "accuracy")
-    words = []
+    """Accuracy of each run over the radius of an attack, from the clean images on.
+
+    Drawn are runs under the attack and norm of the first; the caption names the others.
+    """
+    first = next(row for rows in sweeps.values() for row in rows)
+    norm = first.settings["norm"]
+    figure, axes = make_axes(f"radius in {norm}", "accuracy")
+    words, others = [], []
     for index, (label, rows) in enumerate(sweeps.items()):
-        if rows:
+        if any((row.attack, row.settings["norm"]) != (first.attack, norm) for row in rows):
+            others.append(label)
+        elif rows:
             points = [(0.0, clean[label]), *((float(row.settings["eps"]), row) for row in rows)]
             _curve(axes, points, index, shortened(label))
             words.append(f"{label}: " + ", ".join(f"{radius:.3g} {percent(row.accuracy)}" for radius, row in points))
@@ -46,7 +52,9 @@ def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, 
     axes.set_xlim(left=0)
     in_percent(axes)
     add_legend(figure)
-    caption = f"Test images right under {row.attack}, by its radius; bands are 95 % Wilson intervals."
+    caption = f"Test images right under {first.attack}, by its radius; bands are 95 % Wilson intervals."
+    if others:
+        caption += f" Measured with another attack or norm, and not drawn: {printable(', '.join(others))}."
     return make_picture("sweep", "Accuracy against the radius", caption, "; ".join(words) + ".", figure)
 
 
