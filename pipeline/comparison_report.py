@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
-from pipeline.files import write_atomically, write_json
+from pipeline.files import read_json, write_atomically, write_json
 from pipeline.run import plain
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment
 from pipeline.standings import (
@@ -25,7 +27,6 @@ from pipeline.standings import (
     agreement,
     beaten,
     chosen,
-    difference,
     gain,
     mean,
     of_kind,
@@ -34,22 +35,41 @@ from pipeline.standings import (
 from pipeline.wording import counted, percent, printable, recipe_in_words, shown
 
 HEADER = ("cell", "parameters", "MACs", CLEAN)
+READING = "## What it says, and what it leaves open"  # what people write under a comparison; it is kept
+OUTDATED = "This was written for earlier figures than those above."
 
 
 def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], command: str, minutes: float) -> Path:
-    """Write comparison_<data>.md, .json and .png into the folder; returns the path of the first."""
+    """Write comparison_<data>.md, .json and .png into the folder; returns the path of the first.
+
+    What stands under the heading READING in an earlier .md is kept, marked where the cells' figures have changed.
+    """
     name, attack = f"comparison_{name_of(experiment)}", strongest_attack(experiment, standings)
     pictures = [size_and_robustness_picture(standings, attack, name)]
     if agreement(standings, attack) is not None:
         pictures.append(judgement_picture(standings, attack, f"{name}_judgement"))
     for picture in pictures:
         write_atomically(folder / f"{picture.name}.png", picture.png)
-    write_json(folder / f"{name}.json", figures(experiment, standings, command))
+    measured = figures(experiment, standings, command)
     images = "\n\n".join(f"![{picture.alt}]({picture.name}.png)\n\n{picture.caption}" for picture in pictures)
     heading = f"# Searched, random and published cells: {printable(data_name(experiment))}"
     how = f"`{command}`. torch {torch.__version__}, {minutes:.0f} minutes in this call; finished parts are read."
-    write_atomically(folder / f"{name}.md", "\n\n".join([heading, how, text(experiment, standings), images]) + "\n")
+    parts = [heading, how, text(experiment, standings), images, *_reading(folder, name, measured)]
+    write_atomically(folder / f"{name}.md", "\n\n".join(parts) + "\n")
+    # after the .md: a call that ends between the two leaves figures by which the next one still marks the reading
+    write_json(folder / f"{name}.json", measured)
     return folder / f"{name}.md"
+
+
+def _reading(folder: Path, name: str, measured: dict[str, Any]) -> list[str]:
+    """What the earlier .md says under READING, if anything; marked where the cells measured otherwise, or unknown."""
+    page, stored = folder / f"{name}.md", folder / f"{name}.json"
+    _, found, written = page.read_text(encoding="utf-8").partition(f"\n{READING}\n") if page.exists() else ("", "", "")
+    if not found:
+        return []
+    earlier = read_json(stored).get("cells") if stored.exists() else None
+    is_outdated = earlier != json.loads(json.dumps(measured["cells"])) and OUTDATED not in written
+    return [READING, *([OUTDATED] if is_outdated else []), written.strip("\n")]
 
 
 def figures(experiment: Experiment, standings: Sequence[Standing], command: str) -> dict[str, Any]:
@@ -78,8 +98,9 @@ def text(experiment: Experiment, standings: Sequence[Standing]) -> str:
 
 
 def strongest_attack(experiment: Experiment, standings: Sequence[Standing]) -> str:
-    """The attack that leaves the least accuracy over all cells; cw has a radius of its own and does not count."""
-    attacks: list[str] = [name for name in experiment.evaluate.attacks if name != "cw"] or [CLEAN]
+    """The attack that leaves the least accuracy over all cells; cw counts in L2 alone, else its radius is its own."""
+    settings = experiment.evaluate
+    attacks: list[str] = [name for name in settings.attacks if name != "cw" or settings.norm == "L2"] or [CLEAN]
     return min(attacks, key=lambda attack: sum(standing.accuracy(attack) for standing in standings))
 
 
@@ -97,12 +118,14 @@ def name_of(experiment: Experiment) -> str:
 
 def _sizes(experiment: Experiment) -> str:
     search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
+    evaluate = experiment.evaluate
     selection = search.selection
     bounds = [f"{bound:,.0f}" for bound in experiment.objectives.parameters if bound]
     return "\n".join(
         [
             f"- Images: {printable(data_name(experiment))}, {data.limit or 'all'} for training, "
-            f"{data.test_limit or 'all'} for testing; Linf, eps {shown('eps', experiment.evaluate.eps)}.",
+            f"{evaluate.images or data.test_limit or 'all'} for testing; {evaluate.norm}, eps "
+            f"{shown('eps', evaluate.eps)}.",
             f"- Search: C={search.channels}, {counted(search.layers, 'layer')}, {counted(search.epochs, 'epoch')}, "
             f"order {search.order}, alpha learning rate {search.alpha_learning_rate:g}, objectives "
             f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}"
@@ -178,16 +201,21 @@ def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
 
 
 def _chosen(standings: Sequence[Standing], attack: str) -> list[str]:
-    """What the searches' last choice alone would have found among the random cells."""
+    """What the searches' last choice alone would have found among the random cells.
+
+    Without an error: each search chooses from the same random cells, so that its choices are not independent.
+    """
     best = chosen(standings)
     if not best:
         return []
-    searched = mean([cell.accuracy(attack) for cell in of_kind(standings, SEARCHED)])
-    of_best = mean([cell.accuracy(attack) for cell in best])
+    searched = statistics.fmean(cell.accuracy(attack) for cell in of_kind(standings, SEARCHED))
+    of_best = statistics.fmean(statistics.fmean(cell.accuracy(attack) for cell in tied) for tied in best)
+    names = ", ".join(" or ".join(cell.name for cell in tied) for tied in best)
+    averaged = ", tied cells averaged" if any(len(tied) > 1 for tied in best) else ""
     return [
         f"Searches end with a choice between candidates, by short trainings. The same choice between the random cells "
-        f"takes {', '.join(cell.name for cell in best)} (one a search): {_with_error(of_best)}; searched minus these: "
-        f"{_points(difference(searched, of_best))} points."
+        f"takes {names} (one a search{averaged}): {100 * of_best:.1f} %; searched minus these: "
+        f"{100 * (searched - of_best):+.1f} points. Without ±: all are chosen from the same random cells."
     ]
 
 

@@ -163,7 +163,8 @@ def table(front: Front) -> str:
     file = io.StringIO()
     Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(text)
     lines = [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
-    where = "retrained, on test images" if front.retrained else "in the supernet, on images it was not trained on"
+    judged = "in the supernet, on images that trained no weight and, since the search, no alpha"
+    where = "retrained, on test images" if front.retrained else judged
     lines.append(f"Accuracy in %, {where}. Hypervolume {front.hypervolume:.3f} of 1, from {reference_in_words(front)}.")
     return "\n".join(lines)
 

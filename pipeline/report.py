@@ -92,7 +92,7 @@ def _cell_pictures(genotype: Genotype) -> list[Picture]:
 def _search_pictures(run: Run) -> list[Picture]:
     events = run.search["guard"] if run.search else []
     return [
-        *figures.search_pictures(run.search_rows, _convention(run)),
+        *figures.search_pictures(run.search_rows, _convention(run), _balance(run)),
         *figures.collapse_pictures(run.search_rows, events),
     ]
 
@@ -107,6 +107,11 @@ def _alpha_pictures(run: Run) -> Iterator[Picture]:
 
 def _convention(run: Run) -> str:
     return str(run.search["settings"]["objectives"]["macs_convention"]) if run.search else "conv_linear_macs"
+
+
+def _balance(run: Run) -> str | None:
+    """None of a search that is not finished, or of one from before there was a choice."""
+    return run.search["settings"]["objectives"].get("balance", {}).get("name") if run.search else None
 
 
 def _best_epochs(runs: Runs) -> dict[str, int]:

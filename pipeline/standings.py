@@ -117,11 +117,11 @@ def resolution(standings: Sequence[Standing], attack: str) -> Resolution | None:
     return Resolution(within, between, within / math.sqrt(count), float(test.statistic), float(test.pvalue))
 
 
-def chosen(standings: Sequence[Standing]) -> list[Standing]:
-    """The random cell with the best trial, once for each search; empty without trials."""
+def chosen(standings: Sequence[Standing]) -> list[list[Standing]]:
+    """For each search the random cells with the best trial, several where they tie; empty without trials."""
     tried = [standing for standing in of_kind(standings, RANDOM) if standing.trials]
-    trials = range(len(tried[0].trials)) if tried else range(0)
-    return [max(tried, key=lambda cell: cell.trials[trial]) for trial in trials]
+    best = [max(trials) for trials in zip(*(cell.trials for cell in tried), strict=True)]
+    return [[cell for cell in tried if cell.trials[trial] == value] for trial, value in enumerate(best)]
 
 
 def beaten(standing: Standing, others: Sequence[Standing], attack: str, size: str) -> int:

@@ -12,6 +12,14 @@ from pipeline.accuracy import Accuracy
 PIXEL_LEVELS = 255
 BUDGETS = ("eps", "step", "alpha")  # shown in 255ths where they are whole ones
 OBJECTIVE_LABELS = {"macs": "MACs"}
+BALANCE_LABELS = {
+    "mgda": "MGDA",
+    "weighted_sum": "weighted sum",
+    "upgrad": "UPGrad",
+    "cagrad": "CAGrad",
+    "nash_mtl": "Nash-MTL",
+    "pcgrad": "PCGrad",
+}
 FGSM_LABELS = {"fgsm": "FGSM", "fgsm_rs": "FGSM with a random start"}
 
 

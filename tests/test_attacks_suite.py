@@ -590,10 +590,24 @@ class Recorded(nn.Module):
         return self.model(images)
 
 
+class Rounded(nn.Module):
+    """Rounds images to levels, so that gradients are 0 and say nothing: what only Square gets through."""
+
+    def __init__(self, model: nn.Module, levels: int) -> None:
+        super().__init__()
+        self.model, self.levels = model, levels
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model((images * self.levels).round() / self.levels)
+
+
 def broken_part_by_part(
     model: nn.Module, images: Tensor, labels: Tensor, eps: float, steps: int, queries: int
-) -> Tensor:
-    """AutoAttack read from its paper: APGD-CE, APGD-T, FAB-T and Square, each on what still stands. -> [N] booleans."""
+) -> tuple[Tensor, list[int]]:
+    """AutoAttack read from its paper: APGD-CE, APGD-T, FAB-T and Square, each on what still stands.
+
+    -> [N] booleans, and how many images each part broke that those before had not.
+    """
     rest = {"norm": "Linf", "eps": eps, "n_restarts": 1, "seed": 7}
     parts = [
         torchattacks.APGD(model, loss="ce", steps=steps, **rest),
@@ -608,21 +622,40 @@ def broken_part_by_part(
         right = model(attacked).argmax(1) == labels[standing]
         falls.append(len(standing) - int(right.sum()))
         standing = standing[right]
-    assert falls[0] > 0
     broken = torch.ones(len(images), dtype=torch.bool)
     broken[standing] = False
-    return broken
+    return broken, falls
+
+
+@pytest.fixture(scope="session")
+def many() -> tuple[Tensor, Tensor]:
+    images, labels = digits()
+    return images[1400:1464], labels[1400:1464]
+
+
+# levels of rounding (None: no rounding), eps, steps, queries: together they need every part
+AUTOATTACK_CASES = [(None, EPS, 4, 30), (None, 0.07, 2, 30), (None, 0.06, 3, 30), (8, 0.07, 2, 30)]
 
 
 @pytest.mark.parametrize(
-    ("eps", "steps", "queries"),
-    [(EPS, 4, 30), (0.06, 8, 60), pytest.param(0.08, 100, 5000, marks=pytest.mark.slow)],
+    ("levels", "eps", "steps", "queries"),
+    [*AUTOATTACK_CASES, pytest.param(None, 0.08, 100, 5000, marks=pytest.mark.slow)],
 )
-def test_autoattack_breaks_the_images_that_its_parts_break_run_one_by_one(eps, steps, queries, model, batch):
-    images, labels = batch
+def test_autoattack_breaks_the_images_that_its_parts_break_run_one_by_one(levels, eps, steps, queries, model, many):
+    images, labels = many
+    attacked_model = Rounded(model, levels).eval() if levels else model
     budget = replace(EVALUATION_ATTACKS["autoattack"], steps=steps, queries=queries)
-    attacked = evaluation_attack(budget, model, eps=eps, seed=7)(images, labels)
+    attacked = evaluation_attack(budget, attacked_model, eps=eps, seed=7)(images, labels)
     with torch.no_grad():
-        broken = model(attacked).argmax(1) != labels
+        broken = attacked_model(attacked).argmax(1) != labels
     assert 0 < broken.sum() < len(images)
-    assert torch.equal(broken, broken_part_by_part(Recorded(model).eval(), images, labels, eps, steps, queries))
+    expected, _ = broken_part_by_part(Recorded(attacked_model).eval(), images, labels, eps, steps, queries)
+    assert torch.equal(broken, expected)
+
+
+def test_each_part_of_autoattack_breaks_an_image_that_those_before_did_not(model, many):
+    falls = torch.zeros(4, dtype=torch.long)
+    for levels, *budget in AUTOATTACK_CASES:
+        attacked_model = Rounded(model, levels) if levels else model
+        falls += torch.tensor(broken_part_by_part(Recorded(attacked_model).eval(), *many, *budget)[1])
+    assert falls.min() > 0, falls

@@ -270,15 +270,22 @@ def test_the_picture_names_what_the_attack_turned_each_image_into(folder, text):
     assert "Adversarial examples" in text
 
 
-def test_the_change_is_magnified_as_far_as_it_stays_in_range():
+@pytest.mark.parametrize(("change", "factor"), [(0.03, 16), (-0.03, 16), (0.0045, 111), (0.3, 1)])
+def test_the_change_is_magnified_as_far_as_it_stays_in_range(change, factor, monkeypatch):
     clean = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)
-    attacked = as_float(clean) + 0.03
     labels = torch.tensor([0, 1])
+    shown = []
+    monkeypatch.setattr("pipeline.figures.examples._show", lambda _, pixels: shown.append(torch.from_numpy(pixels)))
     drawn = examples_picture(
-        Examples(clean, attacked, labels, labels.flip(0), {"name": "pgd-20", "eps": 8 / 255}), "ab"
+        Examples(clean, as_float(clean) + change, labels, labels.flip(0), {"name": "pgd-20", "eps": 8 / 255}), "ab"
     )
     assert drawn.alt == "2 images, attacked; 2 then called wrong: a as b, b as a."
     assert "ε = 8/255" in drawn.caption
+    assert f"In the change, magnified {factor}x, grey is none." in drawn.caption
+    _, _, magnified = shown[:3]  # of the first column: clean, attacked, and the change
+    torch.testing.assert_close(magnified, torch.full((8, 8, 3), 0.5 + factor * change))
+    assert 0 <= magnified.min() <= magnified.max() <= 1
+    assert (factor + 1) * abs(change) > 0.5
 
 
 def test_a_sweep_of_several_attacks_is_a_curve_of_each():

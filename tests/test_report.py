@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,48 @@ def test_a_long_search_is_drawn_from_few_points_that_hold_its_extremes(tmp_path)
     picture = next(p for p in search_pictures(rows, "conv_linear_macs") if p.name == "search-parameters")
     assert "mean of 13 steps" in picture.caption
     assert f"between {min(sizes):,} and {max(sizes):,}" in picture.alt
+
+
+def test_the_weights_are_called_shares_only_where_they_sum_to_1_and_by_the_balance_that_made_them(
+    tmp_path, monkeypatch
+):
+    write_search(tmp_path, finished=False)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    drawn = {}
+
+    def keep(figure):
+        drawn[figure.axes[0].get_ylabel()] = figure.axes[0]
+
+    monkeypatch.setattr("pipeline.figures.search.add_legend", keep)
+
+    def weights(rows, balance):
+        found = {picture.name: picture for picture in search_pictures(rows, "conv_linear_macs", balance)}
+        return found["search-weights"], found["search-direction"]
+
+    picture, direction = weights(rows, "mgda")
+    assert picture.title == "Weights of the objectives (MGDA)"
+    assert "they sum to 1" in picture.caption
+    assert drawn["weight"].get_ylim() == (0, 1)
+    assert "lowers all" in direction.caption
+    summed = [row | {"balance": row["balance"] | {"weights": {"accuracy": 1.0, "robustness": 1.0}}} for row in rows]
+    picture, direction = weights(summed, "weighted_sum")
+    assert picture.title == "Weights of the objectives (weighted sum)"
+    assert "sum to 1" not in picture.caption
+    assert drawn["weight"].get_ylim()[1] > 2
+    assert "lowers all" not in direction.caption
+    assert weights(rows, None)[0].title == "Weights of the objectives"
+
+
+def test_a_sweep_draws_each_attack_in_the_norm_of_the_first_and_names_the_runs_of_another():
+    def swept(attack, norm="Linf"):
+        rows = [accuracy(attack, right, eps=eps) for right, eps in ((150, 0.1), (90, 0.2))]
+        return [replace(row, settings=row.settings | {"norm": norm}) for row in rows]
+
+    sweeps = {"a": [], "b": swept("pgd-20"), "c": swept("square"), "d": swept("pgd-20"), "e": swept("pgd-20", "L2")}
+    picture = figures.sweep_picture(sweeps, dict.fromkeys(sweeps, accuracy("clean", 190)))
+    assert [words.split(":")[0] for words in picture.alt.split("; ")] == ["b, pgd-20", "c, square", "d, pgd-20"]
+    assert picture.caption.endswith("Measured in another norm, and not drawn: e.")
+    assert "not drawn" not in figures.sweep_picture({"b": sweeps["b"]}, {"b": accuracy("clean", 190)}).caption
 
 
 def test_the_pareto_front_holds_what_no_other_run_beats_in_both():

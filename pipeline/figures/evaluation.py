@@ -24,7 +24,7 @@ from pipeline.figures.style import (
     shortened,
     whole_numbers,
 )
-from pipeline.wording import percent
+from pipeline.wording import percent, printable
 
 CELL = 0.62  # inches of a cell of the matrix, which is written in
 SHORT = 30  # letters of all names together that fit beside one another
@@ -33,12 +33,17 @@ DARK = 0.55  # accuracies above it are written in white on their colour
 
 @rc_context(STYLE)
 def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, Accuracy]) -> Picture:
-    """Accuracy of each run over the radius of each attack, from the clean images on."""
+    """Accuracy of each run over the radius of each attack, from the clean images on.
+
+    Drawn are radii in the norm of the first; the caption names the runs that were measured in another.
+    """
+    norm = next(row for rows in sweeps.values() for row in rows).settings["norm"]
     curves: dict[tuple[str, str], list[Accuracy]] = {}
     for label, row in ((label, row) for label, rows in sweeps.items() for row in rows):
-        curves.setdefault((label, row.attack), []).append(row)
+        if row.settings["norm"] == norm:
+            curves.setdefault((label, row.attack), []).append(row)
     attacks = list(dict.fromkeys(attack for _, attack in curves))
-    figure, axes = make_axes(f"radius in {next(iter(curves.values()))[0].settings['norm']}", "accuracy")
+    figure, axes = make_axes(f"radius in {norm}", "accuracy")
     words = []
     for (label, attack), rows in curves.items():
         points = [(0.0, clean[label]), *((float(row.settings["eps"]), row) for row in rows)]
@@ -53,6 +58,9 @@ def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, 
     in_percent(axes)
     add_legend(figure)
     caption = f"Test images right under {', '.join(attacks)}, by its radius; bands are 95 % Wilson intervals."
+    others = [label for label, rows in sweeps.items() if any(row.settings["norm"] != norm for row in rows)]
+    if others:
+        caption += f" Measured in another norm, and not drawn: {printable(', '.join(others))}."
     return make_picture("sweep", "Accuracy against the radius", caption, "; ".join(words) + ".", figure)
 
 

@@ -40,7 +40,7 @@ def examples_picture(examples: Examples, class_names: Sequence[str]) -> Picture:
         grid[0, column].set_xlabel(names[column], labelpad=2)
         grid[1, column].set_xlabel(called[column], labelpad=2, color=VERMILLION if wrong else BLACK)
     return make_picture(
-        "examples", "Adversarial examples", _caption(examples), _alt(names, called), figure, is_wide=count > 4
+        "examples", "Adversarial examples", _caption(examples, factor), _alt(names, called), figure, is_wide=count > 4
     )
 
 
@@ -58,13 +58,13 @@ def _name(class_names: Sequence[str], label: int) -> str:
     return name if len(name) <= LABEL_LETTERS else name[: LABEL_LETTERS - 1] + "…"
 
 
-def _caption(examples: Examples) -> str:
+def _caption(examples: Examples, factor: int) -> str:
     eps = examples.settings.get("eps")
     allowed = f", ε = {shown('eps', eps)}" if isinstance(eps, float) else ""
     return (
         "The first test images, classified right, that the attack turns, and the first that it does not "
         f"({examples.settings['name']}{allowed}): how many it turns of all is in the table. Below an image: what the "
-        "network calls it, coloured where wrong. In the change, grey is none."
+        f"network calls it, coloured where wrong. In the change, magnified {factor}x, grey is none."
     )
 
 

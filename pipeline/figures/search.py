@@ -21,19 +21,24 @@ from pipeline.figures.style import (
     padded,
     whole_numbers,
 )
-from pipeline.wording import bound_in_words, magnitude, named
+from pipeline.wording import BALANCE_LABELS, bound_in_words, magnitude, named
+
+ROUNDING = 1e-6  # of weights that sum to 1
 
 
 @rc_context(STYLE)
-def search_pictures(rows: Sequence[Row], macs: str) -> list[Picture]:
-    """What the search minimised, how it was balanced, and what it led to. macs: the convention that was bounded."""
+def search_pictures(rows: Sequence[Row], macs: str, balance: str | None = None) -> list[Picture]:
+    """What the search minimised, how it was balanced, and what it led to.
+
+    macs: the convention that was bounded.  balance: objectives.balance.name, None where it is not known.
+    """
     bounds = rows[0]["bounds"]
     sizes = (("parameters", "parameters"), ("macs", macs))
     return [
         _losses(rows),
         *([_violations(rows)] if bounds else []),
-        _weights(rows),
-        _direction(rows),
+        _weights(rows, balance),
+        _direction(rows, balance),
         *(_derived(rows, name, quantity, bounds.get(name, (None, None))) for name, quantity in sizes),
     ]
 
@@ -63,13 +68,16 @@ def _violations(rows: Sequence[Row]) -> Picture:
     return draw_curves("search-violations", "Bound violations", "violation", curves, _of_steps(rows, caption))
 
 
-def _direction(rows: Sequence[Row]) -> Picture:
+def _direction(rows: Sequence[Row], balance: str | None) -> Picture:
     curves = {"norm": averaged(_steps(rows), [row["balance"]["norm"] for row in rows])}
-    caption = "Of the direction that lowers all active objectives; near 0 the alphas are Pareto-stationary."
+    caption = "Of the direction that balances the active objectives, which the alphas move against."
+    if balance == "mgda":
+        caption = "Of the direction that lowers all active objectives; near 0 the alphas are Pareto-stationary."
     return draw_curves("search-direction", "Norm of the direction", "norm", curves, _of_steps(rows, caption))
 
 
-def _weights(rows: Sequence[Row]) -> Picture:
+def _weights(rows: Sequence[Row], balance: str | None) -> Picture:
+    """Stacked; only MGDA's weights sum to 1 by themselves, those of others may be any."""
     names = list(rows[0]["objectives"])
     curves = {
         name: averaged(_steps(rows), [row["balance"]["weights"].get(name, 0.0) for row in rows]) for name in names
@@ -87,13 +95,16 @@ def _weights(rows: Sequence[Row]) -> Picture:
         edgecolor="white",
         linewidth=0.4,
     )
-    axes.set(ylim=(0, 1), xlim=(steps[0], max(steps[-1], steps[0] + 1)))
+    are_shares = all(abs(sum(row["balance"]["weights"].values()) - 1) < ROUNDING for row in rows)
+    axes.set(ylim=(0, 1 if are_shares else None), xlim=(steps[0], max(steps[-1], steps[0] + 1)))
     whole_numbers(axes)
     add_legend(figure)
-    caption = "Of each objective in the direction; they sum to 1. A bound that is kept has weight 0."
+    stacked = "they sum to 1" if are_shares else "each stands on those below it"
+    caption = f"Of each objective in the direction; {stacked}. A bound that is kept has weight 0."
     means = {name: values.mean() for name, (_, values) in curves.items()}
     alt = "Mean weights: " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()) + "."
-    return make_picture("search-weights", "Weights of the objectives (MGDA)", _of_steps(rows, caption), alt, figure)
+    title = "Weights of the objectives" + (f" ({BALANCE_LABELS.get(balance, balance)})" if balance else "")
+    return make_picture("search-weights", title, _of_steps(rows, caption), alt, figure)
 
 
 def _derived(rows: Sequence[Row], name: str, quantity: str, bound: Sequence[float | None]) -> Picture:
