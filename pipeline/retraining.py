@@ -83,6 +83,8 @@ class Retraining:
         )
         synchronise(fabric, experiment.fabric, self.network)
         fabric.to_device(self.network)
+        # depthwise convolutions are faster in it
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = list(self.network.parameters())
         self.optimizer = make_weight_optimizer(self.weights, experiment.weight_optimizer)
         self.epoch, self.steps_of_epoch = 0, 0

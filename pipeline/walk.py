@@ -198,6 +198,7 @@ class Walk(BilevelSearch):
             set_cell(self.supernet, self.table.space.one_hot(genotype))
             return
         self.network = inherit(self.supernet, genotype)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = list(self.network.parameters())
         self.attack = attack_on(self.network, self.experiment.attack)
 

@@ -6,7 +6,8 @@ to ten times faster than the libraries' own backward pass, dilated ones most.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from search_space import native
+
+_BATCHED = "Batched"
 
 
 class _Depthwise(Function):
@@ -29,6 +32,8 @@ class _Depthwise(Function):
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         images, weight = ctx.saved_tensors
         (slope,) = slopes
+        if torch._C._dispatch_keys(slope).has(_BATCHED):  # of several backward passes at once, for which it has rules
+            return *_by_pytorch(images, weight, slope, ctx.stride, ctx.dilation, ctx.needs_input_grad[:2]), None, None
         of_images = of_weight = None
         if _wanted(ctx, 0):
             of_images = _slope_in_images(images, weight, slope, ctx.stride, ctx.dilation)
@@ -46,11 +51,7 @@ class _DepthwiseWeight(Function):
         ctx.stride, ctx.dilation = stride, dilation
         if native.supports_depthwise_weight(images, slope, shape[2]):
             return native.depthwise_weight(images, slope, shape[2], stride, dilation)
-        weight = images.new_empty(shape)
-        padding = [_padding(weight, dilation)] * 2
-        geometry = ([stride] * 2, padding, [dilation] * 2, False, [0, 0], len(weight), [False, True, False])
-        of_weight: Tensor = torch.ops.aten.convolution_backward(slope, images, weight, None, *geometry)[1]
-        return of_weight
+        return cast("Tensor", _by_pytorch(images, images.new_empty(shape), slope, stride, dilation, (False, True))[1])
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -62,6 +63,16 @@ class _DepthwiseWeight(Function):
         if _wanted(ctx, 1):
             of_slope = _Depthwise.apply(images, along, ctx.stride, ctx.dilation)  # type: ignore[no-untyped-call]
         return of_images, of_slope, None, None, None
+
+
+def _by_pytorch(
+    images: Tensor, weight: Tensor, slope: Tensor, stride: int, dilation: int, wanted: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """PyTorch's own gradients of a depthwise convolution in its images and in its weight, as far as they are wanted."""
+    padding = [_padding(weight, dilation)] * 2
+    geometry = ([stride] * 2, padding, [dilation] * 2, False, [0, 0], len(weight), [*wanted, False])
+    of_images, of_weight, _ = torch.ops.aten.convolution_backward(slope, images, weight, None, *geometry)
+    return of_images, of_weight
 
 
 def _wanted(ctx: Any, index: int) -> bool:

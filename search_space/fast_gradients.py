@@ -2,8 +2,9 @@
 
 Within `fast_gradients()` torch.nn's depthwise convolutions, and its batch norms with fixed weights and statistics, as
 an attack sees them, take gradients back in a half to a fifth of PyTorch's time where images lie in channels_last. Where
-no gradient is wanted, on other devices, under autocast, and in what torch.compile, torch.export and torch.func trace,
-PyTorch's functions run. Modules stay torch.nn's, so that what looks at them (thop, exporters) finds what it knows.
+no gradient is wanted, on other devices, under autocast, in forward mode, and in what torch.compile, torch.export,
+torch.jit and torch.func trace, PyTorch's functions run. Modules stay torch.nn's, so that what looks at them (thop,
+exporters) finds what it knows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -23,8 +25,10 @@ from search_space.depthwise import depthwise
 
 def fast_gradients() -> AbstractContextManager[object]:
     """A context in which calls of torch.nn.functional take the faster way where there is one."""
-    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return nullcontext() if traced or not torch.is_grad_enabled() else _FastGradients()
+    tracing = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    traced = tracing or torch._C._are_functorch_transforms_active()
+    is_forward_mode = forward_ad._current_level >= 0
+    return nullcontext() if traced or is_forward_mode or not torch.is_grad_enabled() else _FastGradients()
 
 
 class _FastGradients(TorchFunctionMode):
@@ -39,7 +43,7 @@ class _FastGradients(TorchFunctionMode):
 
 
 def _convolution(
-    images: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int | Sequence[int] = 1,
@@ -50,14 +54,14 @@ def _convolution(
     """As torch.nn.functional.conv2d."""
     side, step, spread = weight.shape[-1], _only(stride), _only(dilation)
     keeps_size = side % 2 == 1 and _only(padding) == (spread or 0) * (side // 2)
-    is_depthwise = groups == len(weight) == images.shape[1] and weight.shape[1:] == (1, side, side)
-    if bias is None and is_depthwise and keeps_size and spread and step in (1, 2) and _is_ours(images, weight):
-        return depthwise(images, weight, stride=step, dilation=spread)
-    return F.conv2d(images, weight, bias, stride, padding, dilation, groups)
+    is_depthwise = groups == len(weight) == input.shape[1] and weight.shape[1:] == (1, side, side)
+    if bias is None and is_depthwise and keeps_size and spread and step in (1, 2) and _is_ours(input, weight):
+        return depthwise(input, weight, stride=step, dilation=spread)
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _batch_norm(
-    images: Tensor,
+    input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -69,11 +73,11 @@ def _batch_norm(
     """As torch.nn.functional.batch_norm."""
     fixed = [value for value in (running_mean, running_var, weight, bias) if value is not None]
     moves = training or len(fixed) < 4 or any(value.requires_grad for value in fixed)
-    if moves or not _is_ours(images, *fixed):
-        return F.batch_norm(images, running_mean, running_var, weight, bias, training, momentum, eps)
+    if moves or len(fixed[0]) != input.shape[1] or not _is_ours(input, *fixed):
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     mean, variance, scale, shift = fixed
     factor = scale * torch.rsqrt(variance + eps)
-    return torch.addcmul((shift - mean * factor).view(-1, 1, 1), images, factor.view(-1, 1, 1))
+    return torch.addcmul((shift - mean * factor).view(-1, 1, 1), input, factor.view(-1, 1, 1))
 
 
 _FASTER: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(

@@ -148,6 +148,11 @@ def drop_path(features: Tensor, probability: float) -> Tensor:
     return features * keep / (1 - probability)
 
 
+def _laid_out(images: Tensor) -> Tensor:
+    """In the layout in which the CPU's depthwise convolutions are several times faster; the cells keep to it."""
+    return images.contiguous(memory_format=torch.channels_last) if images.device.type == "cpu" else images
+
+
 class Network(nn.Module):
     """The network of a genotype: images [N, in_channels, H, W] in [0, 1] -> logits [N, num_classes].
 
@@ -190,8 +195,6 @@ class Network(nn.Module):
         self.cells = nn.ModuleList(network_layer(genotype, plan, norm) for plan in skeleton.cells)
         self.classifier = classifier(skeleton.features, num_classes, norm if skeleton.normalises_features else None)
         self.auxiliary_head = AuxiliaryHead(skeleton.auxiliary_features, num_classes) if auxiliary else None
-        # depthwise convolutions are several times faster in it
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits alone, in every mode, so that any attack or exporter can call the network."""
@@ -209,7 +212,7 @@ class Network(nn.Module):
         drop_probability = self.drop_path_probability if self.training else 0.0
         outputs: list[Tensor] = []
         with fast_gradients():
-            before = last = self.stem(self.normalize(images))
+            before = last = _laid_out(self.stem(_laid_out(self.normalize(images))))
             for cell in self.cells:
                 before, last = last, cell(before, last, drop_probability)
                 outputs.append(last)

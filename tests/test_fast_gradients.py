@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import nn
-from torch.autograd import grad
+from torch.autograd import forward_ad, grad
 from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -183,9 +183,49 @@ def test_operations_are_counted_as_before(plainly):
     assert operations() == plainly(operations) > 0
 
 
-def test_networks_lie_in_channels_last_from_the_start():
-    weight = made().cells[0].operations[0][1].weight
-    stem = made().stem[0].weight
-    assert weight.is_contiguous(memory_format=torch.channels_last)
-    assert stem.is_contiguous(memory_format=torch.channels_last)
-    assert not stem.is_contiguous()
+def test_weights_keep_torchs_layout_and_features_take_the_faster_one():
+    model, (images, _) = made(), batch()
+    assert all(weight.is_contiguous() for weight in model.parameters())
+    assert model._cell_outputs(images)[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batches_of_backward_passes_are_those_of_torch_nn(plainly):
+    model, (images, _) = made().eval(), batch()
+
+    def jacobian():
+        return torch.autograd.functional.jacobian(model, images[:2], vectorize=True)
+
+    torch.testing.assert_close(jacobian(), plainly(jacobian), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # of decompositions in torch itself
+def test_forward_mode_goes_through(plainly):
+    model, (images, _) = made().eval(), batch()
+
+    def directional():
+        with forward_ad.dual_level():
+            return forward_ad.unpack_dual(model(forward_ad.make_dual(images, images))).tangent
+
+    torch.testing.assert_close(directional(), plainly(directional))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_networks_can_be_traced_by_torch_jit():
+    model, (images, _) = made().eval(), batch()
+    traced = torch.jit.trace(model, images)
+    torch.testing.assert_close(traced(images), model(images))
+
+
+def test_names_of_arguments_are_those_of_torch():
+    images = torch.randn(2, 8, 9, 9).to(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(8, 1, 3, 3)
+    with fast_gradients():
+        found = F.conv2d(input=images, weight=weight, padding=1, groups=8)
+    assert found.grad_fn.name() == "_DepthwiseBackward"
+    torch.testing.assert_close(found, F.conv2d(images, weight, padding=1, groups=8))
+
+
+def test_a_norm_of_other_channels_is_refused_as_by_torch():
+    norm = nn.BatchNorm2d(8).eval().requires_grad_(False)
+    with fast_gradients(), pytest.raises(RuntimeError, match="running_mean"):
+        norm(torch.randn(2, 1, 9, 9, requires_grad=True))
