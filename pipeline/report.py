@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 from pipeline import figures
 from pipeline.accuracy import Accuracy
 from pipeline.figures import Picture
+from pipeline.findings import findings
 from pipeline.page import content
 from pipeline.rendering import page, text_table, write_page
 from pipeline.results import Run, Runs, attacks_of, clean, read_runs, strongest
 from pipeline.settings import RelaxationSettings, SpaceSettings
 from pipeline.wording import magnitude, printable
 from search_space import Genotype
+
+LINE_WIDTH = 100  # letters, in a terminal
 
 
 def write(folder: Path, others: Sequence[Path] = ()) -> Path:
@@ -31,7 +35,7 @@ def write(folder: Path, others: Sequence[Path] = ()) -> Path:
 def table(folders: Sequence[Path]) -> str:
     """The results as text, a row a run: size, and each accuracy in % over its 95 % Wilson interval.
 
-    "-" where one was not measured; where none was, one line that says so. Below, the verdicts on gradient masking.
+    "-" where one was not measured; where none was, one line that says so. Below, what else was measured of each.
     Raises RunError as `write` does.
     """
     runs = read_runs(folders)
@@ -44,8 +48,10 @@ def table(folders: Sequence[Path]) -> str:
         rows.append([printable(label), *_sizes(run), *(_accuracy_text(found.get(attack)) for attack in attacks)])
     lines = text_table(("run", "parameters", "MACs", *attacks), rows)
     lines.append("Accuracy in % of the test images over its 95 % Wilson interval; MACs of convolutions and classifier.")
-    verdicts = {label: run.measured.verdict for label, run in runs.items()}
-    lines += [f"{printable(label)}: {verdict.verdict}." for label, verdict in verdicts.items() if verdict]
+    for label, run in runs.items():
+        for finding in findings(run):
+            text = f"{label}: {finding}".replace("\N{NO-BREAK SPACE}", " ")
+            lines += wrap(printable(text), LINE_WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 

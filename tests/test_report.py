@@ -6,7 +6,7 @@ import importlib
 import json
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +181,32 @@ def test_the_table_has_a_row_a_run_with_accuracies_sizes_and_intervals(mine, oth
     assert rows["DARTS_V2"][-3:] == ["93.0", "55.5", "30.5"]
     assert f"{100 * low:.1f}-{100 * high:.1f}" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_table_says_what_else_was_measured_of_each_run(tmp_path):
+    description = write_network(tmp_path, name="searched")
+    rows = [accuracy("clean", 190), replace(accuracy("pgd-20", 100), right_by_class=(60, 30, 10))]
+
+    def measured(name, right, **settings):
+        return asdict(replace(accuracy(name, right), settings=settings))
+
+    more = {
+        "classes": {"names": ["zero", "one", "two"], "images": [70, 70, 60]},
+        "sweep": [measured("pgd-20", right, eps=eps, norm="Linf") for eps, right in ((0.05, 150), (0.1, 100))],
+        "corruptions": [
+            measured("x", right, corruption="gaussian_blur", severity=s) for s, right in ((1, 160), (2, 80))
+        ],
+        "checks": {"believed": True, "verdict": "no sign of gradient masking", "checks": []},
+    }
+    write_robustness(tmp_path, description, rows, **more)
+    write_json(tmp_path / "onnx.json", {"largest_logit_difference": 2e-6, "labels_that_differ": 0})
+    assert report.table([tmp_path]).splitlines()[-5:] == [
+        "searched: no sign of gradient masking.",
+        "searched: under pgd-20 within Linf radius 0.05 75.0 %, 0.1 50.0 %.",
+        "searched: corrupted, mean over severities: gaussian blur 60.0 %.",
+        "searched: weakest class under pgd-20: two, 16.7 %.",
+        "searched: network.onnx: logits within 2.0e-06 of PyTorch's, 0 labels differ.",
+    ]
 
 
 def test_the_table_leaves_a_gap_where_an_attack_was_not_run(tmp_path, mine):

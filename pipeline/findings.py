@@ -1,0 +1,53 @@
+"""In words: what was measured of a run beside its accuracy under each attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from statistics import fmean
+
+from pipeline.accuracy import Accuracy
+from pipeline.results import Run, strongest
+from pipeline.wording import percent
+
+
+def findings(run: Run) -> Iterator[str]:
+    """A sentence each, of those that there are: masking, radii, corruptions, the weakest class, the exported graph."""
+    measured = run.measured
+    if measured.verdict:
+        yield f"{measured.verdict.verdict}."
+    for attack, rows in groupby(measured.sweep, key=lambda row: row.attack):
+        yield f"under {attack} within {_radii(list(rows))}."
+    if measured.corruptions:
+        yield f"corrupted, mean over severities: {_corruptions(measured.corruptions)}."
+    if weakest := _weakest_class(run):
+        yield weakest
+    if run.onnx:
+        difference, labels = run.onnx.get("largest_logit_difference"), run.onnx.get("labels_that_differ")
+        if isinstance(difference, float) and isinstance(labels, int):
+            yield f"network.onnx: logits within {difference:.1e} of PyTorch's, {labels} labels differ."
+
+
+def _radii(rows: Sequence[Accuracy]) -> str:
+    radii = ", ".join(f"{row.settings['eps']:.3g} {percent(row.accuracy)}" for row in rows)
+    return f"{rows[0].settings['norm']} radius {radii}"
+
+
+def _corruptions(rows: Sequence[Accuracy]) -> str:
+    by_name = groupby(rows, key=lambda row: str(row.settings["corruption"]))
+    means = [(name.replace("_", " "), fmean(row.accuracy for row in group)) for name, group in by_name]
+    return ", ".join(f"{name} {percent(mean)}" for name, mean in means)
+
+
+def _weakest_class(run: Run) -> str | None:
+    """Under the attack that leaves least."""
+    attack = strongest({"": run.accuracies})
+    row = next((row for row in run.accuracies if row.attack == attack), None)
+    images = run.measured.class_images
+    if row is None or len(row.right_by_class) != len(images) or not any(images):
+        return None
+    shares = {
+        c: right / count for c, (right, count) in enumerate(zip(row.right_by_class, images, strict=True)) if count
+    }
+    weakest = min(shares, key=lambda index: shares[index])
+    return f"weakest class under {attack}: {run.class_names[weakest]}, {percent(shares[weakest])}."
