@@ -72,6 +72,7 @@ def plan(experiment: Experiment, data: ImageData) -> list[Point]:
     published cell.
     """
     table = CostTable(experiment.space.build(), derived_shape(experiment, data))
+    check_attainable(bounds_of(experiment.objectives), table)  # before they are shared out among the points
     points = [_point(f"{index:03}", experiment, asked) for index, asked in enumerate(_asked(experiment, table))]
     for point in points:
         try:

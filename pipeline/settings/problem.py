@@ -110,7 +110,11 @@ class BalanceSettings(Settings):
 class PreferenceSettings(Settings):
     """How much each objective counts beside the others."""
 
-    accuracy: Positive = Field(1.0, description="mgda: ratio in which objectives fall; weighted_sum, upgrad: weight")
+    accuracy: Positive = Field(
+        1.0,
+        description="mgda: ratio in which objectives fall, with normalisation l2 relative to their gradients' lengths; "
+        "weighted_sum, upgrad: weight",
+    )
     robustness: Positive = Field(1.0, description="as preferences.accuracy")
     parameters: Positive = Field(1.0, description="as preferences.accuracy, while the bound is broken")
     macs: Positive = Field(1.0, description="as preferences.accuracy, while the bound is broken")
