@@ -157,7 +157,7 @@ def _trials(folder: Path, experiment: Experiment, drawn: Sequence[Genotype]) -> 
         return {}
     trying = [
         partial(of_cells, try_cells, folder / "trials" / f"seed{seed}", seeded(experiment, seed), tuple(drawn))
-        for seed in seeds(experiment, settings.searches)
+        for seed in seeds(experiment, min(settings.choices or settings.searches, settings.searches))
     ]
     of_seeds = in_processes("try random", trying, settings.processes)
     return {f"random-{index}": accuracies for index, accuracies in enumerate(zip(*of_seeds, strict=True))}
