@@ -34,7 +34,7 @@ from pipeline.seeds import stream_seed
 from pipeline.selection import try_cells
 from pipeline.settings import DataSettings, Experiment
 from pipeline.standings import PUBLISHED, RANDOM, SEARCHED, Standing
-from pipeline.workers import process_pool
+from pipeline.workers import interruptible, note_signals, process_pool
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
 from search_space.cost import QUANTITIES
@@ -236,8 +236,8 @@ def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | 
                 results[index] = quiet(work)
                 bar.advance("")
             return list(results.values())
-        with process_pool(count, torch.get_num_threads()) as pool:
-            futures = {pool.submit(quiet, work): index for index, work in enumerate(works)}
+        with process_pool(count, torch.get_num_threads(), prepare=note_signals) as pool:
+            futures = {pool.submit(interruptible, partial(quiet, work)): index for index, work in enumerate(works)}
             try:
                 for future in as_completed(futures):
                     results[futures[future]] = future.result()
@@ -246,7 +246,7 @@ def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | 
                 raise RunError(str(error)) from error  # raised here, so that it is read as ours
             except Interrupted:
                 for worker in multiprocessing.active_children():
-                    worker.terminate()  # a training stops at its next step, with a checkpoint
+                    worker.terminate()  # a training stops at its next step, with a checkpoint; the pool stays whole
                 raise
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)

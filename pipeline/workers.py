@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
 from pipeline.files import RunError
-from pipeline.interruption import SIGNALS
+from pipeline.interruption import SIGNALS, Interrupted, handled_by, stop_now
 
+T = TypeVar("T")
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """As the built-in map."""
 
@@ -69,6 +70,30 @@ def _end_after_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+_noted: list[int] = []
+
+
+def note_signals() -> None:
+    """In a process that works for another: from now on signals to stop are noted, and end no idle process.
+
+    One that died of them would break its pool, and the others could not be waited for.
+    """
+    for number in SIGNALS:
+        signal.signal(number, lambda found, _: _noted.append(found))
+
+
+def interruptible(work: Callable[[], T]) -> T:
+    """What the work returns, in a process that notes signals. One that comes interrupts it; after one none is begun."""
+    with handled_by(stop_now):
+        if _noted:
+            raise Interrupted(signal.Signals(_noted[0]).name)
+        try:
+            return work()
+        except Interrupted:
+            _noted.append(signal.SIGTERM)
+            raise
 
 
 class _Actor:

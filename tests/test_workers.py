@@ -88,3 +88,31 @@ def test_works_of_an_interrupted_process_are_interrupted_with_it(tmp_path):
         assert parent.wait(timeout=60) == 75
         assert not any(map(is_running, processes))
     assert len(list((tmp_path / "processes").iterdir())) == 2  # the works that waited were not begun
+
+
+IDLE = """
+import os, signal, sys, time
+from functools import partial
+from pathlib import Path
+from pipeline.comparison import in_processes
+from pipeline.interruption import Interrupted, handled_by, stop_now
+
+def note(folder, index):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(0.1 if index else 600)
+
+if __name__ == "__main__":
+    try:
+        with handled_by(stop_now):
+            in_processes("wait", [partial(note, sys.argv[1], index) for index in range(2)], 2)
+    except Interrupted:
+        sys.exit(75)
+"""
+
+
+def test_an_idle_process_does_not_keep_an_interrupted_one_from_ending(tmp_path):
+    with two_at_work(tmp_path, IDLE) as (parent, processes):
+        time.sleep(1)  # one of the two has nothing left to do
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(timeout=60) == 75
+        assert not any(map(is_running, processes))
