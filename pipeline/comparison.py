@@ -153,11 +153,12 @@ def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
 def _trials(folder: Path, experiment: Experiment, drawn: Sequence[Genotype]) -> dict[str, tuple[float, ...]]:
     """Of each random cell, the accuracies after the short training by which searches choose; {} where they do not."""
     settings = experiment.comparison
-    if experiment.search.selection.candidates == 1:
+    choices = settings.searches if settings.choices is None else min(settings.choices, settings.searches)
+    if experiment.search.selection.candidates == 1 or choices == 0:
         return {}
     trying = [
         partial(of_cells, try_cells, folder / "trials" / f"seed{seed}", seeded(experiment, seed), tuple(drawn))
-        for seed in seeds(experiment, min(settings.choices or settings.searches, settings.searches))
+        for seed in seeds(experiment, choices)
     ]
     of_seeds = in_processes("try random", trying, settings.processes)
     return {f"random-{index}": accuracies for index, accuracies in enumerate(zip(*of_seeds, strict=True))}

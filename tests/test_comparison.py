@@ -11,7 +11,7 @@ from _app import Refused, compose_experiment
 from conftest import TINY
 from scipy import stats
 
-from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
+from pipeline.comparison import Contender, _trials, cost_table, in_processes, is_inside, random_cells, retrainings
 from pipeline.comparison_report import OUTDATED, READING, strongest_attack, text, write
 from pipeline.objectives import bounds_of
 from pipeline.standings import Standing, agreement, beaten, chosen, difference, gain, mean, resolution
@@ -289,3 +289,9 @@ def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, ca
     status, _, err = call_script("compare", *command, "retrain.epochs=2")
     assert status == 2
     assert "holds a run with other settings" in err
+
+
+def test_random_cells_are_not_tried_where_no_choice_is_asked_for(experiment, tmp_path):
+    settings = experiment.comparison.model_copy(update={"choices": 0})
+    assert _trials(tmp_path, experiment.model_copy(update={"comparison": settings}), []) == {}
+    assert not list(tmp_path.iterdir())
