@@ -1,10 +1,10 @@
 """Faster gradients for networks on the CPU, with PyTorch's own values to rounding, in every order.
 
 Within `fast_gradients()` torch.nn's depthwise convolutions, and its batch norms with fixed weights and statistics, as
-an attack sees them, take gradients back in a half to a fifth of PyTorch's time where images lie in channels_last. Where
-no gradient is wanted, on other devices, under autocast, in forward mode, and in what torch.compile, torch.export,
-torch.jit and torch.func trace, PyTorch's functions run. Modules stay torch.nn's, so that what looks at them (thop,
-exporters) finds what it knows.
+an attack sees them, take gradients back by the supernet's way, where images lie in channels_last (what that is worth:
+benchmarks/network_gradients.py). Where no gradient is wanted, on other devices, under autocast, in forward mode, and in
+what torch.compile, torch.export, torch.jit and torch.func trace, PyTorch's functions run. Modules stay torch.nn's, so
+that what looks at them (thop, exporters) finds what it knows.
 """
 
 from __future__ import annotations
