@@ -50,8 +50,8 @@ def table(folders: Sequence[Path]) -> str:
     lines.append("Accuracy in % of the test images over its 95 % Wilson interval; MACs of convolutions and classifier.")
     for label, run in runs.items():
         for finding in findings(run):
-            text = f"{label}: {finding}".replace("\N{NO-BREAK SPACE}", " ")
-            lines += wrap(printable(text), LINE_WIDTH, subsequent_indent="  ")
+            for line in wrap(f"{label}: {finding}", LINE_WIDTH, subsequent_indent="  "):  # a number stays with its unit
+                lines.append(printable(line.replace("\N{NO-BREAK SPACE}", " ")))
     return "\n".join(lines)
 
 
