@@ -22,18 +22,18 @@ def relu_conv_norm(c_in, c_out):
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the resolution: two 1x1 convolutions of stride 2, the second shifted by one pixel."""
+    """Halves the resolution: two 1x1 convolutions of every second pixel, the second shifted by one."""
 
     def __init__(self, inputs, outputs):
         super().__init__()
-        self.even = conv(inputs, outputs // 2, 1, stride=2)
-        self.odd = conv(inputs, outputs - outputs // 2, 1, stride=2)
+        self.even = conv(inputs, outputs // 2, 1)
+        self.odd = conv(inputs, outputs - outputs // 2, 1)
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x):
         x = F.relu(x)
         shifted = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))[:, :, 1:, 1:]
-        return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+        return self.norm(torch.cat([self.even(x[:, :, ::2, ::2]), self.odd(shifted[:, :, ::2, ::2])], dim=1))
 
 
 def depthwise(channels, kernel, stride, dilation=1):

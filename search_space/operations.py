@@ -58,13 +58,27 @@ class Noise(nn.Module):
         return torch.randn_like(images[:, :, :: self.stride, :: self.stride])
 
 
+class EverySecondPixel(nn.Module):
+    """What a 1x1 convolution of stride 2 reads: [N, C, H, W] -> [N, C, ceil(H / 2), ceil(W / 2)].
+
+    It stands before a 1x1 convolution of stride 1. oneDNN 3.12, on processors with AVX2 and without AVX-512, writes
+    beyond its memory in the backward pass of one with a stride over fewer than 8 channels in channels_last
+    (https://github.com/uxlfoundation/oneDNN/issues/6035).
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The pixels of even rows and columns."""
+        return images[:, :, ::2, ::2]
+
+
 class FactorizedReduce(nn.Module):
-    """Halves the resolution by two 1x1 convolutions of stride 2, the second shifted by one pixel; any size."""
+    """Halves the resolution by two 1x1 convolutions of every second pixel, the second shifted by one; any size."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: NormFactory) -> None:
         super().__init__()
-        self.even = nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, stride=2, bias=False)
+        self.halve = EverySecondPixel()
+        self.even = nn.Conv2d(in_channels, out_channels // 2, 1, bias=False)
+        self.odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, bias=False)
         self.norm = norm(out_channels)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,7 +87,8 @@ class FactorizedReduce(nn.Module):
         # an odd side has one odd pixel fewer than even ones: a row of zeros makes both halves the same size
         padding = (0, images.shape[3] % 2, 0, images.shape[2] % 2)
         shifted = F.pad(rectified, padding)[:, :, 1:, 1:]
-        normalised: Tensor = self.norm(torch.cat([self.even(rectified), self.odd(shifted)], dim=1))
+        even, odd = self.even(self.halve(rectified)), self.odd(self.halve(shifted))
+        normalised: Tensor = self.norm(torch.cat([even, odd], dim=1))
         return normalised
 
 
@@ -81,8 +96,11 @@ def relu_conv_norm(
     in_channels: int, out_channels: int, norm: NormFactory, *, kernel: int = 1, stride: int = 1
 ) -> nn.Sequential:
     """ReLU, convolution, batch norm; of 1x1, it gives the input of a cell the cell's number of channels."""
+    first: nn.Module = nn.ReLU()
+    if kernel == 1 and stride == 2:
+        first, stride = nn.Sequential(first, EverySecondPixel()), 1
     convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(nn.ReLU(), convolution, norm(out_channels))
+    return nn.Sequential(first, convolution, norm(out_channels))
 
 
 def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int, norm: NormFactory) -> list[nn.Module]:
