@@ -150,8 +150,10 @@ def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
     check_retrain_and_evaluate(experiment, data, fabric, genotype)
 
 
-def _trials(folder: Path, experiment: Experiment, drawn: Sequence[Genotype]) -> dict[str, tuple[float, ...]]:
-    """Of each random cell, the accuracies after the short training by which searches choose; {} where they do not."""
+def _trials(
+    folder: Path, experiment: Experiment, drawn: Sequence[Genotype]
+) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Of each random cell, its ranks in the searches' last choices between the random cells; {} where there is none."""
     settings = experiment.comparison
     choices = settings.searches if settings.choices is None else min(settings.choices, settings.searches)
     if experiment.search.selection.candidates == 1 or choices == 0:
@@ -161,7 +163,9 @@ def _trials(folder: Path, experiment: Experiment, drawn: Sequence[Genotype]) -> 
         for seed in seeds(experiment, choices)
     ]
     of_seeds = in_processes("try random", trying, settings.processes)
-    return {f"random-{index}": accuracies for index, accuracies in enumerate(zip(*of_seeds, strict=True))}
+    return {
+        f"random-{index}": tuple(cell.rank for cell in tried) for index, tried in enumerate(zip(*of_seeds, strict=True))
+    }
 
 
 def cost_table(experiment: Experiment) -> CostTable:
@@ -265,7 +269,7 @@ def _standing(
     contender: Contender,
     results: Sequence[Measured],
     judgements: Sequence[float | None],
-    trials: tuple[float, ...],
+    trials: tuple[tuple[int, float], ...],
 ) -> Standing:
     cost = results[0].cost
     return Standing(

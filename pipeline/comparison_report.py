@@ -16,7 +16,7 @@ from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
 from pipeline.files import read_json, write_atomically, write_json
 from pipeline.run import plain
-from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment
+from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, RetrainSettings, SelectionSettings
 from pipeline.standings import (
     KINDS,
     PUBLISHED,
@@ -131,7 +131,7 @@ def _sizes(experiment: Experiment) -> str:
             f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}"
             + (
                 f"; choice between {counted(selection.candidates, 'cell')} after {counted(selection.epochs, 'epoch')} "
-                "of training."
+                f"of training{_final(selection, recipe)}."
                 if selection.candidates > 1
                 else "."
             ),
@@ -142,6 +142,13 @@ def _sizes(experiment: Experiment) -> str:
             f"{settings.seeds} retrainings of a searched or published cell, {settings.random_seeds} of a random one.",
         ]
     )
+
+
+def _final(selection: SelectionSettings, recipe: RetrainSettings) -> str:
+    """The round of the finalists, if there is one."""
+    if selection.finalists == 1:
+        return ""
+    return f", then between the best {selection.finalists} after {counted(recipe.epochs, 'epoch')}"
 
 
 def _table(standings: Sequence[Standing], experiment: Experiment) -> str:

@@ -45,13 +45,16 @@ def make_weight_optimizer(weights: Iterable[nn.Parameter], settings: WeightOptim
     return WEIGHT_OPTIMIZERS[settings.name](weights, settings)
 
 
-def cosine(epoch: int, epochs: int, first: float, last: float) -> float:
+def cosine(epoch: float, epochs: int, first: float, last: float) -> float:
     """Learning rate of an epoch: half a cosine from `first` towards `last` (Loshchilov & Hutter 2017)."""
     return last + (first - last) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
-def rate_of_epoch(settings: WeightOptimizerSettings, epoch: int, epochs: int, final_rate: float) -> float:
-    """Learning rate of an epoch; of a learned optimizer 1, a factor of steps that have their own schedule in them."""
+def rate_of_epoch(settings: WeightOptimizerSettings, epoch: float, epochs: int, final_rate: float) -> float:
+    """Learning rate after `epoch` epochs, whole or not.
+
+    Of a learned optimizer 1, a factor of steps that have their own schedule in them.
+    """
     if settings.name == "learned":
         return 1.0
     return cosine(epoch, epochs, settings.learning_rate, settings.learning_rate * final_rate)

@@ -85,13 +85,13 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], checkpo
 
 def _run_epoch(training: Retraining, log: MetricLog, bar: Bar, request: StopRequest) -> None:
     """The steps of the present epoch, or of its part before a request."""
-    rate = training.start_epoch()
+    training.start_epoch()
     for images, labels in training.batches():
         step, batch = training.steps, training.steps_of_epoch + 1
         where = f"retraining step {step}, epoch {training.epoch}, batch {batch} of {training.steps_per_epoch}"
         with naming(where):
             row: dict[str, Any] = dict(training.step(images, labels))
-            row |= {"epoch": training.epoch, "learning_rate": rate}
+            row |= {"epoch": training.epoch, "learning_rate": training.learning_rate}
             if batch == training.steps_per_epoch:
                 row |= training.end_epoch()
         log.write(step, row)

@@ -137,14 +137,19 @@ class Retraining:
     def _replays(self) -> int:
         return self.experiment.retrain.replays if self.free else 1
 
-    def start_epoch(self) -> float:
-        """Set what changes from epoch to epoch; returns the learning rate."""
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        settings, done = self.experiment.retrain, float(self.epoch)
+        if settings.rate_interval == "step":
+            done = self.steps / self.steps_per_epoch
+        return rate_of_epoch(self.experiment.weight_optimizer, done, settings.epochs, settings.final_rate)
+
+    def start_epoch(self) -> None:
+        """Set what changes from epoch to epoch."""
         settings = self.experiment.retrain
-        rate = rate_of_epoch(self.experiment.weight_optimizer, self.epoch, settings.epochs, settings.final_rate)
-        set_learning_rate(self.optimizer, rate)
         self.network.drop_path_probability = settings.drop_path * self.epoch / settings.epochs
         seed_stream(self.experiment.seed, STAGE, self.epoch, self.fabric.global_rank)
-        return rate
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented images and labels of each step of the present epoch, but for those that are done.
@@ -162,6 +167,7 @@ class Retraining:
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, float]:
         """One step on a batch, by the loss of the recipe on images that its attack changes first."""
+        set_learning_rate(self.optimizer, self.learning_rate)
         attacked = self._attacked(images, labels)
         leaves = [*self.weights, *([self.free.value] if self.free else [])]
         with self._weights_of_step(images, attacked.detach(), labels):

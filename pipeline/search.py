@@ -27,7 +27,7 @@ from pipeline.progress import Bar, progress_bar
 from pipeline.run import check_same_settings, exclusive, what_training_depends_on
 from pipeline.search_images import STAGE
 from pipeline.seeds import seed_stream, stream_seed
-from pipeline.selection import Tried, draw_candidates, try_cells
+from pipeline.selection import Tried, best_first, draw_candidates, try_cells
 from pipeline.settings import Experiment
 from pipeline.stored import StoredSearch, read_stored
 from pipeline.training import naming
@@ -160,10 +160,9 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
         generator=torch.Generator().manual_seed(stream_seed(experiment.seed, STAGE, "selection")),
     )
     if experiment.search.selection.candidates == 1:
-        return [Tried(genotypes[0], None)]
-    accuracies = try_cells(folder / "selection", experiment, data, bilevel.fabric, genotypes)
-    ranked = sorted(zip(accuracies, genotypes, strict=True), key=lambda pair: -pair[0])
-    return [Tried(genotype, accuracy) for accuracy, genotype in ranked]
+        return [Tried(genotypes[0])]
+    tried = try_cells(folder / "selection", experiment, data, bilevel.fabric, genotypes)
+    return [tried[index] for index in best_first(tried)]
 
 
 def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], tried: Sequence[Tried]) -> Genotype:
@@ -189,7 +188,7 @@ def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], trie
             "bounds": bounds,
             "diagnostics": signs_of_collapse(bilevel.supernet, genotype),
             "guard": bilevel.guard.events,
-            "selection": [cell.as_dict() for cell in tried if cell.accuracy is not None],
+            "selection": [cell.as_dict() for cell in tried if cell.accuracies],
             "seconds": round(bilevel.seconds, 1),
             "environment": environment(),
         },

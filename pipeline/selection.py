@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,19 @@ MOST_DRAWS = 20  # for each candidate: alphas that have decided keep giving the 
 
 @dataclass(frozen=True)
 class Tried:
-    """A candidate and its accuracy on the images held back from its training, as retraining judges; None untried."""
+    """A candidate and its accuracies on images held back from its training, as retraining judges; one a round."""
 
     genotype: Genotype
-    accuracy: float | None
+    accuracies: tuple[float, ...] = ()
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """What candidates are chosen by: how many rounds they were in, then the accuracy after the last."""
+        return len(self.accuracies), self.accuracies[-1] if self.accuracies else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"genotype": json.loads(self.genotype.to_json()), "held_back_accuracy": self.accuracy}
+        return {"genotype": json.loads(self.genotype.to_json()), "held_back_accuracies": list(self.accuracies)}
 
 
 def draw_candidates(
@@ -68,20 +73,32 @@ def draw_candidates(
 
 def try_cells(
     folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
-) -> list[float]:
-    """Held-back accuracy of each cell, trained by the recipe of retraining for the epochs of search.selection.
+) -> list[Tried]:
+    """Each cell with its accuracy after the epochs of search.selection, and of finalists after those of retraining.
 
-    No test image is read. Every training is a run folder of its own, so that what was finished is not done again.
+    Finalists are the best of the first round. Both rounds train by the recipe of retraining and read no test image.
+    Every training is a run folder of its own, so that what was finished is not done again.
     """
     selection = experiment.search.selection
-    recipe = {"epochs": selection.epochs, "held_back": selection.held_back, "select_every": 1}
-    short = experiment.model_copy(update={"retrain": experiment.retrain.model_copy(update=recipe)})
-    accuracies: list[float] = []
-    with progress_bar("select", len(genotypes), show=fabric.is_global_zero) as bar:
-        for index, genotype in enumerate(genotypes):
-            name = f"{index:03}"
-            with silently():
-                description = retrain(folder / name, short, data, fabric, name=name, genotype=genotype)
-            accuracies.append(description.training["held_back_accuracy"])
-            bar.advance(f"held back: best {max(accuracies):.1%}")
-    return accuracies
+    finalists = min(selection.finalists, len(genotypes)) if selection.finalists > 1 else 0
+    rounds = [
+        (folder, len(genotypes), {"epochs": selection.epochs, "select_every": 1}),
+        (folder / "final", finalists, {}),
+    ]
+    tried = [Tried(genotype) for genotype in genotypes]
+    with progress_bar("select", len(genotypes) + finalists, show=fabric.is_global_zero) as bar:
+        for parent, count, recipe in rounds:
+            settings = experiment.retrain.model_copy(update={"held_back": selection.held_back, **recipe})
+            training = experiment.model_copy(update={"retrain": settings})
+            for index in best_first(tried)[:count]:
+                name, cell = f"{index:03}", tried[index]
+                with silently():
+                    description = retrain(parent / name, training, data, fabric, name=name, genotype=cell.genotype)
+                tried[index] = replace(cell, accuracies=(*cell.accuracies, description.training["held_back_accuracy"]))
+                bar.advance(f"held back: best {tried[best_first(tried)[0]].accuracies[-1]:.1%}")
+    return tried
+
+
+def best_first(tried: Sequence[Tried]) -> list[int]:
+    """Places of the cells in `tried`, by falling rank; of equal ones the earlier comes first."""
+    return sorted(range(len(tried)), key=lambda index: tried[index].rank, reverse=True)

@@ -18,7 +18,7 @@ class Standing:
 
     parameters, macs: of its network.  accuracies: attack (or clean) -> one accuracy a retraining.
     judgements: accuracy under attack in the supernet of each search; empty when the cell is not of the space.
-    trials: of a random cell, the accuracy that each search's last choice would have chosen by; empty without one.
+    trials: of a random cell, its rank in each search's last choice, had it been a candidate; empty without one.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Standing:
     macs: int
     accuracies: Mapping[str, tuple[float, ...]]
     judgements: tuple[float, ...] = ()
-    trials: tuple[float, ...] = ()
+    trials: tuple[tuple[int, float], ...] = ()
 
     def accuracy(self, attack: str) -> float:
         """Mean over its retrainings."""

@@ -266,6 +266,11 @@ SEARCH = [
     ),
     ("search", "guard=skips_rollback weight_optimizer=learned", "search.guard.action=rollback raises the weight decay"),
     ("search", "search.selection.candidates=0", "search.selection.candidates: Input should be greater than 0, found 0"),
+    (
+        "search",
+        "search.selection.finalists=2",
+        "search.selection.finalists=2 is more than search.selection.candidates=1",
+    ),
     ("search", "search.selection.held_back=1", "search.selection.held_back: Input should be less than 1, found 1"),
     ("search", "search.diagnostics.images=0", "search.diagnostics.images: Input should be greater than 0, found 0"),
 ]

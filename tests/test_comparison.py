@@ -190,9 +190,9 @@ def test_the_rank_correlation_is_scipys_over_searched_and_random_cells():
 
 def test_the_choice_between_random_cells_averages_over_ties_and_has_no_error(experiment):
     cells = [
-        cell("random", 0.5, trials=(0.9, 0.7, 0.6)),
-        cell("random", 0.7, trials=(0.8, 0.7, 0.6)),
-        cell("random", 0.2, trials=(0.8, 0.6, 0.7)),
+        cell("random", 0.5, trials=((1, 0.9), (2, 0.7), (2, 0.6))),
+        cell("random", 0.7, trials=((1, 0.8), (2, 0.7), (2, 0.6))),
+        cell("random", 0.2, trials=((1, 0.8), (1, 0.9), (2, 0.7))),
         *(cell("searched", accuracy) for accuracy in (0.6, 0.8)),
     ]
     assert chosen(cells) == [cells[:1], cells[:2], cells[2:3]]

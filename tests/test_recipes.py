@@ -152,6 +152,31 @@ def test_adversarial_training_is_standard_training_on_attacked_images(recipe, ne
     assert torch.equal(gradient(loss_of(recipe, network, batch, 0.0), network), expected)
 
 
+# The learning rate
+
+
+@pytest.mark.parametrize("interval", ["epoch", "step"])
+def test_the_rate_falls_as_torchs_cosine_after_each_epoch_or_step(interval, retraining):
+    training = retraining(f"retrain.rate_interval={interval}", "retrain.final_rate=0.1", "retrain.epochs=3")
+    first, steps = training.optimizer.param_groups[0]["lr"], training.steps_per_epoch
+    assert steps > 1
+    oracle = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=first)
+    total = 3 * (steps if interval == "step" else 1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(oracle, total, eta_min=0.1 * first)
+    for _ in range(3):
+        training.start_epoch()
+        for images, labels in training.batches():
+            training.step(images, labels)
+            rate = training.optimizer.param_groups[0]["lr"]
+            assert rate == pytest.approx(oracle.param_groups[0]["lr"])
+            training.steps_of_epoch += 1
+            oracle.step()
+            if interval == "step" or training.steps_of_epoch == steps:
+                schedule.step()
+        training.epoch, training.steps_of_epoch = training.epoch + 1, 0
+    assert oracle.param_groups[0]["lr"] == pytest.approx(0.1 * first)
+
+
 # Attacks of training
 
 BY_HAND = {

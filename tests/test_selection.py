@@ -1,6 +1,7 @@
 """The last choice of a search, between its likeliest cells; and the warm-up, in which the alphas wait."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -84,7 +85,7 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected, call_script
     status, _, err = call_script("search", *TINY, *SELECTION, f"run={selected}")
     assert status == 0, err
     result = json.loads((selected / "search.json").read_text())
-    accuracies = [tried["held_back_accuracy"] for tried in result["selection"]]
+    accuracies = [tried["held_back_accuracies"] for tried in result["selection"]]
     trained = {
         json.dumps(load_network(folder).description.genotype): load_network(folder).description.training
         for folder in (selected / "selection").iterdir()
@@ -93,7 +94,7 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected, call_script
     assert accuracies == sorted(accuracies, reverse=True)
     for tried in result["selection"]:
         training = trained[json.dumps(tried["genotype"])]
-        assert training["held_back_accuracy"] == tried["held_back_accuracy"]
+        assert [training["held_back_accuracy"]] == tried["held_back_accuracies"]
         assert training["settings"]["retrain"]["held_back"] == 0.3
     genotype = Genotype.from_json((selected / "genotype.json").read_text())
     assert genotype == Genotype.from_json(json.dumps(result["selection"][0]["genotype"]))
@@ -136,6 +137,28 @@ def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_p
     assert call_script("search", *command)[0] == 0
     assert finished.stat().st_mtime_ns == before
     assert (broken / "genotype.json").read_bytes() == (selected / "genotype.json").read_bytes()
+
+
+def test_finalists_train_as_long_as_retraining_does_and_the_best_of_them_is_taken(selected, tmp_path, call_script):
+    folder = tmp_path / "run"
+    shutil.copytree(selected / "selection", folder / "selection")  # the first round of the same search
+    command = (*TINY, *SELECTION, f"run={folder}", "search.selection.finalists=2")
+    status, _, err = call_script("search", *command)
+    assert status == 0, err
+    tried = json.loads((folder / "search.json").read_text())["selection"]
+    first = [cell["held_back_accuracies"][0] for cell in tried]
+    assert [len(cell["held_back_accuracies"]) for cell in tried] == [2, 2, 1]
+    assert min(first[:2]) >= first[2]
+    final = {
+        json.dumps(description.genotype): description.training
+        for description in (load_network(one).description for one in (folder / "selection" / "final").iterdir())
+    }
+    assert [final[json.dumps(cell["genotype"])]["held_back_accuracy"] for cell in tried[:2]] == [
+        cell["held_back_accuracies"][1] for cell in tried[:2]
+    ]
+    assert tried[0]["held_back_accuracies"][1] >= tried[1]["held_back_accuracies"][1]
+    assert {training["settings"]["retrain"]["epochs"] for training in final.values()} == {2}
+    assert json.loads((folder / "genotype.json").read_text()) == tried[0]["genotype"]
 
 
 def test_a_finished_choice_is_that_of_its_recipe(selected, call_script):

@@ -30,6 +30,7 @@ from pipeline.settings.searching import (
     ImplicitSettings,
     RelaxationSettings,
     SearchSettings,
+    SelectionSettings,
     WeightOptimizerSettings,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "RetrainSettings",
     "SearchAttackSettings",
     "SearchSettings",
+    "SelectionSettings",
     "Settings",
     "SpaceSettings",
     "WeightOptimizerSettings",

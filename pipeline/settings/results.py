@@ -37,6 +37,9 @@ class RetrainSettings(Settings):
     epochs: PositiveInt = Field(600, description="passes over the training images")
     batch_size: PositiveInt = Field(96, description="images of a step, over all processes")
     final_rate: UpToOne = Field(0.0, description="learning rate at the end of the cosine, as a part of the first")
+    rate_interval: Literal["epoch", "step"] = Field(
+        "epoch", description="after what the cosine lowers the learning rate; step where epochs are few"
+    )
     auxiliary_weight: NotNegative = Field(0.4, description="weight of the auxiliary head's loss; 0 for no head")
     drop_path: BelowOne = Field(0.2, description="its probability in the last epoch")
     recipe: Literal["standard", "pgd_at", "trades", "mart", "fast", "free"] = Field(

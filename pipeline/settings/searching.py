@@ -120,7 +120,19 @@ class SelectionSettings(Settings):
         1, description="cells drawn from the alphas' probabilities inside the bounds; 1 takes the likeliest untried"
     )
     epochs: PositiveInt = Field(10, description="for which each candidate is trained, by the recipe of retraining")
+    finalists: PositiveInt = Field(
+        1, description="best of the candidates, which are trained once more, for retrain.epochs; 1 for no such round"
+    )
     held_back: Split = Field(0.3, description="part of the training set on which trained candidates are compared")
+
+    @model_validator(mode="after")
+    def _finalists_are_candidates(self) -> Self:
+        if self.finalists > self.candidates:
+            raise ValueError(
+                f"search.selection.finalists={self.finalists} is more than "
+                f"search.selection.candidates={self.candidates}"
+            )
+        return self
 
 
 class SearchSettings(Settings):
