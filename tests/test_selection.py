@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, run_script
 from safetensors.torch import load_file
 from scipy import stats
 
@@ -78,12 +78,14 @@ def test_alphas_that_have_decided_give_one_cell():
 
 @pytest.fixture(scope="module")
 def selected(tmp_path_factory):
-    return tmp_path_factory.mktemp("selected") / "run"
-
-
-def test_a_search_ends_with_the_candidate_that_trains_best(selected, call_script):
-    status, _, err = call_script("search", *TINY, *SELECTION, f"run={selected}")
+    """A run folder after a search that ends with a choice between three."""
+    folder = tmp_path_factory.mktemp("selected") / "run"
+    status, _, err = run_script("search", *TINY, *SELECTION, f"run={folder}")
     assert status == 0, err
+    return folder
+
+
+def test_a_search_ends_with_the_candidate_that_trains_best(selected):
     result = json.loads((selected / "search.json").read_text())
     accuracies = [tried["held_back_accuracies"] for tried in result["selection"]]
     trained = {
