@@ -95,7 +95,7 @@ def try_cells(
                 with silently():
                     description = retrain(parent / name, training, data, fabric, name=name, genotype=cell.genotype)
                 tried[index] = replace(cell, accuracies=(*cell.accuracies, description.training["held_back_accuracy"]))
-                bar.advance(f"held back: best {tried[best_first(tried)[0]].accuracies[-1]:.1%}")
+                bar.advance(f"held back: best {max(cell.rank for cell in tried)[1]:.1%}")
     return tried
 
 

@@ -96,14 +96,6 @@ class ReducingSkips(nn.Module):
         return F.pad(self.even, (0, self.odd.shape[2])), F.pad(self.odd, (self.even.shape[2], 0))
 
 
-def every_second_pixel(rectified: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Of states joined along channels the pixels of even rows and columns, and of odd ones with 0 beyond the border."""
-    rows = torch.cat(list(rectified), dim=1).permute(0, 2, 3, 1)  # gradients of slices keep the order of what is sliced
-    shifted = F.pad(rows, (0, 0, 0, rows.shape[2] % 2, 0, rows.shape[1] % 2))[:, 1:, 1:]
-    even, odd = (part[:, ::2, ::2].contiguous().permute(0, 3, 1, 2) for part in (rows, shifted))
-    return even, odd
-
-
 class MixedNode(Normalising, nn.Module):
     """sum of p o(state) over the edges that enter a node and their operations, the weight-free ones excepted.
 
@@ -137,7 +129,7 @@ class MixedNode(Normalising, nn.Module):
     ) -> Tensor | None:
         """All states before the node, the same after ReLU, and probabilities [edges, operations] -> [N, C, H, W].
 
-        halves: `every_second_pixel` of the first states where the edges that leave them have stride 2, and else None.
+        halves: `even_and_odd_pixels` of the first states, joined, where their edges have stride 2, and else None.
         """
         terms = []
         if self.separable:

@@ -71,24 +71,30 @@ class EverySecondPixel(nn.Module):
         return images[:, :, ::2, ::2]
 
 
+def even_and_odd_pixels(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixels of even rows and columns, and those of odd ones: [N, C, ceil(H / 2), ceil(W / 2)] each.
+
+    An odd side has one odd pixel fewer than even ones: zeros beyond the border make both the same size.
+    """
+    rows = images.permute(0, 2, 3, 1)  # gradients of slices keep the order of what is sliced
+    shifted = F.pad(rows, (0, 0, 0, rows.shape[2] % 2, 0, rows.shape[1] % 2))[:, 1:, 1:]
+    even, odd = (part[:, ::2, ::2].contiguous().permute(0, 3, 1, 2) for part in (rows, shifted))
+    return even, odd
+
+
 class FactorizedReduce(nn.Module):
     """Halves the resolution by two 1x1 convolutions of every second pixel, the second shifted by one; any size."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: NormFactory) -> None:
         super().__init__()
-        self.halve = EverySecondPixel()
         self.even = nn.Conv2d(in_channels, out_channels // 2, 1, bias=False)
         self.odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, bias=False)
         self.norm = norm(out_channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, in_channels, H, W] -> [N, out_channels, ceil(H / 2), ceil(W / 2)]."""
-        rectified = F.relu(images)
-        # an odd side has one odd pixel fewer than even ones: a row of zeros makes both halves the same size
-        padding = (0, images.shape[3] % 2, 0, images.shape[2] % 2)
-        shifted = F.pad(rectified, padding)[:, :, 1:, 1:]
-        even, odd = self.even(self.halve(rectified)), self.odd(self.halve(shifted))
-        normalised: Tensor = self.norm(torch.cat([even, odd], dim=1))
+        even, odd = even_and_odd_pixels(F.relu(images))
+        normalised: Tensor = self.norm(torch.cat([self.even(even), self.odd(odd)], dim=1))
         return normalised
 
 

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from search_space.genotype import CELL_INPUTS, Genotype
-from search_space.mixed_node import WEIGHT_FREE, MixedNode, every_second_pixel, weight_free
+from search_space.mixed_node import WEIGHT_FREE, MixedNode, weight_free
 from search_space.nasbench201 import OneInputSearchCell, ResidualLayer
 from search_space.network import Normalize, cell_inputs, classifier, stem
-from search_space.operations import search_batch_norm
+from search_space.operations import even_and_odd_pixels, search_batch_norm
 from search_space.relaxation import DARTS, Moment, Relaxation
 from search_space.rows import as_images, as_rows
 from search_space.skeleton import CellPlan, plan_skeleton
@@ -48,7 +48,7 @@ class SearchCell(Normalising, nn.Module):
         whole = [inputs(state) for inputs, state in zip(self.inputs, (before, last), strict=True)]
         states = [self._part(state) for state in whole]
         rectified = [F.relu(state) for state in states]
-        halves = every_second_pixel(rectified) if self.plan.reduction else None
+        halves = even_and_odd_pixels(torch.cat(rectified, dim=1)) if self.plan.reduction else None
         weight_free_terms: list[list[Tensor]] = [[] for _ in self.nodes]
         for source in range(CELL_INPUTS):
             self._spread(source, states[source], of_node, weight_free_terms)
