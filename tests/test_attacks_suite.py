@@ -521,7 +521,8 @@ def test_in_l2_images_stay_in_the_ball_and_some_reach_its_surface(name, model, b
     images, labels = batch
     attacked = quick_attack(name, model, eps=L2, norm="L2")(images, labels)
     distance = (attacked - images).flatten(1).norm(dim=1)
-    assert 0.9 * L2 < distance.max() <= L2 * (1 + 1e-5)
+    reached = 0.5 if name == "cw" else 0.9  # CW goes no further than an image needs
+    assert reached * L2 < distance.max() <= L2 * (1 + 1e-5)
     assert (attacked - images).abs().max() > 1.5 * EPS  # no ball in Linf
     assert attacked.min() >= 0
     assert attacked.max() <= 1
