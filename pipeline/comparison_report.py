@@ -148,7 +148,7 @@ def _final(selection: SelectionSettings, recipe: RetrainSettings) -> str:
     """The round of the finalists, if there is one."""
     if selection.finalists == 1:
         return ""
-    return f", then between the best {selection.finalists} after {counted(recipe.epochs, 'epoch')}"
+    return f", the best {selection.finalists} of which go on to {counted(recipe.epochs, 'epoch')}"
 
 
 def _table(standings: Sequence[Standing], experiment: Experiment) -> str:

@@ -44,18 +44,26 @@ def retrain(
             check_stored(description.training, StoredTraining, f"{folder / 'network.json'}: training")
             check_same_settings(description.training["settings"], settings, folder)
             return description
-        checkpoints = Checkpoints(folder, STAGE, fabric)
-        state = checkpoints.load()
-        if state is not None:
-            with going_on_from(folder):
-                check_same_settings(state["settings"], settings, folder)
-                training.restore(state)
-        _train(training, folder, settings, checkpoints)
+        _train(training, folder, settings, experiment.retrain.epochs)
         description = _describe(training, data, name, settings)
         if fabric.is_global_zero:
             training.network.load_state_dict(training.best_weights)
             save_network(folder, training.network, description)
         return description
+
+
+def train_until(
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, genotype: Genotype, epochs: int
+) -> float:
+    """The best accuracy on the held-back images in the first `epochs` epochs of a retraining; `retrain` goes on there.
+
+    The learning rate is that of the whole schedule. Epochs whose checkpoint is in the folder are not trained again.
+    Raises as `retrain` does. One of the epochs must be judged: retrain.select_every is at most `epochs`.
+    """
+    training = Retraining(experiment, data, fabric, genotype)
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
+        _train(training, folder, retrain_settings(experiment, genotype), epochs)
+    return best([judged for judged in training.judged if judged.epoch <= epochs]).accuracy
 
 
 def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, Any]:
@@ -64,16 +72,21 @@ def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, An
     return settings | {"genotype": json.loads(genotype.to_json())}
 
 
-def _train(training: Retraining, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
-    recipe, fabric = training.experiment.retrain, training.fabric
+def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs: int) -> None:
+    """Go on from the last checkpoint in the folder, if there is one, to the end of `epochs` epochs."""
+    fabric = training.fabric
+    checkpoints = Checkpoints(folder, STAGE, fabric)
+    state = checkpoints.load()
+    if state is not None:
+        with going_on_from(folder):
+            check_same_settings(state["settings"], settings, folder)
+            training.restore(state)
     with (
         MetricLog(folder, STAGE, first_step=training.steps, write=fabric.is_global_zero) as log,
-        progress_bar(
-            "retrain", recipe.epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero
-        ) as bar,
+        progress_bar(STAGE, epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero) as bar,
         stop_requests(fabric) as request,
     ):
-        while not training.is_over:
+        while training.epoch < epochs and not training.is_over:
             started = time.monotonic()
             _run_epoch(training, log, bar, request)
             if training.steps_of_epoch == training.steps_per_epoch:

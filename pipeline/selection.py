@@ -1,7 +1,8 @@
 """The last choice of a search: between its likeliest cells, by training each of them for a short time.
 
 Liu et al. (2019) chose so between the cells of four searches. The shared weights of a supernet rank cells poorly; a few
-epochs of a cell's own do better, and cost less than the search.
+epochs of a cell's own do better, and cost less than the search. With finalists it is successive halving (Jamieson and
+Talwalkar 2016): the candidates' epochs are the first of a whole retraining, which the best of them end.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from pipeline.data import ImageData
 from pipeline.objectives import Bound, derive_inside
 from pipeline.progress import progress_bar, silently
-from pipeline.retrain import retrain
+from pipeline.retrain import retrain, train_until
 from pipeline.settings import Experiment
 from search_space import CostTable, Genotype
 from search_space.relaxation import Relaxation, gumbel
@@ -76,27 +77,35 @@ def try_cells(
 ) -> list[Tried]:
     """Each cell with its accuracy after the epochs of search.selection, and of finalists after those of retraining.
 
-    Finalists are the best of the first round. Both rounds train by the recipe of retraining and read no test image.
-    Every training is a run folder of its own, so that what was finished is not done again.
+    Finalists are the best of the first round; they go on from where it left them, and the learning rate of both rounds
+    is that of the whole retraining. Without finalists it falls within the one round. All train by the recipe of
+    retraining and read no test image, each in a folder of its own, so that what was done is not done again.
     """
     selection = experiment.search.selection
     finalists = min(selection.finalists, len(genotypes)) if selection.finalists > 1 else 0
-    rounds = [
-        (folder, len(genotypes), {"epochs": selection.epochs, "select_every": 1}),
-        (folder / "final", finalists, {}),
-    ]
+    schedule = {"select_every": selection.epochs} if finalists else {"select_every": 1, "epochs": selection.epochs}
+    recipe = experiment.retrain.model_copy(update={"held_back": selection.held_back, **schedule})
+    training = experiment.model_copy(update={"retrain": recipe})
     tried = [Tried(genotype) for genotype in genotypes]
     with progress_bar("select", len(genotypes) + finalists, show=fabric.is_global_zero) as bar:
-        for parent, count, recipe in rounds:
-            settings = experiment.retrain.model_copy(update={"held_back": selection.held_back, **recipe})
-            training = experiment.model_copy(update={"retrain": settings})
+        for count, epochs in ((len(genotypes), selection.epochs), (finalists, recipe.epochs)):
             for index in best_first(tried)[:count]:
-                name, cell = f"{index:03}", tried[index]
-                with silently():
-                    description = retrain(parent / name, training, data, fabric, name=name, genotype=cell.genotype)
-                tried[index] = replace(cell, accuracies=(*cell.accuracies, description.training["held_back_accuracy"]))
+                cell = tried[index]
+                accuracy = _accuracy_after(epochs, folder, f"{index:03}", training, data, fabric, cell.genotype)
+                tried[index] = replace(cell, accuracies=(*cell.accuracies, accuracy))
                 bar.advance(f"held back: best {max(cell.rank for cell in tried)[1]:.1%}")
     return tried
+
+
+def _accuracy_after(
+    epochs: int, folder: Path, name: str, training: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype
+) -> float:
+    """On the held-back images; a retraining that is over has its network written."""
+    with silently():
+        if epochs < training.retrain.epochs:
+            return train_until(folder / name, training, data, fabric, genotype=genotype, epochs=epochs)
+        description = retrain(folder / name, training, data, fabric, name=name, genotype=genotype)
+    return float(description.training["held_back_accuracy"])
 
 
 def best_first(tried: Sequence[Tried]) -> list[int]:

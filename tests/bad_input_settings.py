@@ -271,6 +271,11 @@ SEARCH = [
         "search.selection.finalists=2",
         "search.selection.finalists=2 is more than search.selection.candidates=1",
     ),
+    (
+        "search",
+        "search.selection.candidates=3 search.selection.finalists=2 search.selection.epochs=2 retrain.epochs=2",
+        "search.selection.epochs=2 leaves nothing of retrain.epochs=2 to finalists",
+    ),
     ("search", "search.selection.held_back=1", "search.selection.held_back: Input should be less than 1, found 1"),
     ("search", "search.diagnostics.images=0", "search.diagnostics.images: Input should be greater than 0, found 0"),
 ]

@@ -141,26 +141,51 @@ def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_p
     assert (broken / "genotype.json").read_bytes() == (selected / "genotype.json").read_bytes()
 
 
-def test_finalists_train_as_long_as_retraining_does_and_the_best_of_them_is_taken(selected, tmp_path, call_script):
-    folder = tmp_path / "run"
-    shutil.copytree(selected / "selection", folder / "selection")  # the first round of the same search
-    command = (*TINY, *SELECTION, f"run={folder}", "search.selection.finalists=2")
-    status, _, err = call_script("search", *command)
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory):
+    """A run folder after a search that ends with a choice between three, two of which train on."""
+    folder = tmp_path_factory.mktemp("halved") / "run"
+    status, _, err = run_script("search", *TINY, *SELECTION, "search.selection.finalists=2", f"run={folder}")
     assert status == 0, err
-    tried = json.loads((folder / "search.json").read_text())["selection"]
-    first = [cell["held_back_accuracies"][0] for cell in tried]
+    return folder
+
+
+def choice(folder):
+    return json.loads((folder / "search.json").read_text())["selection"]
+
+
+def test_the_best_after_the_first_round_are_finalists_and_the_best_of_them_is_taken(halved):
+    tried = choice(halved)
     assert [len(cell["held_back_accuracies"]) for cell in tried] == [2, 2, 1]
+    first = [cell["held_back_accuracies"][0] for cell in tried]
     assert min(first[:2]) >= first[2]
-    final = {
-        json.dumps(description.genotype): description.training
-        for description in (load_network(one).description for one in (folder / "selection" / "final").iterdir())
-    }
-    assert [final[json.dumps(cell["genotype"])]["held_back_accuracy"] for cell in tried[:2]] == [
-        cell["held_back_accuracies"][1] for cell in tried[:2]
-    ]
     assert tried[0]["held_back_accuracies"][1] >= tried[1]["held_back_accuracies"][1]
-    assert {training["settings"]["retrain"]["epochs"] for training in final.values()} == {2}
-    assert json.loads((folder / "genotype.json").read_text()) == tried[0]["genotype"]
+    assert json.loads((halved / "genotype.json").read_text()) == tried[0]["genotype"]
+
+
+def test_a_finalist_is_the_network_of_a_retraining_that_no_round_interrupted(halved, tmp_path, call_script):
+    best = choice(halved)[0]
+    finalists = [path.parent for path in (halved / "selection").glob("*/network.json")]
+    assert len(finalists) == 2
+    winner = next(folder for folder in finalists if load_network(folder).description.genotype == best["genotype"])
+    assert load_network(winner).description.training["held_back_accuracy"] == max(best["held_back_accuracies"])
+    whole = tmp_path / "whole"
+    recipe = ("retrain.held_back=0.3", f"genotype={halved / 'genotype.json'}")
+    status, _, err = call_script("retrain", *TINY, *recipe, f"run={whole}")
+    assert status == 0, err
+    found, expected = (load_file(folder / "network.safetensors") for folder in (winner, whole))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_choice_that_lost_its_end_comes_to_the_same_without_training_again(halved, tmp_path, call_script):
+    folder = tmp_path / "run"
+    shutil.copytree(halved, folder)
+    (folder / "search.json").unlink()
+    networks = {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")}
+    assert call_script("search", *TINY, *SELECTION, "search.selection.finalists=2", f"run={folder}")[0] == 0
+    assert choice(folder) == choice(halved)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")} == networks
 
 
 def test_a_finished_choice_is_that_of_its_recipe(selected, call_script):

@@ -65,6 +65,16 @@ class Experiment(Settings):
         return self
 
     @model_validator(mode="after")
+    def _finalists_have_epochs_left(self) -> Self:
+        selection = self.search.selection
+        if selection.finalists > 1 and selection.epochs >= self.retrain.epochs:
+            raise ValueError(
+                f"search.selection.epochs={selection.epochs} leaves nothing of retrain.epochs={self.retrain.epochs} "
+                "to finalists; lower it, or set search.selection.finalists=1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _partial_channels_have_two_inputs(self) -> Self:
         if self.search.partial_channels > 1 and self.space.build().inputs == 1:
             raise ValueError("search.partial_channels is for the DARTS family of cells; this space has one input")

@@ -121,7 +121,7 @@ class SelectionSettings(Settings):
     )
     epochs: PositiveInt = Field(10, description="for which each candidate is trained, by the recipe of retraining")
     finalists: PositiveInt = Field(
-        1, description="best of the candidates, which are trained once more, for retrain.epochs; 1 for no such round"
+        1, description="best of the candidates, which go on for the rest of retrain.epochs; 1 for no such round"
     )
     held_back: Split = Field(0.3, description="part of the training set on which trained candidates are compared")
 
