@@ -240,7 +240,7 @@ def test_free_training_is_the_algorithm_of_its_paper(retraining):
         assert (learned != delta).float().mean() < 0.01, (
             batch,
             replay,
-        )  # a slope near nothing may round to either sign
+        )  # slopes near nothing round either way
         delta = learned
     for mine, theirs in zip(training.network.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
