@@ -201,9 +201,9 @@ def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
     if found is None:
         return []
     return [
-        f"Can cells be told apart? Retrainings of one random cell deviate by {100 * found.within:.1f} points, the "
-        f"means of random cells by {100 * found.between:.1f}; by {100 * found.by_chance:.1f} they would if all cells "
-        f"were equal (F {found.f:.1f}, p {found.p:.2g})."
+        f"Can cells be told apart? Beside what a seed does to all cells alike, retrainings of one random cell deviate "
+        f"by {100 * found.within:.1f} points. Means of random cells deviate by {100 * found.between:.1f}; by "
+        f"{100 * found.by_chance:.1f} they would if all cells were equal (F {found.f:.1f}, p {found.p:.2g})."
     ]
 
 

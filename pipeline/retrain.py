@@ -53,17 +53,15 @@ def retrain(
 
 
 def train_until(
-    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, genotype: Genotype, epochs: int
-) -> float:
-    """The best accuracy on the held-back images in the first `epochs` epochs of a retraining; `retrain` goes on there.
+    epochs: int, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, genotype: Genotype
+) -> None:
+    """Train the first `epochs` epochs of what `retrain` goes on with: the learning rate is that of the whole schedule.
 
-    The learning rate is that of the whole schedule. Epochs whose checkpoint is in the folder are not trained again.
-    Raises as `retrain` does. One of the epochs must be judged: retrain.select_every is at most `epochs`.
+    Epochs whose checkpoint is in the folder are not trained again. Raises as `retrain` does.
     """
     training = Retraining(experiment, data, fabric, genotype)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         _train(training, folder, retrain_settings(experiment, genotype), epochs)
-    return best([judged for judged in training.judged if judged.epoch <= epochs]).accuracy
 
 
 def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, Any]:

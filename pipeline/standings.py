@@ -7,9 +7,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import f_oneway, kendalltau, spearmanr
+import numpy as np
+from scipy.stats import f, kendalltau, spearmanr
 
 SEARCHED, RANDOM, PUBLISHED = KINDS = ("searched", "random", "published")
+SMALLEST = 1e-9  # deviation that is none but for rounding
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Resolution:
-    """Whether retrainings tell cells apart: a one-way analysis of variance of several retrainings of each.
+    """Whether retrainings tell cells apart: an analysis of variance of several retrainings of each, by cell and seed.
 
-    within: deviation of one cell's retrainings, over all cells.  between: deviation of the cells' means.
+    Cells share their seeds, which set the order of images; what a seed does to all cells alike tells none apart.
+    within: deviation of one cell's retrainings beside that, over all cells.  between: deviation of the cells' means.
     by_chance: what `between` would be if all cells were equal.  f, p: of the test that they are.
     """
 
@@ -106,15 +109,24 @@ def gain(standings: Sequence[Standing], attack: str) -> Mean:
 
 
 def resolution(standings: Sequence[Standing], attack: str) -> Resolution | None:
-    """Of the random cells, which nothing has chosen; None where they were not retrained equally often, and twice."""
+    """Of the random cells, which nothing has chosen; None where they were not retrained equally often, and twice.
+
+    None, too, where nothing but cells and seeds makes a difference: there is no error to measure cells by.
+    """
     groups = [standing.accuracies[attack] for standing in of_kind(standings, RANDOM)]
-    count = min(map(len, groups))
-    if count < 2 or count < max(map(len, groups)) or len({value for group in groups for value in group}) == 1:
+    cells, count = len(groups), min(map(len, groups))
+    if cells < 2 or count < 2 or count < max(map(len, groups)):
         return None
-    within = math.sqrt(statistics.fmean(statistics.variance(group) for group in groups))
-    between = statistics.stdev(statistics.fmean(group) for group in groups)
-    test = f_oneway(*groups)
-    return Resolution(within, between, within / math.sqrt(count), float(test.statistic), float(test.pvalue))
+    table = np.array(groups)
+    of_cells, of_seeds = table.mean(axis=1), table.mean(axis=0)
+    rest = table - of_cells[:, None] - of_seeds + table.mean()
+    freedom = (cells - 1) * (count - 1)
+    within, between = math.sqrt((rest**2).sum() / freedom), float(of_cells.std(ddof=1))
+    if within < SMALLEST:
+        return None
+    by_chance = within / math.sqrt(count)
+    ratio = (between / by_chance) ** 2
+    return Resolution(within, between, by_chance, ratio, float(f.sf(ratio, cells - 1, freedom)))
 
 
 def chosen(standings: Sequence[Standing]) -> list[list[Standing]]:

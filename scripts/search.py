@@ -30,7 +30,7 @@ def main(experiment: Experiment) -> float | None:
     for name, bound in result["bounds"].items():
         kept = "inside" if bound["violation"] == 0 else f"{bound['violation']:.1%} outside"
         print(f"  {name}: {bound['value']:,} is {kept} [{bound['lower']}, {bound['upper']}]")
-    return result["selection"][0]["held_back_accuracies"][-1] if result["selection"] else None
+    return result["selection"][0]["accuracies"][-1] if result["selection"] else None
 
 
 if __name__ == "__main__":

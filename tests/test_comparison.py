@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -123,22 +124,59 @@ def test_every_cell_is_retrained_by_one_recipe_but_for_the_channels_of_published
     assert len({work.folder for work in works}) == len(works)
 
 
+def told_apart(accuracies):
+    """What is found of random cells; accuracies: [cells, seeds]."""
+    cells = [cell("random", tuple(row)) for row in accuracies]
+    return resolution([*cells, cell("searched", (0.9,))], "pgd-20")
+
+
 def test_cells_that_are_equal_are_not_told_apart_and_cells_that_differ_are():
     generator = np.random.default_rng(0)
-    seen = []
-    for spread in (0.0, 0.05):
-        means = 0.3 + spread * generator.standard_normal(10)
-        cells = [cell("random", tuple(mean + 0.02 * generator.standard_normal(3))) for mean in means]
-        seen.append(resolution([*cells, cell("searched", (0.9,))], "pgd-20"))
-    equal, different = seen
-    assert equal.p > 0.05 > 1e-6 > different.p
+    noise, cells = 0.02 * generator.standard_normal((10, 3)), generator.standard_normal((10, 1))
+    equal, different = (told_apart(0.3 + spread * cells + noise) for spread in (0.0, 0.05))
+    assert equal.p > 0.05 > 1e-4 > different.p
     assert equal.f < 3 < different.f
-    for found in seen:
+    for found in (equal, different):
         assert found.within == pytest.approx(0.02, rel=0.35)
         assert found.by_chance == pytest.approx(found.within / 3**0.5)
         assert found.f == pytest.approx((found.between / found.by_chance) ** 2)
-    assert resolution([cell("random", (0.1,)), cell("random", (0.2,))], "pgd-20") is None
-    assert resolution([cell("random", (0.1, 0.2)), cell("random", (0.2, 0.1, 0.3))], "pgd-20") is None
+
+
+def test_what_a_seed_does_to_all_cells_tells_none_apart():
+    generator = np.random.default_rng(0)
+    accuracies = 0.3 + 0.02 * generator.standard_normal((10, 3))
+    expected, found = told_apart(accuracies), told_apart(accuracies + np.array([0.0, 0.1, -0.1]))
+    assert astuple(found) == pytest.approx(astuple(expected))
+
+
+def test_cells_are_told_apart_as_by_least_squares():
+    generator = np.random.default_rng(1)
+    accuracies = 0.3 + 0.02 * generator.standard_normal((6, 4)) + 0.03 * generator.standard_normal((6, 1))
+    row, column = np.indices(accuracies.shape).reshape(2, -1)
+    seeds, cells = np.eye(4)[column], np.eye(6)[row]
+    without, full = (
+        accuracies.ravel() - design @ np.linalg.lstsq(design, accuracies.ravel())[0]
+        for design in (seeds, np.hstack([seeds, cells]))
+    )
+    error = full @ full / 15
+    found = told_apart(accuracies)
+    assert found.f == pytest.approx((without @ without - full @ full) / 5 / error)
+    assert found.within == pytest.approx(error**0.5)
+    assert found.p == pytest.approx(stats.f.sf(found.f, 5, 15))
+
+
+@pytest.mark.parametrize(
+    "accuracies",
+    [
+        [(0.1,), (0.2,)],
+        [(0.1, 0.2), (0.2, 0.1, 0.3)],
+        [(0.1, 0.2)],
+        [(0.1, 0.2), (0.2, 0.3)],
+    ],
+    ids=["once each", "not equally often", "one cell", "no error"],
+)
+def test_some_retrainings_cannot_say_whether_cells_differ(accuracies):
+    assert told_apart(accuracies) is None
 
 
 def test_the_gain_and_its_error_are_those_of_welch():

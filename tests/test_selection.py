@@ -13,6 +13,7 @@ from scipy import stats
 from pipeline.artifacts import load_network
 from pipeline.metrics import read_metrics
 from pipeline.objectives import Bound
+from pipeline.seeds import stream_seed
 from pipeline.selection import draw_candidates
 from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.relaxation import DARTS
@@ -87,7 +88,7 @@ def selected(tmp_path_factory):
 
 def test_a_search_ends_with_the_candidate_that_trains_best(selected):
     result = json.loads((selected / "search.json").read_text())
-    accuracies = [tried["held_back_accuracies"] for tried in result["selection"]]
+    accuracies = [tried["accuracies"] for tried in result["selection"]]
     trained = {
         json.dumps(load_network(folder).description.genotype): load_network(folder).description.training
         for folder in (selected / "selection").iterdir()
@@ -96,7 +97,7 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected):
     assert accuracies == sorted(accuracies, reverse=True)
     for tried in result["selection"]:
         training = trained[json.dumps(tried["genotype"])]
-        assert [training["held_back_accuracy"]] == tried["held_back_accuracies"]
+        assert [training["held_back_accuracy"]] == tried["accuracies"]
         assert training["settings"]["retrain"]["held_back"] == 0.3
     genotype = Genotype.from_json((selected / "genotype.json").read_text())
     assert genotype == Genotype.from_json(json.dumps(result["selection"][0]["genotype"]))
@@ -156,10 +157,10 @@ def choice(folder):
 
 def test_the_best_after_the_first_round_are_finalists_and_the_best_of_them_is_taken(halved):
     tried = choice(halved)
-    assert [len(cell["held_back_accuracies"]) for cell in tried] == [2, 2, 1]
-    first = [cell["held_back_accuracies"][0] for cell in tried]
+    assert [len(cell["accuracies"]) for cell in tried] == [2, 2, 1]
+    first = [cell["accuracies"][0] for cell in tried]
     assert min(first[:2]) >= first[2]
-    assert tried[0]["held_back_accuracies"][1] >= tried[1]["held_back_accuracies"][1]
+    assert tried[0]["accuracies"][1] >= tried[1]["accuracies"][1]
     assert json.loads((halved / "genotype.json").read_text()) == tried[0]["genotype"]
 
 
@@ -168,9 +169,9 @@ def test_a_finalist_is_the_network_of_a_retraining_that_no_round_interrupted(hal
     finalists = [path.parent for path in (halved / "selection").glob("*/network.json")]
     assert len(finalists) == 2
     winner = next(folder for folder in finalists if load_network(folder).description.genotype == best["genotype"])
-    assert load_network(winner).description.training["held_back_accuracy"] == max(best["held_back_accuracies"])
+    assert load_network(winner).description.training["held_back_accuracy"] == max(best["accuracies"])
     whole = tmp_path / "whole"
-    recipe = ("retrain.held_back=0.3", f"genotype={halved / 'genotype.json'}")
+    recipe = (f"seed={stream_seed(0, 'selection')}", "retrain.held_back=0.3", f"genotype={halved / 'genotype.json'}")
     status, _, err = call_script("retrain", *TINY, *recipe, f"run={whole}")
     assert status == 0, err
     found, expected = (load_file(folder / "network.safetensors") for folder in (winner, whole))
@@ -186,6 +187,30 @@ def test_a_choice_that_lost_its_end_comes_to_the_same_without_training_again(hal
     assert call_script("search", *TINY, *SELECTION, "search.selection.finalists=2", f"run={folder}")[0] == 0
     assert choice(folder) == choice(halved)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")} == networks
+
+
+def test_candidates_may_be_chosen_by_how_fast_they_learn(tmp_path, call_script):
+    folder, measure = tmp_path / "run", "search.selection.measure=training_accuracy"
+    status, _, err = call_script("search", *TINY, *SELECTION, measure, f"run={folder}")
+    assert status == 0, err
+    found = [cell["accuracies"] for cell in choice(folder)]
+    expected = []
+    for candidate in (folder / "selection").iterdir():
+        rows = read_metrics(candidate, "retrain")
+        assert len(rows) == 2  # 56 images of 80 in batches of 24
+        expected.append([rows[1]["training_accuracy"]])
+    assert found == sorted(expected, reverse=True)
+
+
+def test_a_choice_whose_steps_were_lost_says_so(halved, tmp_path, call_script):
+    folder = tmp_path / "run"
+    shutil.copytree(halved, folder)
+    (folder / "search.json").unlink()
+    lost = folder / "selection" / "001" / "metrics.jsonl"
+    lost.write_text("".join(lost.read_text().splitlines(keepends=True)[1:]))
+    status, _, err = call_script("search", *TINY, *SELECTION, "search.selection.finalists=2", f"run={folder}")
+    assert status == 2
+    assert f"{lost} lacks steps of the training in its folder; remove {lost.parent}" in err
 
 
 def test_a_finished_choice_is_that_of_its_recipe(selected, call_script):

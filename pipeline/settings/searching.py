@@ -123,7 +123,12 @@ class SelectionSettings(Settings):
     finalists: PositiveInt = Field(
         1, description="best of the candidates, which go on for the rest of retrain.epochs; 1 for no such round"
     )
-    held_back: Split = Field(0.3, description="part of the training set on which trained candidates are compared")
+    measure: Literal["held_back_accuracy", "training_accuracy"] = Field(
+        "held_back_accuracy",
+        description="which of a candidate's accuracies counts: the best on held-back images, or the mean on attacked "
+        "training batches in the last half of its steps",
+    )
+    held_back: Split = Field(0.3, description="part of the training set that is held back from candidates")
 
     @model_validator(mode="after")
     def _finalists_are_candidates(self) -> Self:
