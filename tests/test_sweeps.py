@@ -224,7 +224,7 @@ def test_the_figure_of_a_search_is_the_held_back_accuracy_of_the_cell_that_it_ch
     experiment = compose_experiment([*SMALL, *choice, f"run={tmp_path}"])
     figure = main_of("search")(experiment)
     tried = json.loads((tmp_path / "search.json").read_text())["selection"]
-    assert figure == max(cell["held_back_accuracies"][-1] for cell in tried)
+    assert figure == max(cell["accuracies"][-1] for cell in tried)
     assert main_of("search")(compose_experiment([*SMALL, f"run={tmp_path / 'unchosen'}"])) is None
 
 
