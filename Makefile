@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n logical --maxprocesses 4
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -174,6 +174,7 @@ def test_the_judged_weighted_mean_counts_late_losses_more():
 IMITATED = (*TINY_META, "meta.imitate.steps=4", "meta.late=0.5")
 
 
+@pytest.mark.slow
 def test_a_training_after_imitation_killed_at_every_renaming_ends_in_the_same_bits(tmp_path, call_script):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     status, _, err = call_script("meta_train", *IMITATED, "meta.processes=2", f"run={whole}")

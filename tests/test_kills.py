@@ -10,6 +10,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import kills
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "count"), list(zip(kills.STAGES, kills.shares(20, 3), strict=True)))
 def test_a_stage_killed_at_random_moments_ends_in_the_same_bits(tmp_path, name, count):
     outcome = kills.killed(kills.STAGES[name], tmp_path, count, seed=1)

@@ -108,6 +108,7 @@ def test_jobs_side_by_side_on_one_machine_write_what_each_alone_does(alone, tmp_
     assert all(results(tmp_path / f"seed={seed}") == found for seed, found in alone.items())
 
 
+@pytest.mark.slow
 @needs("hydra_plugins.hydra_submitit_launcher")
 def test_submitit_starts_the_jobs_of_a_sweep(alone, tmp_path):
     """Its executor for the local machine, which does all that SLURM's does but for the queue."""
