@@ -37,6 +37,7 @@ from pipeline.wording import counted, percent, printable, recipe_in_words, shown
 HEADER = ("cell", "parameters", "MACs", CLEAN)
 READING = "## What it says, and what it leaves open"  # what people write under a comparison; it is kept
 OUTDATED = "This was written for earlier figures than those above."
+COMPARED_ON = {"held_back_accuracy": "held-back images", "training_accuracy": "the batches of training"}
 
 
 def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], command: str, minutes: float) -> Path:
@@ -131,7 +132,7 @@ def _sizes(experiment: Experiment) -> str:
             f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}"
             + (
                 f"; choice between {counted(selection.candidates, 'cell')} after {counted(selection.epochs, 'epoch')} "
-                f"of training{_final(selection, recipe)}."
+                f"of training, by accuracy on {COMPARED_ON[selection.measure]}{_final(selection, recipe)}."
                 if selection.candidates > 1
                 else "."
             ),

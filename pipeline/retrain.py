@@ -39,11 +39,9 @@ def retrain(
     settings = retrain_settings(experiment, genotype)
     training = Retraining(experiment, data, fabric, genotype)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
-        if (folder / "network.json").exists():
-            description = load_network(folder).description
-            check_stored(description.training, StoredTraining, f"{folder / 'network.json'}: training")
-            check_same_settings(description.training["settings"], settings, folder)
-            return description
+        finished = _finished(folder, settings)
+        if finished is not None:
+            return finished
         _train(training, folder, settings, experiment.retrain.epochs)
         description = _describe(training, data, name, settings)
         if fabric.is_global_zero:
@@ -54,20 +52,34 @@ def retrain(
 
 def train_until(
     epochs: int, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, genotype: Genotype
-) -> None:
-    """Train the first `epochs` epochs of what `retrain` goes on with: the learning rate is that of the whole schedule.
+) -> int:
+    """Train the first `epochs` epochs of what `retrain` goes on with; the number of their steps.
 
-    Epochs whose checkpoint is in the folder are not trained again. Raises as `retrain` does.
+    The learning rate is that of the whole schedule. Epochs whose checkpoint is in the folder are not trained again.
+    Raises as `retrain` does.
     """
+    settings = retrain_settings(experiment, genotype)
     training = Retraining(experiment, data, fabric, genotype)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
-        _train(training, folder, retrain_settings(experiment, genotype), epochs)
+        if _finished(folder, settings) is None:
+            _train(training, folder, settings, epochs)
+    return epochs * training.steps_per_epoch
 
 
 def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, Any]:
     """All that a retrained network depends on."""
     settings = what_training_depends_on(experiment, "retrain")
     return settings | {"genotype": json.loads(genotype.to_json())}
+
+
+def _finished(folder: Path, settings: dict[str, Any]) -> NetworkDescription | None:
+    """What a finished run left in the folder, if there is one. Raises RunError for one with other settings."""
+    if not (folder / "network.json").exists():
+        return None
+    description = load_network(folder).description
+    check_stored(description.training, StoredTraining, f"{folder / 'network.json'}: training")
+    check_same_settings(description.training["settings"], settings, folder)
+    return description
 
 
 def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs: int) -> None:

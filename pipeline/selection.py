@@ -2,9 +2,9 @@
 
 Liu et al. (2019) chose so between the cells of four searches. The shared weights of a supernet rank cells poorly; a few
 epochs of a cell's own do better, and cost less than the search. With finalists it is successive halving (Jamieson and
-Talwalkar 2016): the candidates' epochs are the first of a whole retraining, which the best of them end. Accuracy on the
-batches of training, the speed at which a network learns, ranks cells earlier than that on held-back images (Ru et al.
-2021): it is a mean over many steps, of images most of which a first epoch has not shown before.
+Talwalkar 2016): the candidates' epochs are the first of a whole retraining, which the best of them end. The accuracy on
+the batches of training says how fast a network learns, and ranks cells earlier than that on held-back images: it is a
+mean over many steps, and in a first epoch over images not seen before. Ru et al. (2021) add up training losses so.
 """
 
 from __future__ import annotations
@@ -85,53 +85,59 @@ def try_cells(
 ) -> list[Tried]:
     """Each cell with its accuracy after the epochs of search.selection, and of finalists after those of retraining.
 
-    Finalists are the best of the first round; they go on from where it left them, and the learning rate of both rounds
-    is that of the whole retraining. Without finalists it falls within the one round. All train by the recipe of
-    retraining and read no test image, each in a folder of its own, so that what was done is not done again.
+    Finalists are the best of the first round. They go on from where it left them, so that the learning rate in both
+    rounds is that of the whole retraining; without finalists it falls to its end within the one round. All train by the
+    recipe of retraining, but for its patience, and read no test image, each in a folder of its own, so that what was
+    done is not done again.
     """
     selection = experiment.search.selection
-    finalists = min(selection.finalists, len(genotypes)) if selection.finalists > 1 else 0
+    finalists = min(selection.finalists, len(genotypes))
+    if finalists == 1:  # nothing to choose
+        finalists = 0
     training = _training(experiment, with_finalists=finalists > 0)
     tried = [Tried(genotype) for genotype in genotypes]
     with progress_bar("select", len(genotypes) + finalists, show=fabric.is_global_zero) as bar:
         for count, epochs in ((len(genotypes), selection.epochs), (finalists, training.retrain.epochs)):
             for index in best_first(tried)[:count]:
-                cell, candidate = tried[index], folder / f"{index:03}"
+                cell = tried[index]
                 with silently():
-                    _train(epochs, candidate, training, data, fabric, cell.genotype)
-                accuracy = MEASURES[selection.measure](_steps(candidate, epochs))
-                tried[index] = replace(cell, accuracies=(*cell.accuracies, accuracy))
+                    steps = _steps_of(epochs, folder / f"{index:03}", training, data, fabric, cell.genotype)
+                tried[index] = replace(cell, accuracies=(*cell.accuracies, MEASURES[selection.measure](steps)))
                 bar.advance(f"best {max(cell.rank for cell in tried)[1]:.1%}")
     return tried
 
 
 def _training(experiment: Experiment, *, with_finalists: bool) -> Experiment:
-    """The experiment whose retraining the candidates begin; they are judged on held-back images where that counts."""
+    """The experiment whose retraining the candidates begin.
+
+    Its seed is another: a cell chosen for its luck must not meet the same luck when it is retrained.
+    """
     selection, recipe = experiment.search.selection, experiment.retrain
-    changes: dict[str, Any] = {"held_back": selection.held_back, "select_every": selection.epochs}
-    if not with_finalists:
-        changes |= {"epochs": selection.epochs, "select_every": 1}
-    if selection.measure != "held_back_accuracy":
-        changes["select_every"] = recipe.epochs  # the last epoch alone, which always is
-    # luck that a candidate is chosen for is not that of a retraining with the search's seed
+    epochs = recipe.epochs if with_finalists else selection.epochs
+    rounds = selection.epochs if with_finalists else 1
+    changes = {
+        "epochs": epochs,
+        "held_back": selection.held_back,
+        # the last epoch is judged in any case
+        "select_every": rounds if selection.measure == "held_back_accuracy" else epochs,
+        "patience": None,
+    }
     seed = stream_seed(experiment.seed, "selection")
     return experiment.model_copy(update={"seed": seed, "retrain": recipe.model_copy(update=changes)})
 
 
-def _train(
+def _steps_of(
     epochs: int, folder: Path, training: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype
-) -> None:
-    """To the end of `epochs` epochs; a retraining that is over has its network written."""
-    if epochs < training.retrain.epochs:
-        train_until(epochs, folder, training, data, fabric, genotype=genotype)
-    else:
+) -> list[dict[str, Any]]:
+    """Rows of the steps of the first epochs, trained where they are not yet; a retraining that is over has its network.
+
+    Raises RunError where rows are missing.
+    """
+    count = train_until(epochs, folder, training, data, fabric, genotype=genotype)
+    if epochs == training.retrain.epochs:
         retrain(folder, training, data, fabric, name=folder.name, genotype=genotype)
-
-
-def _steps(folder: Path, epochs: int) -> list[dict[str, Any]]:
-    """Rows of the steps of the first epochs. Raises RunError where there are gaps."""
     rows = [row for row in read_metrics(folder, STAGE) if row["epoch"] < epochs]
-    if not rows or [row["step"] for row in rows] != list(range(len(rows))):
+    if [row["step"] for row in rows] != list(range(count)):
         raise RunError(f"{folder / 'metrics.jsonl'} lacks steps of the training in its folder; remove {folder}")
     return rows
 
@@ -142,7 +148,7 @@ def _held_back_accuracy(steps: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _training_accuracy(steps: Sequence[Mapping[str, Any]]) -> float:
-    """The mean over the batches of the last half of the steps, as they were attacked: how fast the cell learns."""
+    """The mean over the batches of the last half of the steps, as the recipe learns them: how fast the cell learns."""
     return statistics.fmean(step["training_accuracy"] for step in steps[len(steps) // 2 :])
 
 

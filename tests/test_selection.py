@@ -6,20 +6,24 @@ from collections import Counter
 
 import pytest
 import torch
+from _app import compose_experiment
 from conftest import TINY, run_script
 from safetensors.torch import load_file
 from scipy import stats
 
 from pipeline.artifacts import load_network
+from pipeline.data import load
 from pipeline.metrics import read_metrics
 from pipeline.objectives import Bound
+from pipeline.run import make_fabric
 from pipeline.seeds import stream_seed
-from pipeline.selection import draw_candidates
+from pipeline.selection import draw_candidates, try_cells
 from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.relaxation import DARTS
 
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
 SELECTION = ("search.selection.candidates=3", "search.selection.epochs=1", "search.epochs=1")
+HALVED = (*SELECTION, "search.selection.finalists=2")
 
 
 def draw(count, alphas, *, space=None, bounds=None, seed=0):
@@ -146,7 +150,7 @@ def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_p
 def halved(tmp_path_factory):
     """A run folder after a search that ends with a choice between three, two of which train on."""
     folder = tmp_path_factory.mktemp("halved") / "run"
-    status, _, err = run_script("search", *TINY, *SELECTION, "search.selection.finalists=2", f"run={folder}")
+    status, _, err = run_script("search", *TINY, *HALVED, f"run={folder}")
     assert status == 0, err
     return folder
 
@@ -183,32 +187,62 @@ def test_a_choice_that_lost_its_end_comes_to_the_same_without_training_again(hal
     folder = tmp_path / "run"
     shutil.copytree(halved, folder)
     (folder / "search.json").unlink()
-    networks = {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")}
-    assert call_script("search", *TINY, *SELECTION, "search.selection.finalists=2", f"run={folder}")[0] == 0
+    checkpoints = {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")}
+    assert call_script("search", *TINY, *HALVED, f"run={folder}")[0] == 0
     assert choice(folder) == choice(halved)
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")} == networks
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")} == checkpoints
+
+
+def test_finalists_that_were_interrupted_go_on_and_end_the_same(halved, tmp_path, call_script, monkeypatch):
+    from pipeline import selection
+
+    folder = tmp_path / "run"
+    shutil.copytree(halved, folder, ignore=shutil.ignore_patterns("search.json", "genotype.json", "selection"))
+    with monkeypatch.context() as broken:
+        broken.setattr(selection, "retrain", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            call_script("search", *TINY, *HALVED, f"run={folder}")
+    assert not list(folder.glob("selection/*/network.json"))
+    assert call_script("search", *TINY, *HALVED, f"run={folder}")[0] == 0
+    assert choice(folder) == choice(halved)
+
+
+def interrupted(*arguments, **named):
+    raise KeyboardInterrupt
+
+
+def test_a_lone_candidate_is_in_no_final(tmp_path):
+    experiment = compose_experiment([*TINY, *SELECTION, "search.selection.finalists=3"])
+    genotype = SearchSpace().random_genotype(torch.Generator().manual_seed(0))
+    fabric = make_fabric(experiment.fabric)
+    (tried,) = try_cells(tmp_path, experiment, load(experiment.data), fabric, [genotype])
+    assert len(tried.accuracies) == 1
+    assert load_network(tmp_path / "000").description.training["settings"]["retrain"]["epochs"] == 1
 
 
 def test_candidates_may_be_chosen_by_how_fast_they_learn(tmp_path, call_script):
-    folder, measure = tmp_path / "run", "search.selection.measure=training_accuracy"
-    status, _, err = call_script("search", *TINY, *SELECTION, measure, f"run={folder}")
+    folder, changed = tmp_path / "run", ("search.selection.measure=training_accuracy", "search.selection.epochs=2")
+    status, _, err = call_script("search", *TINY, *SELECTION, *changed, f"run={folder}")
     assert status == 0, err
-    found = [cell["accuracies"] for cell in choice(folder)]
-    expected = []
+    found = {json.dumps(cell["genotype"]): cell["accuracies"] for cell in choice(folder)}
+    expected = {}
     for candidate in (folder / "selection").iterdir():
-        rows = read_metrics(candidate, "retrain")
-        assert len(rows) == 2  # 56 images of 80 in batches of 24
-        expected.append([rows[1]["training_accuracy"]])
-    assert found == sorted(expected, reverse=True)
+        third, fourth = (row["training_accuracy"] for row in read_metrics(candidate, "retrain")[2:])  # of 2 each epoch
+        expected[json.dumps(load_network(candidate).description.genotype)] = [(third + fourth) / 2]
+    assert found == expected
+    assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_a_choice_whose_steps_were_lost_says_so(halved, tmp_path, call_script):
+@pytest.mark.parametrize("row", [0, -1])
+def test_a_choice_whose_steps_were_lost_says_so(halved, tmp_path, call_script, row):
     folder = tmp_path / "run"
     shutil.copytree(halved, folder)
     (folder / "search.json").unlink()
     lost = folder / "selection" / "001" / "metrics.jsonl"
-    lost.write_text("".join(lost.read_text().splitlines(keepends=True)[1:]))
-    status, _, err = call_script("search", *TINY, *SELECTION, "search.selection.finalists=2", f"run={folder}")
+    rows = lost.read_text().splitlines(keepends=True)
+    del rows[row]
+    lost.write_text("".join(rows))
+    status, _, err = call_script("search", *TINY, *HALVED, f"run={folder}")
     assert status == 2
     assert f"{lost} lacks steps of the training in its folder; remove {lost.parent}" in err
 

@@ -220,7 +220,7 @@ def test_a_sweep_that_cannot_be_done_is_refused_before_its_first_job(tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
-def test_the_figure_of_a_search_is_the_held_back_accuracy_of_the_cell_that_it_chose(tmp_path, capsys):
+def test_the_figure_of_a_search_is_the_accuracy_that_its_cell_was_chosen_by(tmp_path, capsys):
     choice = ("search.selection.candidates=2", "search.selection.epochs=1", "data.limit=200")
     experiment = compose_experiment([*SMALL, *choice, f"run={tmp_path}"])
     figure = main_of("search")(experiment)

@@ -125,8 +125,8 @@ class SelectionSettings(Settings):
     )
     measure: Literal["held_back_accuracy", "training_accuracy"] = Field(
         "held_back_accuracy",
-        description="which of a candidate's accuracies counts: the best on held-back images, or the mean on attacked "
-        "training batches in the last half of its steps",
+        description="which accuracy of candidates counts: the best on held-back images, or the mean on the batches of "
+        "training, as metrics.jsonl has it, in the last half of the steps",
     )
     held_back: Split = Field(0.3, description="part of the training set that is held back from candidates")
 
