@@ -21,6 +21,7 @@ from search_space import PUBLISHED, Network, SearchSpace, Supernet, network_cost
 
 SMALL = (
     "experiment=comparison",
+    "seed=0",
     *(override for override in TINY if not override.startswith("objectives")),
     "objectives.names=[accuracy,robustness,parameters]",
     "objectives.parameters=[2500,4000]",
