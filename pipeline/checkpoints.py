@@ -8,7 +8,7 @@ import io
 import pickle
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from pipeline.files import RunError, write_atomically
+from pipeline.run import check_same_settings
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
 STEP_DIGITS = 8  # as many in all names: they are put in order as text
@@ -66,6 +67,21 @@ class Checkpoints:
                 reason = str(error).partition("\n")[0]
                 self._fabric.print(f"warning: {path} cannot be read ({reason}); {instead}", file=sys.stderr)
         return None
+
+    def begun_with(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """As `load`. Raises RunError where the state is that of a run with other settings."""
+        state = self.load()
+        if state is not None:
+            with going_on_from(self._folder.parent):
+                check_same_settings(state["settings"], settings, self._folder.parent)
+        return state
+
+    def resume(self, settings: Mapping[str, Any], restore: Callable[[dict[str, Any]], None]) -> None:
+        """Restore the newest state, if there is one; raises as `begun_with` does."""
+        state = self.begun_with(settings)
+        if state is not None:
+            with going_on_from(self._folder.parent):
+                restore(state)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob(f"{self._stage}-{'[0-9]' * STEP_DIGITS}-*.ckpt"))

@@ -111,10 +111,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
         if (folder / "theta.json").exists():
             check_same_settings(read_settings(folder / "theta.json"), settings, folder)
             return load_theta(folder / "theta.safetensors")
-        state = Checkpoints(folder, STAGE, fabric).load()
-        if state is not None:
-            with going_on_from(folder):
-                check_same_settings(state["settings"], settings, folder)
+        state = Checkpoints(folder, STAGE, fabric).begun_with(settings)
         with workers(meta.processes, meta.executor) as mapper:
             training = _prepared(folder, experiment, mapper, begun=state is not None)
             if state is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from pipeline.artifacts import NetworkDescription, load_network, save_network
-from pipeline.checkpoints import Checkpoints, going_on_from
+from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
 from pipeline.environment import environment
 from pipeline.interruption import StopRequest, stop_requests
@@ -86,11 +86,7 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs:
     """Go on from the last checkpoint in the folder, if there is one, to the end of `epochs` epochs."""
     fabric = training.fabric
     checkpoints = Checkpoints(folder, STAGE, fabric)
-    state = checkpoints.load()
-    if state is not None:
-        with going_on_from(folder):
-            check_same_settings(state["settings"], settings, folder)
-            training.restore(state)
+    checkpoints.resume(settings, training.restore)
     with (
         MetricLog(folder, STAGE, first_step=training.steps, write=fabric.is_global_zero) as log,
         progress_bar(STAGE, epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero) as bar,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.artifacts import read_genotype
 from pipeline.bilevel import BilevelSearch
-from pipeline.checkpoints import Checkpoints, going_on_from
+from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
 from pipeline.environment import environment
@@ -51,11 +51,7 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
             read_stored(folder / "search.json", StoredSearch, STAGE)
             return read_genotype(folder / "genotype.json")
         checkpoints = Checkpoints(folder, STAGE, fabric)
-        state = checkpoints.load()
-        if state is not None:
-            with going_on_from(folder):
-                check_same_settings(state["settings"], settings, folder)
-                bilevel.restore(state)
+        checkpoints.resume(settings, bilevel.restore)
         _train(bilevel, folder, settings, checkpoints)
         tried = _candidates_tried(bilevel, folder, data)
         return _finish(bilevel, folder, settings, tried)
