@@ -19,8 +19,10 @@ STOPPED = 1  # exit status: a figure stopped being finite on the way, or the mac
 INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
 
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-# of PyTorch on the CPU, on CUDA, and of cuDNN and cuBLAS
-NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
+# of PyTorch on the CPU, on CUDA, of cuDNN and cuBLAS, and of C++
+NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED|bad_alloc", re.IGNORECASE)
+# of oneDNN, which does not tell want of memory from other reasons, and of Python
+PERHAPS_NO_MEMORY = re.compile(r"could not (create|execute) a primitive$|can't start new thread")
 LOST_PEER = re.compile(r"Connection (closed|reset) by peer|Broken pipe|NCCL communicator was aborted")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +40,8 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: {where}: {error.strerror}; the same command goes on from what was written before"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
         return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({first_line(error)})"
+    if isinstance(error, RuntimeError) and PERHAPS_NO_MEMORY.search(str(error)):
+        return STOPPED, f"stopped: perhaps out of memory; {when_out_of_memory} ({first_line(error)})"
     if isinstance(error, BrokenProcessPool):
         return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({first_line(error)})"
     if isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):

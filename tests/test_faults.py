@@ -361,28 +361,22 @@ def test_a_search_whose_weights_overflow_names_what_did(tmp_path, call_script):
     )
 
 
-def little_memory():
-    """To be called in a fork: it then gets no more than 200 MB beside what it has."""
-    (size,) = re.findall(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    resource.setrlimit(resource.RLIMIT_AS, (int(size) * 1024 + 200_000_000, resource.RLIM_INFINITY))
+def no_memory(kind):
+    """To be called in a fork: its first step then asks PyTorch's allocator for more than any machine has."""
+
+    def prepare():
+        kind.step = lambda self, *images: torch.empty(1 << 50)
+
+    return prepare
 
 
 @pytest.mark.parametrize(
-    ("stage", "advice"),
-    [
-        (
-            with_more(SEARCH, "data.limit=1400", "search.batch_size=700", "search.channels=64"),
-            "lower search.batch_size",
-        ),
-        (
-            with_more(RETRAIN, "data.limit=1400", "retrain.batch_size=1000", "retrain.channels=64"),
-            "lower retrain.batch",
-        ),
-    ],
+    ("stage", "kind", "advice"),
+    [(SEARCH, BilevelSearch, "lower search.batch_size"), (RETRAIN, retraining.Retraining, "lower retrain.batch_size")],
     ids=["search", "retrain"],
 )
-def test_want_of_memory_says_what_to_lower(tmp_path, stage, advice):
-    status, err = in_fork(stage, tmp_path / "run", little_memory)
+def test_want_of_memory_says_what_to_lower(tmp_path, stage, kind, advice):
+    status, err = in_fork(stage, tmp_path / "run", no_memory(kind))
     assert (status, err.count("\n")) == (_endings.STOPPED, 1), err
     assert err.startswith(f"stopped: out of memory; {advice}")
 
@@ -393,6 +387,7 @@ def test_want_of_memory_says_what_to_lower(tmp_path, stage, advice):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("std::bad_alloc"),
         MemoryError(),
     ],
 )
@@ -400,6 +395,12 @@ def test_every_way_in_which_memory_runs_out_is_known(error):
     status, line = _endings.ending(error, "lower this")
     assert status == _endings.STOPPED
     assert line.startswith("stopped: out of memory; lower this (")
+
+
+@pytest.mark.parametrize("message", ["could not create a primitive", "can't start new thread"])
+def test_what_may_be_want_of_memory_is_said_to_be_perhaps_that(message):
+    status, line = _endings.ending(RuntimeError(message), "lower this")
+    assert (status, line) == (_endings.STOPPED, f"stopped: perhaps out of memory; lower this ({message})")
 
 
 def test_what_nobody_but_this_project_can_mend_keeps_its_traceback():
