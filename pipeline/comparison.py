@@ -1,11 +1,14 @@
 """The honest comparison: searched cells beside random cells of the same size and published ones, by one recipe.
 
-Every cell is retrained with the same settings and seeds and attacked on the same test images. Searches and retrainings
-are run folders of their own, so that a comparison that was stopped goes on where it was.
+A random search has as many candidates as a search, drawn at random, and makes the same last choice between them: beside
+what it finds stands what the supernets add (Li and Talwalkar 2019, Yu et al. 2020). Every cell is retrained with the
+same settings and seeds and attacked on the same test images. Searches and retrainings are run folders of their own, so
+that a comparison that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import statistics
@@ -31,9 +34,9 @@ from pipeline.progress import progress_bar, silently
 from pipeline.run import make_fabric
 from pipeline.search import search
 from pipeline.seeds import stream_seed
-from pipeline.selection import try_cells
+from pipeline.selection import best_first, try_cells
 from pipeline.settings import DataSettings, Experiment
-from pipeline.standings import PUBLISHED, RANDOM, SEARCHED, Standing
+from pipeline.standings import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, Standing
 from pipeline.workers import interruptible, note_signals, process_pool
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
@@ -112,7 +115,7 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
     holds one with other settings.
     """
     table = cost_table(experiment)
-    drawn = random_cells(experiment, table)
+    drawn = random_cells(experiment, table, experiment.comparison.random)
     _check_stages(experiment, drawn[0])
     settings = experiment.comparison
     searching = [
@@ -122,6 +125,10 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
     found = in_processes("search", searching, settings.processes)
     contenders = [
         *(Contender(SEARCHED, f"searched-{index}", genotype) for index, genotype in enumerate(found)),
+        *(
+            Contender(RANDOM_SEARCH, f"random-search-{index}", genotype)
+            for index, genotype in enumerate(_random_searches(folder, experiment, table))
+        ),
         *(Contender(RANDOM, f"random-{index}", genotype) for index, genotype in enumerate(drawn)),
         *(Contender(PUBLISHED, name, PUBLISHED_CELLS[name].genotype) for name in settings.published),
     ]
@@ -130,14 +137,12 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
     genotypes = tuple(contender.genotype for contender in contenders)
     judging = [partial(of_cells, judge, each.folder, each.experiment, genotypes) for each in searching]
     judgements = list(zip(*in_processes("judge", judging, settings.processes), strict=True))
-    trials = _trials(folder, experiment, drawn)
     return [
         _standing(
             experiment,
             contender,
             [result for name, result in results if name == contender.name],
             judgement,
-            trials.get(contender.name, ()),
         )
         for contender, judgement in zip(contenders, judgements, strict=True)
     ]
@@ -150,22 +155,19 @@ def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
     check_retrain_and_evaluate(experiment, data, fabric, genotype)
 
 
-def _trials(
-    folder: Path, experiment: Experiment, drawn: Sequence[Genotype]
-) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Of each random cell, its ranks in the searches' last choices between the random cells; {} where there is none."""
-    settings = experiment.comparison
-    choices = settings.searches if settings.choices is None else min(settings.choices, settings.searches)
-    if experiment.search.selection.candidates == 1 or choices == 0:
-        return {}
-    trying = [
-        partial(of_cells, try_cells, folder / "trials" / f"seed{seed}", seeded(experiment, seed), tuple(drawn))
-        for seed in seeds(experiment, choices)
-    ]
-    of_seeds = in_processes("try random", trying, settings.processes)
-    return {
-        f"random-{index}": tuple(cell.rank for cell in tried) for index, tried in enumerate(zip(*of_seeds, strict=True))
-    }
+def _random_searches(folder: Path, experiment: Experiment, table: CostTable) -> list[Genotype]:
+    """What the last choice of a search takes of as many random cells as it has candidates; one cell a seed."""
+    settings, candidates = experiment.comparison, experiment.search.selection.candidates
+    count = settings.searches if settings.random_searches is None else settings.random_searches
+    if candidates == 1:  # it would be one more random cell
+        return []
+    works = []
+    for seed in seeds(experiment, count):
+        own = seeded(experiment, seed)
+        drawn = tuple(random_cells(own, table, candidates, "random search"))
+        works.append(partial(of_cells, try_cells, folder / "random_searches" / f"seed{seed}", own, drawn))
+    found = in_processes("random search", works, settings.processes)
+    return [tried[best_first(tried)[0]].genotype for tried in found]
 
 
 def cost_table(experiment: Experiment) -> CostTable:
@@ -185,15 +187,16 @@ def cost_table(experiment: Experiment) -> CostTable:
     return table
 
 
-def random_cells(experiment: Experiment, table: CostTable) -> list[Genotype]:
+def random_cells(experiment: Experiment, table: CostTable, count: int, stream: str = "random cells") -> list[Genotype]:
     """Cells drawn uniformly from those of the space that keep the bounds of the search (rejection sampling).
 
+    stream: what the draws are for; draws for something else are others.
     Raises ValueError when one of MOST_DRAWS cells is not inside.
     """
     bounds = bounds_of(experiment.objectives).values()
-    generator = torch.Generator().manual_seed(stream_seed(experiment.seed, "random cells"))
+    generator = torch.Generator().manual_seed(stream_seed(experiment.seed, stream))
     cells: list[Genotype] = []
-    for _ in range(experiment.comparison.random):
+    for _ in range(count):
         candidates = (table.space.random_genotype(generator) for _ in range(MOST_DRAWS))
         inside = next((cell for cell in candidates if is_inside(cell, bounds, table)), None)
         if inside is None:
@@ -269,7 +272,6 @@ def _standing(
     contender: Contender,
     results: Sequence[Measured],
     judgements: Sequence[float | None],
-    trials: tuple[tuple[int, float], ...],
 ) -> Standing:
     cost = results[0].cost
     return Standing(
@@ -282,5 +284,5 @@ def _standing(
             for name in (CLEAN, *experiment.evaluate.attacks)
         },
         judgements=tuple(judgement for judgement in judgements if judgement is not None),
-        trials=trials,
+        genotype=json.loads(contender.genotype.to_json()),
     )

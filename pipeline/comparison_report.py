@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +20,13 @@ from pipeline.standings import (
     KINDS,
     PUBLISHED,
     RANDOM,
+    RANDOM_SEARCH,
     SEARCHED,
+    Gain,
     Mean,
     Standing,
     agreement,
     beaten,
-    chosen,
     gain,
     mean,
     of_kind,
@@ -37,6 +37,10 @@ from pipeline.wording import counted, percent, printable, recipe_in_words, shown
 HEADER = ("cell", "parameters", "MACs", CLEAN)
 READING = "## What it says, and what it leaves open"  # what people write under a comparison; it is kept
 OUTDATED = "This was written for earlier figures than those above."
+PARTS = (
+    *("seed", "data", "space", "objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate", "pareto"),
+    "comparison",
+)
 COMPARED_ON = {"held_back_accuracy": "held-back images", "training_accuracy": "the batches of training"}
 
 
@@ -77,10 +81,11 @@ def figures(experiment: Experiment, standings: Sequence[Standing], command: str)
     """All that was measured, and with which settings."""
     attack = strongest_attack(experiment, standings)
     agreed = agreement(standings, attack)
-    parts = ("seed", "data", "objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate")
-    settings = plain({part: getattr(experiment, part) for part in parts})
+    settings = plain({part: getattr(experiment, part) for part in PARTS})
     for key in ("path", *HOW_IMAGES_ARE_READ):  # where the images lie on one machine, and how it reads them
         del settings["data"][key]
+    for key in ("processes", "results"):
+        del settings["comparison"][key]
     return {
         "command": command,
         "data": data_name(experiment),
@@ -88,6 +93,9 @@ def figures(experiment: Experiment, standings: Sequence[Standing], command: str)
         "attack": attack,
         "cells": [asdict(standing) for standing in standings],
         "searched_minus_random": _finite(asdict(gain(standings, attack))),
+        "searched_minus_random_search": _finite(asdict(gain(standings, attack, RANDOM_SEARCH)))
+        if of_kind(standings, RANDOM_SEARCH)
+        else None,
         "agreement": None if agreed is None else _finite(asdict(agreed)),
     }
 
@@ -95,7 +103,7 @@ def figures(experiment: Experiment, standings: Sequence[Standing], command: str)
 def text(experiment: Experiment, standings: Sequence[Standing]) -> str:
     """The sizes, the table and what it says, in Markdown."""
     attack = strongest_attack(experiment, standings)
-    return "\n\n".join([_sizes(experiment), _table(standings, experiment), _findings(standings, attack)])
+    return "\n\n".join([_sizes(experiment, standings), _table(standings, experiment), _findings(standings, attack)])
 
 
 def strongest_attack(experiment: Experiment, standings: Sequence[Standing]) -> str:
@@ -117,7 +125,7 @@ def name_of(experiment: Experiment) -> str:
     return (Path(data.path).name if data.path else data.source).replace("-", "_")
 
 
-def _sizes(experiment: Experiment) -> str:
+def _sizes(experiment: Experiment, standings: Sequence[Standing]) -> str:
     search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
     evaluate = experiment.evaluate
     selection = search.selection
@@ -139,8 +147,9 @@ def _sizes(experiment: Experiment) -> str:
             f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
             f"nearest in parameters), {counted(recipe.epochs, 'epoch')} {recipe_in_words(recipe.model_dump())}; "
             "checkpoint chosen on held-back training images.",
-            f"- {settings.searches} searches; {settings.random} random cells, uniform within the same bounds; "
-            f"{settings.seeds} retrainings of a searched or published cell, {settings.random_seeds} of a random one.",
+            f"- {_searches('search', settings.searches)}; {_random_searches(standings, selection.candidates)}"
+            f"{settings.random} random cells, uniform within the same bounds; {settings.seeds} retrainings of a cell, "
+            f"{settings.random_seeds} of a random one.",
         ]
     )
 
@@ -150,6 +159,18 @@ def _final(selection: SelectionSettings, recipe: RetrainSettings) -> str:
     if selection.finalists == 1:
         return ""
     return f", the best {selection.finalists} of which go on to {counted(recipe.epochs, 'epoch')}"
+
+
+def _random_searches(standings: Sequence[Standing], candidates: int) -> str:
+    """What a random search is, where there are some."""
+    count = len(of_kind(standings, RANDOM_SEARCH))
+    verb = "chooses" if count == 1 else "choose"
+    searches = _searches("random search", count)
+    return f"{searches}, which {verb} in the same way between {candidates} random cells; " if count else ""
+
+
+def _searches(noun: str, count: int) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}es"
 
 
 def _table(standings: Sequence[Standing], experiment: Experiment) -> str:
@@ -174,7 +195,7 @@ def _mean_line(kind: str, cells: Sequence[Standing], attacks: Sequence[str]) -> 
     sizes = [f"{mean([getattr(cell, size) for cell in cells]).value:,.0f}" for size in ("parameters", "macs")]
     accuracies = [_with_error(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
     judged = [cell.judgement for cell in cells if cell.judgements]
-    row = [f"mean of {len(cells)} {kind}", *sizes, *accuracies, percent(mean(judged).value) if judged else "-"]
+    row = [f"{kind}: mean of {len(cells)}", *sizes, *accuracies, percent(mean(judged).value) if judged else "-"]
     return [f"**{value}**" for value in row]
 
 
@@ -182,15 +203,15 @@ def _findings(standings: Sequence[Standing], attack: str) -> str:
     found, agreed = gain(standings, attack), agreement(standings, attack)
     parts = [
         "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
-        f"**Searched minus random, accuracy under {attack}: {_points(found)} points.** ± is the standard error.",
+        f"**Searched minus random, accuracy under {attack}: {_points(found)}** ± is the standard error.",
+        *_over_random_search(standings, attack),
         *told_apart(standings, attack),
-        *_chosen(standings, attack),
         _places(standings, attack),
     ]
     if agreed is not None:
         parts.append(
             f"Rank correlation of the supernets' judgement with the retrained accuracy under {attack}, over "
-            f"{agreed.cells} searched and random cells: Kendall tau {agreed.kendall:+.2f} (p {agreed.kendall_p:.2f}), "
+            f"{agreed.cells} cells of the space: Kendall tau {agreed.kendall:+.2f} (p {agreed.kendall_p:.2f}), "
             f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.2f})."
         )
     return "\n\n".join(parts)
@@ -208,22 +229,14 @@ def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
     ]
 
 
-def _chosen(standings: Sequence[Standing], attack: str) -> list[str]:
-    """What the searches' last choice alone would have found among the random cells.
-
-    Without an error: each search chooses from the same random cells, so that its choices are not independent.
-    """
-    best = chosen(standings)
-    if not best:
+def _over_random_search(standings: Sequence[Standing], attack: str) -> list[str]:
+    """What a supernet adds to the last choice, where there were random searches."""
+    if not of_kind(standings, RANDOM_SEARCH):
         return []
-    searched = statistics.fmean(cell.accuracy(attack) for cell in of_kind(standings, SEARCHED))
-    of_best = statistics.fmean(statistics.fmean(cell.accuracy(attack) for cell in tied) for tied in best)
-    names = ", ".join(" or ".join(cell.name for cell in tied) for tied in best)
-    averaged = ", tied cells averaged" if any(len(tied) > 1 for tied in best) else ""
+    found = gain(standings, attack, RANDOM_SEARCH)
     return [
-        f"Searches end with a choice between candidates, by short trainings. The same choice between the random cells "
-        f"takes {names} (one a search{averaged}): {100 * of_best:.1f} %; searched minus these: "
-        f"{100 * (searched - of_best):+.1f} points. Without ±: all are chosen from the same random cells."
+        f"**Searched minus random search: {_points(found)}** A random search has as many candidates, drawn at "
+        "random within the bounds, and the same last choice, but no supernet: this is what the supernets add."
     ]
 
 
@@ -244,11 +257,12 @@ def _with_error(figure: Mean) -> str:
     return f"{100 * figure.value:.1f}{_error(figure)} %"
 
 
-def _points(figure: Mean) -> str:
-    return f"{100 * figure.value:+.1f}{_error(figure)}"
+def _points(figure: Gain) -> str:
+    p = "" if math.isnan(figure.p) else f" (Welch's t test: p {figure.p:.2g})"
+    return f"{100 * figure.value:+.1f}{_error(figure)} points{p}."
 
 
-def _error(figure: Mean) -> str:
+def _error(figure: Mean | Gain) -> str:
     return "" if math.isnan(figure.error) else f" ± {100 * figure.error:.1f}"
 
 

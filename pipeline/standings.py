@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from scipy.stats import f, kendalltau, spearmanr
+from scipy.stats import f, kendalltau, spearmanr, ttest_ind
 
-SEARCHED, RANDOM, PUBLISHED = KINDS = ("searched", "random", "published")
+SEARCHED, RANDOM_SEARCH, RANDOM, PUBLISHED = KINDS = ("searched", "random search", "random", "published")
 SMALLEST = 1e-9  # deviation that is none but for rounding
 
 
@@ -20,7 +21,7 @@ class Standing:
 
     parameters, macs: of its network.  accuracies: attack (or clean) -> one accuracy a retraining.
     judgements: accuracy under attack in the supernet of each search; empty when the cell is not of the space.
-    trials: of a random cell, its rank in each search's last choice, had it been a candidate; empty without one.
+    genotype: as its file holds it.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Standing:
     macs: int
     accuracies: Mapping[str, tuple[float, ...]]
     judgements: tuple[float, ...] = ()
-    trials: tuple[tuple[int, float], ...] = ()
+    genotype: Mapping[str, Any] = field(default_factory=dict)
 
     def accuracy(self, attack: str) -> float:
         """Mean over its retrainings."""
@@ -51,6 +52,15 @@ class Mean:
 
     value: float
     error: float
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference of two means of independent values, its standard error, and Welch's two-sided p; NaN of one value."""
+
+    value: float
+    error: float
+    p: float
 
 
 @dataclass(frozen=True)
@@ -90,22 +100,18 @@ def mean(values: Sequence[float]) -> Mean:
     return Mean(statistics.fmean(values), deviation(values) / math.sqrt(len(values)))
 
 
-def difference(left: Mean, right: Mean) -> Mean:
-    """The first minus the second of independent means; their errors add in squares."""
-    return Mean(left.value - right.value, math.hypot(left.error, right.error))
-
-
 def of_kind(standings: Sequence[Standing], kind: str) -> list[Standing]:
     """The cells of one kind."""
     return [standing for standing in standings if standing.kind == kind]
 
 
-def gain(standings: Sequence[Standing], attack: str) -> Mean:
-    """Mean accuracy of the searched cells minus that of the random ones; a cell counts once, by its own mean."""
-    searched, random = (
-        mean([standing.accuracy(attack) for standing in of_kind(standings, kind)]) for kind in (SEARCHED, RANDOM)
-    )
-    return difference(searched, random)
+def gain(standings: Sequence[Standing], attack: str, over: str = RANDOM) -> Gain:
+    """Mean accuracy of the searched cells minus that of another kind; a cell counts once, by its own mean."""
+    values = [[standing.accuracy(attack) for standing in of_kind(standings, kind)] for kind in (SEARCHED, over)]
+    searched, others = map(mean, values)
+    error = math.hypot(searched.error, others.error)
+    p = math.nan if math.isnan(error) or error < SMALLEST else float(ttest_ind(*values, equal_var=False).pvalue)
+    return Gain(searched.value - others.value, error, p)
 
 
 def resolution(standings: Sequence[Standing], attack: str) -> Resolution | None:
@@ -127,13 +133,6 @@ def resolution(standings: Sequence[Standing], attack: str) -> Resolution | None:
     by_chance = within / math.sqrt(count)
     ratio = (between / by_chance) ** 2
     return Resolution(within, between, by_chance, ratio, float(f.sf(ratio, cells - 1, freedom)))
-
-
-def chosen(standings: Sequence[Standing]) -> list[list[Standing]]:
-    """For each search the random cells with the best trial, several where they tie; empty without trials."""
-    tried = [standing for standing in of_kind(standings, RANDOM) if standing.trials]
-    best = [max(trials) for trials in zip(*(cell.trials for cell in tried), strict=True)]
-    return [[cell for cell in tried if cell.trials[trial] == value] for trial, value in enumerate(best)]
 
 
 def beaten(standing: Standing, others: Sequence[Standing], attack: str, size: str) -> int:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from dataclasses import astuple
 
 import numpy as np
@@ -12,12 +11,13 @@ from _app import Refused, compose_experiment
 from conftest import TINY
 from scipy import stats
 
-from pipeline.comparison import Contender, _trials, cost_table, in_processes, is_inside, random_cells, retrainings
+from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
 from pipeline.comparison_report import OUTDATED, READING, strongest_attack, text, write
+from pipeline.metrics import read_metrics
 from pipeline.objectives import bounds_of
-from pipeline.standings import Standing, agreement, beaten, chosen, difference, gain, mean, resolution
+from pipeline.standings import Standing, agreement, beaten, gain, mean, resolution
 from pipeline.walk import set_cell
-from search_space import PUBLISHED, Network, SearchSpace, Supernet, network_cost
+from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
 
 SMALL = (
     "experiment=comparison",
@@ -44,10 +44,10 @@ SMALL = (
 )
 
 
-def cell(kind, robust, *, parameters=100, macs=1000, judgements=(), trials=()):
+def cell(kind, robust, *, parameters=100, macs=1000, judgements=()):
     robust = tuple(np.atleast_1d(robust))
     accuracies = {"clean": robust, "pgd-20": robust}
-    return Standing(f"{kind}-{robust[0]}", kind, parameters, macs, accuracies, tuple(judgements), tuple(trials))
+    return Standing(f"{kind}-{robust[0]}", kind, parameters, macs, accuracies, tuple(judgements))
 
 
 def evaluated(experiment, **settings):
@@ -67,14 +67,14 @@ def table(experiment):
 
 
 def test_random_cells_keep_the_bounds_and_are_those_of_their_seed(experiment, table):
-    asked = experiment.model_copy(update={"comparison": experiment.comparison.model_copy(update={"random": 8})})
-    cells = random_cells(asked, table)
+    cells = random_cells(experiment, table, 8)
     assert len(set(cells)) == len(cells) == 8
     for genotype in cells:
         cost = network_cost(genotype, channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
         assert 2500 <= cost.parameters <= 4000
-    assert random_cells(asked, table) == cells
-    assert random_cells(asked.model_copy(update={"seed": 1}), table) != cells
+    assert random_cells(experiment, table, 8) == cells
+    assert not set(cells) & set(random_cells(experiment.model_copy(update={"seed": 1}), table, 8))
+    assert not set(cells) & set(random_cells(experiment, table, 8, "something else"))
 
 
 def test_random_cells_are_uniform_over_what_is_inside(experiment, table):
@@ -82,8 +82,7 @@ def test_random_cells_are_uniform_over_what_is_inside(experiment, table):
     bounds = bounds_of(experiment.objectives).values()
     generator = torch.Generator().manual_seed(5)
     inside = [g for g in (table.space.random_genotype(generator) for _ in range(150)) if is_inside(g, bounds, table)]
-    asked = experiment.comparison.model_copy(update={"random": 30})
-    drawn = random_cells(experiment.model_copy(update={"comparison": asked}), table)
+    drawn = random_cells(experiment, table, 30)
     names = SearchSpace().operations[1:]
 
     def counts(genotypes):
@@ -187,19 +186,21 @@ def test_the_gain_and_its_error_are_those_of_welch():
     welch = stats.ttest_ind(searched, random, equal_var=False)
     assert found.value == pytest.approx(searched.mean() - random.mean())
     assert found.value / found.error == pytest.approx(welch.statistic)
+    assert found.p == pytest.approx(welch.pvalue)
 
 
 def test_a_cell_counts_once_however_often_it_was_retrained():
     once = [cell("searched", 0.5), cell("searched", 0.7), cell("random", 0.4), cell("random", 0.2)]
     twice = [cell("searched", [0.4, 0.6]), cell("searched", [0.7, 0.7]), *once[2:]]
-    assert gain(twice, "pgd-20") == gain(once, "pgd-20")
+    assert astuple(gain(twice, "pgd-20")) == pytest.approx(astuple(gain(once, "pgd-20")))
     assert twice[0].deviation("pgd-20") == pytest.approx(np.std([0.4, 0.6], ddof=1))
 
 
 def test_the_error_of_one_value_is_unknown():
     assert math.isnan(mean([0.5]).error)
     assert mean([1.0, 3.0]).error == pytest.approx(stats.sem([1.0, 3.0]))
-    assert difference(mean([1.0, 3.0]), mean([0.0, 0.0])).error == mean([1.0, 3.0]).error
+    lone = gain([cell("searched", 0.5), cell("random", 0.4), cell("random", 0.2)], "pgd-20")
+    assert (math.isnan(lone.error), math.isnan(lone.p)) == (True, True)
 
 
 def test_a_cell_is_beaten_by_those_that_are_no_worse_and_somewhere_better():
@@ -227,18 +228,12 @@ def test_the_rank_correlation_is_scipys_over_searched_and_random_cells():
     assert math.isnan(agreement([cell("random", y, judgements=(0.5,)) for y in robust], "pgd-20").kendall)
 
 
-def test_the_choice_between_random_cells_averages_over_ties_and_has_no_error(experiment):
-    cells = [
-        cell("random", 0.5, trials=((1, 0.9), (2, 0.7), (2, 0.6))),
-        cell("random", 0.7, trials=((1, 0.8), (2, 0.7), (2, 0.6))),
-        cell("random", 0.2, trials=((1, 0.8), (1, 0.9), (2, 0.7))),
-        *(cell("searched", accuracy) for accuracy in (0.6, 0.8)),
-    ]
-    assert chosen(cells) == [cells[:1], cells[:2], cells[2:3]]
-    said = re.search(r"The same choice .*", text(evaluated(experiment), cells)).group()
-    assert "takes random-0.5, random-0.5 or random-0.7, random-0.2 (one a search, tied cells averaged): 43.3 %;" in said
-    assert "searched minus these: +26.7 points. Without ±: " in said  # 0.7 - (0.5 + 0.6 + 0.2) / 3
-    assert chosen([cell("random", 0.5), cell("random", 0.7)]) == []
+def test_searched_cells_stand_also_beside_random_searches(experiment):
+    cells = [cell("searched", x) for x in (0.6, 0.8)] + [cell("random", x) for x in (0.4, 0.2)]
+    assert "random search" not in text(evaluated(experiment), cells)
+    said = text(evaluated(experiment), [*cells, cell("random search", 0.5), cell("random search", 0.7)])
+    assert "- 1 search; 2 random searches, which choose in the same way between 2 random cells; 2 random cells," in said
+    assert "**Searched minus random search: +10.0 ± 14.1 points (Welch's t test: p 0.55).**" in said
 
 
 def test_the_sizes_name_the_norm_and_the_images_that_are_attacked(experiment):
@@ -302,21 +297,37 @@ def test_results_come_in_the_order_of_the_works():
     assert in_processes("test", works, 1) == [0, 1, 2, 3]
 
 
+def assert_is_the_best_of_its_candidates(cell, folder):
+    """Whether a cell of a random search is the one that learned best, by the metrics of the candidates' trainings."""
+    best = {}
+    for candidate in sorted(folder.iterdir()):
+        learned = [row["training_accuracy"] for row in read_metrics(candidate, "retrain")]
+        best[candidate] = np.mean(learned[len(learned) // 2 :])
+    assert len(best) == 2
+    trained = json.loads((max(best, key=best.get) / "network.json").read_text())
+    assert trained["genotype"] == cell["genotype"]
+
+
 def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, call_script):
     command = (*SMALL, f"run={tmp_path / 'run'}", f"comparison.results={tmp_path / 'results'}")
     status, out, err = call_script("compare", *command)
     assert status == 0, err
     table = (tmp_path / "results" / "comparison_digits.md").read_text()
-    for name in ("searched-0", "random-0", "random-1", "DARTS_V2", "mean of 2 random"):
+    for name in ("searched-0", "random-search-0", "random-0", "random-1", "DARTS_V2", "random: mean of 2"):
         assert f"{name} " in table or f"{name}** " in table
     figures = json.loads((tmp_path / "results" / "comparison_digits.json").read_text())
     cells = {row["name"]: row for row in figures["cells"]}
     assert len(cells["random-0"]["judgements"]) == 1
-    trials = {name: cells[name]["trials"][0] for name in ("random-0", "random-1")}
-    best = " or ".join(name for name, accuracy in trials.items() if accuracy == max(trials.values()))
-    assert f"The same choice between the random cells takes {best} (one a search" in table
-    searched, *random = (cells[name]["accuracies"]["fgsm"][0] for name in ("searched-0", "random-0", "random-1"))
-    assert figures["searched_minus_random"] == {"value": pytest.approx(searched - np.mean(random)), "error": None}
+    searched, chosen, *random = (
+        cells[name]["accuracies"]["fgsm"][0] for name in ("searched-0", "random-search-0", "random-0", "random-1")
+    )
+    over_random, over_search = searched - np.mean(random), searched - chosen
+    unknown = {"error": None, "p": None}
+    assert figures["searched_minus_random"] == {"value": pytest.approx(over_random)} | unknown
+    assert figures["searched_minus_random_search"] == {"value": pytest.approx(over_search)} | unknown
+    assert f"**Searched minus random search: {100 * over_search:+.1f} points.**" in table
+    assert all(len(Genotype.from_json(json.dumps(row["genotype"])).normal.edges) == 8 for row in cells.values())
+    assert_is_the_best_of_its_candidates(cells["random-search-0"], tmp_path / "run" / "random_searches" / "seed0")
     assert all(2500 <= row["parameters"] <= 4000 for row in figures["cells"] if row["kind"] != "published")
     for name in ("comparison_digits", "comparison_digits_judgement"):
         assert (tmp_path / "results" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -328,9 +339,3 @@ def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, ca
     status, _, err = call_script("compare", *command, "retrain.epochs=2")
     assert status == 2
     assert "holds a run with other settings" in err
-
-
-def test_random_cells_are_not_tried_where_no_choice_is_asked_for(experiment, tmp_path):
-    settings = experiment.comparison.model_copy(update={"choices": 0})
-    assert _trials(tmp_path, experiment.model_copy(update={"comparison": settings}), []) == {}
-    assert not list(tmp_path.iterdir())

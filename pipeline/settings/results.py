@@ -198,8 +198,9 @@ class ComparisonSettings(Settings):
     )
     seeds: PositiveInt = Field(3, description="retrainings of searched and published cells, seeds count up from seed")
     random_seeds: PositiveInt = Field(1, description="retrainings of each random cell, seeds count up from seed")
-    choices: NonNegativeInt | None = Field(
-        None, description="searches whose last choice is also given to the random cells; null for all, 0 for none"
+    random_searches: NonNegativeInt | None = Field(
+        None,
+        description="last choices between random cells, as many as a search has candidates; null for one a search",
     )
     processes: PositiveInt | None = Field(None, description="retrainings at once; null for one a core")
     results: str = Field("benchmarks/results", min_length=1, description="folder of the table and the pictures")
