@@ -14,8 +14,9 @@ import torch
 from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
 from pipeline.files import read_json, write_atomically, write_json
+from pipeline.objectives import bounds_of
 from pipeline.run import plain
-from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, RetrainSettings, SelectionSettings
+from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, ObjectiveSettings, RetrainSettings, SelectionSettings
 from pipeline.standings import (
     KINDS,
     PUBLISHED,
@@ -32,7 +33,7 @@ from pipeline.standings import (
     of_kind,
     resolution,
 )
-from pipeline.wording import counted, percent, printable, recipe_in_words, shown
+from pipeline.wording import bound_in_words, counted, named, percent, printable, recipe_in_words, shown
 
 HEADER = ("cell", "parameters", "MACs", CLEAN)
 READING = "## What it says, and what it leaves open"  # what people write under a comparison; it is kept
@@ -129,7 +130,6 @@ def _sizes(experiment: Experiment, standings: Sequence[Standing]) -> str:
     search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
     evaluate = experiment.evaluate
     selection = search.selection
-    bounds = [f"{bound:,.0f}" for bound in experiment.objectives.parameters if bound]
     return "\n".join(
         [
             f"- Images: {printable(data_name(experiment))}, {data.limit or 'all'} for training, "
@@ -137,7 +137,7 @@ def _sizes(experiment: Experiment, standings: Sequence[Standing]) -> str:
             f"{shown('eps', evaluate.eps)}.",
             f"- Search: C={search.channels}, {counted(search.layers, 'layer')}, {counted(search.epochs, 'epoch')}, "
             f"order {search.order}, alpha learning rate {search.alpha_learning_rate:g}, objectives "
-            f"{', '.join(experiment.objectives.names)}; parameters within {' to '.join(bounds)}"
+            f"{', '.join(experiment.objectives.names)}; {_bounds(experiment.objectives)}"
             + (
                 f"; choice between {counted(selection.candidates, 'cell')} after {counted(selection.epochs, 'epoch')} "
                 f"of training, by accuracy on {COMPARED_ON[selection.measure]}{_final(selection, recipe)}."
@@ -152,6 +152,12 @@ def _sizes(experiment: Experiment, standings: Sequence[Standing]) -> str:
             f"{settings.random_seeds} of a random one.",
         ]
     )
+
+
+def _bounds(objectives: ObjectiveSettings) -> str:
+    """What all cells of the space keep."""
+    bounds = {name: getattr(objectives, name) for name in bounds_of(objectives)}
+    return ", ".join(f"{named(name)} {bound_in_words(bound)}" for name, bound in bounds.items() if any(bound))
 
 
 def _final(selection: SelectionSettings, recipe: RetrainSettings) -> str:
