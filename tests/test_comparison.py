@@ -30,6 +30,7 @@ SMALL = (
     "search.epochs=1",
     "search.warm_up=0",
     "search.selection.candidates=2",
+    "search.selection.finalists=1",
     "search.selection.epochs=1",
     "retrain.epochs=1",
     "retrain.select_every=1",
