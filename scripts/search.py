@@ -14,7 +14,7 @@ from pipeline.settings import Experiment
 
 
 def main(experiment: Experiment) -> float | None:
-    """Search, and say what was found. -> held-back accuracy of the chosen cell, where there was a choice."""
+    """Search, and say what was found. -> the chosen cell's accuracy after its last round, where there was a choice."""
     fabric = make_fabric(experiment.fabric)
     data = load(experiment.data)
     fabric.launch()

@@ -255,7 +255,7 @@ SEARCH = [
     ("search", "search.guard.action=wait", "search.guard.action: Input should be 'none', 'stop' or 'rollback', found"),
     (
         "search",
-        "search.guard.action=stop",
+        "search.guard.action=stop search.diagnostics.iterations=0",
         "search.guard.rule=eigenvalue reads the eigenvalue: give search.diagnostics",
     ),
     ("search", "search.guard.ratio=1", "search.guard.ratio: Input should be less than 1, found 1"),

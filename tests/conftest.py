@@ -24,6 +24,7 @@ TINY = (
     "search.epochs=2",
     "search.batch_size=20",
     "search.alpha_learning_rate=0.1",
+    "search.diagnostics.iterations=2",
     "objectives=e2rnas",
     "objectives.parameters=[2500,4000]",
     "objectives.macs=[null,1e5]",

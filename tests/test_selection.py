@@ -15,9 +15,10 @@ from pipeline.artifacts import load_network
 from pipeline.data import load
 from pipeline.metrics import read_metrics
 from pipeline.objectives import Bound
+from pipeline.retraining import Retraining
 from pipeline.run import make_fabric
 from pipeline.seeds import stream_seed
-from pipeline.selection import draw_candidates, try_cells
+from pipeline.selection import MEASURES, draw_candidates, try_cells
 from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.relaxation import DARTS
 
@@ -188,27 +189,53 @@ def test_a_choice_that_lost_its_end_comes_to_the_same_without_training_again(hal
     shutil.copytree(halved, folder)
     (folder / "search.json").unlink()
     checkpoints = {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")}
+    assert len(checkpoints) == 5  # two of each finalist
     assert call_script("search", *TINY, *HALVED, f"run={folder}")[0] == 0
     assert choice(folder) == choice(halved)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")} == checkpoints
 
 
 def test_finalists_that_were_interrupted_go_on_and_end_the_same(halved, tmp_path, call_script, monkeypatch):
-    from pipeline import selection
-
     folder = tmp_path / "run"
     shutil.copytree(halved, folder, ignore=shutil.ignore_patterns("search.json", "genotype.json", "selection"))
+    step = Retraining.step
+
+    def dying(self, *batch):
+        if self.epoch == 1 and self.steps_of_epoch == 1:  # of the first finalist, which has done a step of its own
+            raise KeyboardInterrupt
+        return step(self, *batch)
+
     with monkeypatch.context() as broken:
-        broken.setattr(selection, "retrain", interrupted)
+        broken.setattr(Retraining, "step", dying)
         with pytest.raises(KeyboardInterrupt):
             call_script("search", *TINY, *HALVED, f"run={folder}")
+    assert len(list(folder.glob("selection/*/checkpoint"))) == 3
     assert not list(folder.glob("selection/*/network.json"))
     assert call_script("search", *TINY, *HALVED, f"run={folder}")[0] == 0
     assert choice(folder) == choice(halved)
+    networks = [sorted(run.glob("selection/*/network.safetensors")) for run in (folder, halved)]
+    assert len(networks[0]) == 2
+    assert [path.read_bytes() for path in networks[0]] == [path.read_bytes() for path in networks[1]]
 
 
-def interrupted(*arguments, **named):
-    raise KeyboardInterrupt
+@pytest.mark.parametrize("measure", MEASURES)
+def test_rounds_of_several_epochs_are_compared_by_their_own_steps(tmp_path, measure):
+    """The two rounds of two and four epochs, by the rows that the trainings themselves wrote."""
+    overrides = (*HALVED, "search.selection.epochs=2", "retrain.epochs=4", f"search.selection.measure={measure}")
+    experiment = compose_experiment([*TINY, *overrides])
+    generator = torch.Generator().manual_seed(0)
+    cells = [SearchSpace().random_genotype(generator) for _ in range(3)]
+    tried = try_cells(tmp_path, experiment, load(experiment.data), make_fabric(experiment.fabric), cells)
+    assert sorted(len(cell.accuracies) for cell in tried) == [1, 2, 2]
+    for index, cell in enumerate(tried):
+        rows = read_metrics(tmp_path / f"{index:03}", "retrain")
+        for epochs, found in zip((2, 4), cell.accuracies, strict=False):
+            steps = [row for row in rows if row["epoch"] < epochs]
+            learned = [row["training_accuracy"] for row in steps[len(steps) // 2 :]]
+            judged = [row["held_back_accuracy"] for row in steps if "held_back_accuracy" in row]
+            by_learning = measure == "training_accuracy"
+            assert len(judged) == epochs // (4 if by_learning else 2)  # images held back are read where they count
+            assert found == pytest.approx(sum(learned) / len(learned) if by_learning else max(judged))
 
 
 def test_a_lone_candidate_is_in_no_final(tmp_path):

@@ -84,8 +84,10 @@ class RelaxationSettings(Settings):
 class DiagnosticsSettings(Settings):
     """The largest eigenvalue of the validation loss's Hessian in alpha, measured once an epoch."""
 
-    iterations: NonNegativeInt = Field(0, description="products of the power iteration at most; 0 measures none")
-    images: PositiveInt = Field(64, description="images of the loss, of those that train alphas")
+    iterations: NonNegativeInt = Field(10, description="products of the power iteration at most; 0 measures none")
+    images: PositiveInt = Field(
+        16, description="images of the loss, of those that train alphas; each takes three times a step's memory"
+    )
 
 
 class GuardSettings(Settings):
