@@ -126,7 +126,7 @@ def main() -> None:
     reach = ", ".join(f"{name} {low:,} to {high:,}" for name, (low, high) in reachable(table).items())
     text = (
         f"Digits, networks of 8 channels and 3 layers, which can have {reach}. Bounds of both at once, 5 % to both "
-        f"sides of centres uniform over these ranges; {drawn} pairs were drawn for {len(outcomes)} that some cell meets. "
+        f"sides of centres uniform over these ranges; {drawn} pairs drawn for {len(outcomes)} that some cell meets. "
         f"`experiment=comparison {' '.join((*SMALL[1:], *SHORT))}`.\n\n"
         f"Inside both bounds: {inside} of {len(outcomes)} derived networks. After the last step alone, before the "
         f"alphas settle or the likeliest cell inside is taken: {at_last}.\n\n"
