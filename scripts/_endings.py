@@ -21,8 +21,9 @@ INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 # of PyTorch on the CPU, on CUDA, of cuDNN and cuBLAS, and of C++
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED|bad_alloc", re.IGNORECASE)
-# of oneDNN, which does not tell want of memory from other reasons, and of Python
-PERHAPS_NO_MEMORY = re.compile(r"could not (create|execute) a primitive$|can't start new thread")
+# of oneDNN, which does not tell want of memory from other reasons
+PERHAPS_NO_MEMORY = re.compile(r"could not (create|execute) a primitive$")
+NO_THREAD = "can't start new thread"  # of Python
 LOST_PEER = re.compile(r"Connection (closed|reset) by peer|Broken pipe|NCCL communicator was aborted")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -42,6 +43,8 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({first_line(error)})"
     if isinstance(error, RuntimeError) and PERHAPS_NO_MEMORY.search(str(error)):
         return STOPPED, f"stopped: perhaps out of memory; {when_out_of_memory} ({first_line(error)})"
+    if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+        return STOPPED, f"stopped: {NO_THREAD}, for want of memory or by a limit of this machine (ulimit -u)"
     if isinstance(error, BrokenProcessPool):
         return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({first_line(error)})"
     if isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):

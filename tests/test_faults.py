@@ -397,10 +397,16 @@ def test_every_way_in_which_memory_runs_out_is_known(error):
     assert line.startswith("stopped: out of memory; lower this (")
 
 
-@pytest.mark.parametrize("message", ["could not create a primitive", "can't start new thread"])
+@pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
 def test_what_may_be_want_of_memory_is_said_to_be_perhaps_that(message):
     status, line = _endings.ending(RuntimeError(message), "lower this")
     assert (status, line) == (_endings.STOPPED, f"stopped: perhaps out of memory; lower this ({message})")
+
+
+def test_want_of_threads_is_not_answered_by_smaller_batches():
+    status, line = _endings.ending(RuntimeError("can't start new thread"), "lower this")
+    assert status == _endings.STOPPED
+    assert line.startswith("stopped: can't start new thread, for want of memory or by a limit")
 
 
 def test_what_nobody_but_this_project_can_mend_keeps_its_traceback():
