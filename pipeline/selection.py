@@ -87,8 +87,8 @@ def try_cells(
 
     Finalists are the best of the first round. They go on from where it left them, so that the learning rate in both
     rounds is that of the whole retraining; without finalists it falls to its end within the one round. All train by the
-    recipe of retraining, but for its patience, and read no test image, each in a folder of its own, so that what was
-    done is not done again.
+    recipe of retraining, but for its patience, its seed and how much is held back, and read no test image, each in a
+    folder of its own, so that what was done is not done again.
     """
     selection = experiment.search.selection
     finalists = min(selection.finalists, len(genotypes))
@@ -114,12 +114,12 @@ def _training(experiment: Experiment, *, with_finalists: bool) -> Experiment:
     """
     selection, recipe = experiment.search.selection, experiment.retrain
     epochs = recipe.epochs if with_finalists else selection.epochs
-    rounds = selection.epochs if with_finalists else 1
+    judged_every = selection.epochs if with_finalists else 1
     changes = {
         "epochs": epochs,
         "held_back": selection.held_back,
         # the last epoch is judged in any case
-        "select_every": rounds if selection.measure == "held_back_accuracy" else epochs,
+        "select_every": judged_every if selection.measure == "held_back_accuracy" else epochs,
         "patience": None,
     }
     seed = stream_seed(experiment.seed, "selection")

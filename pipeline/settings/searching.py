@@ -86,7 +86,7 @@ class DiagnosticsSettings(Settings):
 
     iterations: NonNegativeInt = Field(10, description="products of the power iteration at most; 0 measures none")
     images: PositiveInt = Field(
-        16, description="images of the loss, of those that train alphas; each takes three times a step's memory"
+        16, description="images of the loss, of those that train alphas; each takes what three of a step take in memory"
     )
 
 
