@@ -138,12 +138,7 @@ def _sizes(experiment: Experiment, standings: Sequence[Standing]) -> str:
             f"- Search: C={search.channels}, {counted(search.layers, 'layer')}, {counted(search.epochs, 'epoch')}, "
             f"order {search.order}, alpha learning rate {search.alpha_learning_rate:g}, objectives "
             f"{', '.join(experiment.objectives.names)}; {_bounds(experiment.objectives)}"
-            + (
-                f"; choice between {counted(selection.candidates, 'cell')} after {counted(selection.epochs, 'epoch')} "
-                f"of training, by accuracy on {COMPARED_ON[selection.measure]}{_final(selection, recipe)}."
-                if selection.candidates > 1
-                else "."
-            ),
+            f"{_last_choice(selection, recipe)}.",
             f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
             f"nearest in parameters), {counted(recipe.epochs, 'epoch')} {recipe_in_words(recipe.model_dump())}; "
             "checkpoint chosen on held-back training images.",
@@ -160,11 +155,15 @@ def _bounds(objectives: ObjectiveSettings) -> str:
     return ", ".join(f"{named(name)} {bound_in_words(bound)}" for name, bound in bounds.items() if any(bound))
 
 
-def _final(selection: SelectionSettings, recipe: RetrainSettings) -> str:
-    """The round of the finalists, if there is one."""
-    if selection.finalists == 1:
+def _last_choice(selection: SelectionSettings, recipe: RetrainSettings) -> str:
+    """Between which cells, and by what; nothing where the alphas alone choose."""
+    if selection.candidates == 1:
         return ""
-    return f", the best {selection.finalists} of which go on to {counted(recipe.epochs, 'epoch')}"
+    pool = "" if selection.pool is None else f", of {selection.pool} those that the supernet judges best,"
+    rounds = f"after {counted(selection.epochs, 'epoch')} of training, by accuracy on {COMPARED_ON[selection.measure]}"
+    final = f", the best {selection.finalists} of which go on to {counted(recipe.epochs, 'epoch')}"
+    choice = f"; choice between {counted(selection.candidates, 'cell')}{pool} {rounds}"
+    return choice + (final if selection.finalists > 1 else "")
 
 
 def _random_searches(standings: Sequence[Standing], candidates: int) -> str:

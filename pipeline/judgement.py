@@ -1,17 +1,26 @@
-"""What a trained supernet thinks of single cells: their accuracy under attack with its weights."""
+"""What a trained supernet thinks of single cells: their accuracy under attack with its weights.
+
+Its alphas say which operations serve the mixture; of single cells it foretells more when it is asked for each (Bender
+et al. 2018, Guo et al. 2020).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 
 from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
-from pipeline.files import RunError
+from pipeline.files import RunError, write_json
+from pipeline.progress import progress_bar
+from pipeline.run import plain
 from pipeline.search_images import STAGE
 from pipeline.settings import Experiment
+from pipeline.stored import StoredPool, read_stored
 from pipeline.walk import Walk, alone
 from search_space import Genotype
 
@@ -26,6 +35,39 @@ def judge(
     supernet.
     """
     return [_judgement(folder, alone(experiment), data, fabric, genotype) for genotype in genotypes]
+
+
+def how_cells_are_judged(experiment: Experiment) -> dict[str, Any]:
+    """The settings of a judgement, apart from those of the search."""
+    return plain({name: getattr(experiment.pareto, name) for name in ("adapt_epochs", "held_back", "attack")})
+
+
+def check_judging(experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
+    """Raise RunError when the search's images do not suffice to judge cells on."""
+    Walk(alone(experiment), data, fabric)
+
+
+def best_judged(
+    count: int, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
+) -> list[Genotype]:
+    """Of cells of the search's space the `count` best in its supernet, the best first; of equal ones the earlier.
+
+    What was judged is in pool.json, and is not judged again. Raises RunError where that file is of other cells.
+    """
+    path, cells = folder / "pool.json", [json.loads(genotype.to_json()) for genotype in genotypes]
+    judged = read_stored(path, StoredPool, STAGE)["judged"] if path.exists() else []
+    if [cell["genotype"] for cell in judged] != cells[: len(judged)]:
+        raise RunError(f"{path} is of other cells than the alphas of this search give; remove it")
+    fabric.barrier()  # all processes have read what the first one writes from here on
+    with progress_bar("judge", len(cells), done=len(judged), show=fabric.is_global_zero) as bar:
+        for genotype, cell in list(zip(genotypes, cells, strict=True))[len(judged) :]:
+            accuracy = _judgement(folder, alone(experiment), data, fabric, genotype)
+            judged.append({"genotype": cell, "accuracy": accuracy})
+            if fabric.is_global_zero:
+                write_json(path, {"judged": judged})
+            bar.advance(f"best {max(each['accuracy'] for each in judged):.1%}")
+    order = sorted(range(len(cells)), key=lambda index: judged[index]["accuracy"], reverse=True)
+    return [genotypes[index] for index in order[:count]]
 
 
 def _judgement(

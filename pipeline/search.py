@@ -20,6 +20,7 @@ from pipeline.diagnostics import signs_of_collapse
 from pipeline.environment import environment
 from pipeline.files import read_settings, write_atomically, write_json
 from pipeline.interruption import StopRequest, stop_requests
+from pipeline.judgement import best_judged, check_judging, how_cells_are_judged
 from pipeline.metrics import MetricLog
 from pipeline.objectives import settle
 from pipeline.optimizers import rate_of_epoch, set_learning_rate
@@ -45,6 +46,8 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
     """
     settings = search_settings(experiment)
     bilevel = BilevelSearch(experiment, data, fabric)
+    if experiment.search.selection.pool is not None:
+        check_judging(experiment, data, fabric)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "search.json").exists():
             check_same_settings(read_settings(folder / "search.json"), settings, folder)
@@ -59,10 +62,11 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
 
 def search_settings(experiment: Experiment) -> dict[str, Any]:
     """All that a search's result depends on."""
-    names = ["space", "objectives", "attack", "search"]
-    if experiment.search.selection.candidates > 1:
+    names, selection = ["space", "objectives", "attack", "search"], experiment.search.selection
+    if selection.candidates > 1:
         names.append("retrain")
-    return what_training_depends_on(experiment, *names)
+    judging = {} if selection.pool is None else {"pareto": how_cells_are_judged(experiment)}
+    return what_training_depends_on(experiment, *names) | judging
 
 
 def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
@@ -143,19 +147,24 @@ def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:
 
 
 def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> list[Tried]:
-    """The alphas' likeliest cells, the best first; the derived one alone, untried, unless more are asked for."""
+    """The alphas' likeliest cells, the best first; the derived one alone, untried, unless more are asked for.
+
+    Of a pool that is larger than the candidates, those that the supernet judges best.
+    """
     settle(bilevel.bounds, bilevel.table, bilevel.alphas, relaxation=bilevel.relaxation)
     bilevel.history[-1] = bilevel.alphas.detach().cpu().clone()
-    experiment = bilevel.experiment
+    experiment, selection = bilevel.experiment, bilevel.experiment.search.selection
     genotypes = draw_candidates(
-        experiment.search.selection.candidates,
+        selection.pool or selection.candidates,
         bilevel.history[-1],
         table=bilevel.table,
         bounds=bilevel.bounds,
         relaxation=bilevel.relaxation,
         generator=torch.Generator().manual_seed(stream_seed(experiment.seed, STAGE, "selection")),
     )
-    if experiment.search.selection.candidates == 1:
+    if len(genotypes) > selection.candidates:
+        genotypes = best_judged(selection.candidates, folder, experiment, data, bilevel.fabric, genotypes)
+    if selection.candidates == 1:
         return [Tried(genotypes[0])]
     tried = try_cells(folder / "selection", experiment, data, bilevel.fabric, genotypes)
     return [tried[index] for index in best_first(tried)]

@@ -31,6 +31,19 @@ class StoredSearch(TypedDict):
     seconds: NotRequired[float]
 
 
+class StoredJudgement(TypedDict):
+    """A cell, and its accuracy under attack in a supernet."""
+
+    genotype: dict[str, Any]
+    accuracy: float
+
+
+class StoredPool(TypedDict):
+    """pool.json."""
+
+    judged: list[StoredJudgement]
+
+
 class StoredName(TypedDict):
     """A network, of which the name is shown."""
 

@@ -121,6 +121,11 @@ class SelectionSettings(Settings):
     candidates: PositiveInt = Field(
         1, description="cells drawn from the alphas' probabilities inside the bounds; 1 takes the likeliest untried"
     )
+    pool: PositiveInt | None = Field(
+        None,
+        description="cells drawn from the alphas, of which the candidates are the best in the supernet, as "
+        "pareto.adapt_epochs, held_back and attack say; null draws no more than candidates",
+    )
     epochs: PositiveInt = Field(10, description="for which each candidate is trained, by the recipe of retraining")
     finalists: PositiveInt = Field(
         1, description="best of the candidates, which go on for the rest of retrain.epochs; 1 for no such round"
@@ -131,6 +136,14 @@ class SelectionSettings(Settings):
         "training, as metrics.jsonl has it, in the last half of the steps",
     )
     held_back: Split = Field(0.3, description="part of the training set that is held back from candidates")
+
+    @model_validator(mode="after")
+    def _candidates_are_of_the_pool(self) -> Self:
+        if self.pool is not None and self.pool < self.candidates:
+            raise ValueError(
+                f"search.selection.pool={self.pool} is less than search.selection.candidates={self.candidates}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _finalists_are_candidates(self) -> Self:
