@@ -273,6 +273,11 @@ SEARCH = [
     ),
     (
         "search",
+        "search.selection.candidates=3 search.selection.pool=2",
+        "search.selection.pool=2 is less than search.selection.candidates=3",
+    ),
+    (
+        "search",
         "search.selection.candidates=3 search.selection.finalists=2 search.selection.epochs=2 retrain.epochs=2",
         "search.selection.epochs=2 leaves nothing of retrain.epochs=2 to finalists",
     ),

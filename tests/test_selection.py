@@ -13,18 +13,21 @@ from scipy import stats
 
 from pipeline.artifacts import load_network
 from pipeline.data import load
+from pipeline.judgement import judge
 from pipeline.metrics import read_metrics
 from pipeline.objectives import Bound
 from pipeline.retraining import Retraining
 from pipeline.run import make_fabric
 from pipeline.seeds import stream_seed
 from pipeline.selection import MEASURES, draw_candidates, try_cells
+from pipeline.walk import Walk
 from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.relaxation import DARTS
 
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
 SELECTION = ("search.selection.candidates=3", "search.selection.epochs=1", "search.epochs=1")
 HALVED = (*SELECTION, "search.selection.finalists=2")
+POOL = (*SELECTION, "search.selection.pool=6", "pareto.adapt_epochs=1", "attack.eps=0.02")
 
 
 def draw(count, alphas, *, space=None, bounds=None, seed=0):
@@ -236,6 +239,75 @@ def test_rounds_of_several_epochs_are_compared_by_their_own_steps(tmp_path, meas
             by_learning = measure == "training_accuracy"
             assert len(judged) == epochs // (4 if by_learning else 2)  # images held back are read where they count
             assert found == pytest.approx(sum(learned) / len(learned) if by_learning else max(judged))
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory):
+    """A run folder after a search whose supernet judges six cells, the best three of which are trained."""
+    folder = tmp_path_factory.mktemp("pooled") / "run"
+    status, _, err = run_script("search", *TINY, *POOL, f"run={folder}")
+    assert status == 0, err
+    return folder
+
+
+def test_candidates_are_those_of_the_pool_that_the_supernet_judges_best(pooled):
+    judged = json.loads((pooled / "pool.json").read_text())["judged"]
+    genotypes = [Genotype.from_json(json.dumps(cell["genotype"])) for cell in judged]
+    assert len(set(genotypes)) == 6
+    accuracies = [cell["accuracy"] for cell in judged]
+    assert len(set(accuracies)) > 1
+    tried = [Genotype.from_json(json.dumps(cell["genotype"])) for cell in choice(pooled)]
+    assert len(tried) == 3
+    left_out = [accuracy for genotype, accuracy in zip(genotypes, accuracies, strict=True) if genotype not in tried]
+    assert min(accuracies[genotypes.index(genotype)] for genotype in tried) >= max(left_out)
+    experiment = compose_experiment([*TINY, *POOL])
+    data, fabric = load(experiment.data), make_fabric(experiment.fabric)
+    assert judge(pooled, experiment, data, fabric, genotypes[:2]) == accuracies[:2]
+
+
+def test_a_pool_that_was_half_judged_goes_on_and_ends_the_same(pooled, tmp_path, call_script, monkeypatch):
+    folder = tmp_path / "run"
+    walk, calls = Walk.judge, []
+
+    def dying(self):
+        calls.append(self)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return walk(self)
+
+    monkeypatch.setattr(Walk, "judge", dying)
+    with pytest.raises(KeyboardInterrupt):
+        call_script("search", *TINY, *POOL, f"run={folder}")
+    assert len(json.loads((folder / "pool.json").read_text())["judged"]) == 3
+    assert call_script("search", *TINY, *POOL, f"run={folder}")[0] == 0
+    assert len(calls) == 7
+    for name in ("pool.json", "genotype.json", "alphas.safetensors"):
+        assert (folder / name).read_bytes() == (pooled / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"judged": [{"genotype": {}, "accuracy": 0.5}]}', "is of other cells than the alphas of this search give"),
+        ('{"judged": [{"genotype": {}}]}', "pool.json is not what search.py writes"),
+    ],
+)
+def test_a_pool_of_another_search_is_refused(pooled, tmp_path, call_script, content, message):
+    folder = tmp_path / "run"
+    shutil.copytree(pooled, folder, ignore=shutil.ignore_patterns("search.json", "genotype.json", "selection"))
+    (folder / "pool.json").write_text(content)
+    status, _, err = call_script("search", *TINY, *POOL, f"run={folder}")
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_pool_that_leaves_too_few_images_is_refused_before_any_work(tmp_path, call_script):
+    folder = tmp_path / "run"
+    status, _, err = call_script("search", *TINY, *POOL, "pareto.held_back=0.75", f"run={folder}")
+    assert status == 2
+    assert "that pareto.held_back=0.75 leaves for the alphas" in err
+    assert not folder.exists()
 
 
 def test_a_lone_candidate_is_in_no_final(tmp_path):
