@@ -49,7 +49,7 @@ def size_and_robustness_picture(standings: Sequence[Standing], attack: str, name
     figure = Figure(figsize=(1.6 * WIDTH, HEIGHT), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, size, label in ((left, "parameters", "parameters"), (right, "macs", "MACs of one image")):
-        axes.set_xlim(padded([getattr(s, size) for s in standings if s.kind != PUBLISHED]))
+        axes.set_xlim(_limits(standings, size))
         _points(axes, standings, attack, size)
         axes.set_xlabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -91,6 +91,14 @@ def _looks(standings: Sequence[Standing]) -> Iterator[tuple[str, str, str, list[
             yield kind, colour, marker, cells
     for index, cell in enumerate(of_kind(standings, PUBLISHED)):
         yield shortened(cell.name), BLUE, PUBLISHED_MARKERS[index % len(PUBLISHED_MARKERS)], [cell]
+
+
+def _limits(standings: Sequence[Standing], size: str) -> tuple[float, float]:
+    """Of the axis of a size: cells of the space, and published ones no further from these than they are apart."""
+    own = [getattr(s, size) for s in standings if s.kind != PUBLISHED]
+    apart = max(own) - min(own)
+    published = [getattr(s, size) for s in of_kind(standings, PUBLISHED)]
+    return padded([*own, *(value for value in published if min(own) - apart <= value <= max(own) + apart)])
 
 
 def _points(axes: Axes, standings: Sequence[Standing], attack: str, size: str) -> None:
