@@ -23,12 +23,11 @@ import torch
 from lightning_fabric import Fabric
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.bilevel import BilevelSearch
 from pipeline.data import ImageData, load
 from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.files import RunError
 from pipeline.interruption import Interrupted
-from pipeline.judgement import judge
+from pipeline.judgement import check_judging, judge
 from pipeline.objectives import Bound, bounds_of, check_attainable, derived_shape
 from pipeline.progress import progress_bar, silently
 from pipeline.run import make_fabric
@@ -151,7 +150,7 @@ def compare(folder: Path, experiment: Experiment) -> list[Standing]:
 def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
     """Raise ValueError for what a stage would refuse, here and not in a process of its own."""
     data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
-    BilevelSearch(experiment, data, fabric)
+    check_judging(experiment, data, fabric)
     check_retrain_and_evaluate(experiment, data, fabric, genotype)
 
 

@@ -43,7 +43,7 @@ def how_cells_are_judged(experiment: Experiment) -> dict[str, Any]:
 
 
 def check_judging(experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
-    """Raise RunError when the search's images do not suffice to judge cells on."""
+    """Raise ValueError for what the search or a judgement in its supernet would refuse, such as too few images."""
     Walk(alone(experiment), data, fabric)
 
 

@@ -30,6 +30,7 @@ SMALL = (
     "search.epochs=1",
     "search.warm_up=0",
     "search.selection.candidates=2",
+    "search.selection.pool=3",
     "search.selection.finalists=1",
     "search.selection.epochs=1",
     "retrain.epochs=1",
@@ -41,6 +42,7 @@ SMALL = (
     "comparison.published=[DARTS_V2]",
     "comparison.seeds=1",
     "pareto.adapt_epochs=1",
+    "pareto.held_back=0.5",
     "comparison.processes=1",
 )
 
