@@ -35,7 +35,10 @@ from search_space import CostTable
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from _app import compose_experiment
 
-SMALL = ("experiment=comparison", "search.selection.candidates=1", "search.selection.finalists=1")
+SMALL = (
+    "experiment=comparison",
+    *(f"search.selection.{key}" for key in ("pool=null", "candidates=1", "finalists=1")),
+)
 SHORT = ("search.epochs=10", "search.warm_up=1", "search.diagnostics.iterations=0")
 REACH = 0.05  # of a bound to each side of its centre
 QUANTITIES = {"parameters": "parameters", "macs": "conv_linear_macs"}

@@ -216,8 +216,8 @@ def _findings(standings: Sequence[Standing], attack: str) -> str:
     if agreed is not None:
         parts.append(
             f"Rank correlation of the supernets' judgement with the retrained accuracy under {attack}, over "
-            f"{agreed.cells} cells of the space: Kendall tau {agreed.kendall:+.2f} (p {agreed.kendall_p:.2f}), "
-            f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.2f})."
+            f"{agreed.cells} cells of the space: Kendall tau {agreed.kendall:+.2f} (p {agreed.kendall_p:.1g}), "
+            f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.1g})."
         )
     return "\n\n".join(parts)
 
