@@ -223,10 +223,15 @@ class BilevelSearch:
         return self.supernet.relaxation
 
     def diagnose(self) -> dict[str, Any]:
-        """Signs of collapse after the present epoch's steps, for its last row of metrics.jsonl."""
-        signs = signs_of_collapse(self.supernet)
-        if self.experiment.search.diagnostics.iterations:
-            signs["eigenvalue"] = asdict(self._largest_eigenvalue())
+        """Signs of collapse after the present epoch's steps, for its last row of metrics.jsonl.
+
+        An eigenvalue that is not finite is left out, and so stops no search, unless the guard reads it.
+        """
+        signs, settings = signs_of_collapse(self.supernet), self.experiment.search
+        if settings.diagnostics.iterations:
+            found = self._largest_eigenvalue()
+            if found.is_finite or (settings.guard.action != "none" and settings.guard.rule == "eigenvalue"):
+                signs["eigenvalue"] = asdict(found)
         return signs
 
     def go_back(self, epoch: int) -> None:

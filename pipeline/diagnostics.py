@@ -15,6 +15,7 @@ from torch.autograd import grad
 from pipeline.objectives import Loss
 from search_space import OPERATIONS, Cell, Genotype, Supernet
 
+SMALLEST = torch.finfo(torch.float32).tiny  # of an eigenvalue: where the Hessian is zero, that is exact
 CONVERGED = 1e-4  # relative residual of an eigenvalue below which further products change nothing that is read
 
 
@@ -27,6 +28,11 @@ class Eigenvalue:
 
     value: float
     residual: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether neither is NaN or infinity, as they become where products overflow."""
+        return math.isfinite(self.value) and math.isfinite(self.residual)
 
 
 def signs_of_collapse(supernet: Supernet, genotype: Genotype | None = None) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def _power_iteration(
         image = product(vector)
         value = torch.dot(vector.flatten(), image.flatten()).item()
         error = (image - value * vector).norm().item()
-        found = Eigenvalue(value, error / abs(value) if value else math.inf)
+        found = Eigenvalue(value, error / max(abs(value), SMALLEST))
         moved = image - shift * vector
         norm = moved.norm()
         if found.residual < CONVERGED or norm == 0:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pipeline.diagnostics import largest_eigenvalue, mean_entropy, skip_connections, weight_free_operations
+from pipeline import bilevel
+from pipeline.diagnostics import Eigenvalue, largest_eigenvalue, mean_entropy, skip_connections, weight_free_operations
 from pipeline.guard import Guard, epoch_before_rise, epoch_before_skips
 from pipeline.metrics import read_metrics
 from pipeline.settings import GuardSettings
@@ -179,9 +180,6 @@ def planted(monkeypatch):
     """Eigenvalues of the first, second, ... epoch in place of measured ones."""
 
     def plant(values):
-        from pipeline import bilevel
-        from pipeline.diagnostics import Eigenvalue
-
         monkeypatch.setattr(
             bilevel.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(values[self.epoch], 0.0)
         )
@@ -294,6 +292,31 @@ def test_a_measured_eigenvalue_is_in_the_last_row_of_each_epoch_and_changes_noth
     eigenvalues = [row.get("diagnostics", {}).get("eigenvalue") for row in read_metrics(folder, "search")]
     assert [value is not None for value in eigenvalues] == [False, True, False, True]
     assert all(math.isfinite(value["value"]) for value in eigenvalues if value)
+
+
+def test_a_space_without_a_choice_has_the_eigenvalue_zero(tmp_path, call_script):
+    folder = tmp_path / "run"
+    status, _, err = call_script("search", *TINY, *NO_BOUNDS, "space.operations=[sep_conv_3x3]", f"run={folder}")
+    assert status == 0, err
+    *_, last = read_metrics(folder, "search")
+    assert last["diagnostics"]["eigenvalue"] == {"value": 0.0, "residual": 0.0}
+
+
+@pytest.mark.parametrize("guard", ["none", "robust_darts"])
+def test_an_eigenvalue_that_is_not_finite_stops_only_a_search_whose_guard_reads_it(
+    tmp_path, call_script, monkeypatch, guard
+):
+    monkeypatch.setattr(bilevel.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(math.nan, math.nan))
+    folder = tmp_path / "run"
+    more = [] if guard == "none" else [f"guard={guard}"]
+    status, _, err = call_script("search", *TINY, *NO_BOUNDS, f"run={folder}", *more)
+    if guard == "none":
+        assert status == 0, err
+        *_, last = read_metrics(folder, "search")
+        assert set(last["diagnostics"]) == {"weight_free", "skips", "entropy"}
+    else:
+        assert status == 1
+        assert "diagnostics.eigenvalue.value is nan" in err
 
 
 @pytest.mark.parametrize(
