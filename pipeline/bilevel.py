@@ -230,7 +230,7 @@ class BilevelSearch:
         signs, settings = signs_of_collapse(self.supernet), self.experiment.search
         if settings.diagnostics.iterations:
             found = self._largest_eigenvalue()
-            if found.is_finite or (settings.guard.action != "none" and settings.guard.rule == "eigenvalue"):
+            if found.is_finite or settings.guard.reads_eigenvalue:
                 signs["eigenvalue"] = asdict(found)
         return signs
 

@@ -61,7 +61,7 @@ def best_judged(
     fabric.barrier()  # all processes have read what the first one writes from here on
     with progress_bar("judge", len(cells), done=len(judged), show=fabric.is_global_zero) as bar:
         for genotype, cell in list(zip(genotypes, cells, strict=True))[len(judged) :]:
-            accuracy = _judgement(folder, alone(experiment), data, fabric, genotype)
+            (accuracy,) = judge(folder, experiment, data, fabric, [genotype])
             judged.append({"genotype": cell, "accuracy": accuracy})
             if fabric.is_global_zero:
                 write_json(path, {"judged": judged})

@@ -85,13 +85,17 @@ def test_alphas_that_have_decided_give_one_cell():
     assert draw(8, alphas) == [SearchSpace().derive(alphas)]
 
 
+def searched(folder, overrides):
+    """The run folder, after a tiny search."""
+    status, _, err = run_script("search", *TINY, *overrides, f"run={folder}")
+    assert status == 0, err
+    return folder
+
+
 @pytest.fixture(scope="module")
 def selected(tmp_path_factory):
     """A run folder after a search that ends with a choice between three."""
-    folder = tmp_path_factory.mktemp("selected") / "run"
-    status, _, err = run_script("search", *TINY, *SELECTION, f"run={folder}")
-    assert status == 0, err
-    return folder
+    return searched(tmp_path_factory.mktemp("selected") / "run", SELECTION)
 
 
 def test_a_search_ends_with_the_candidate_that_trains_best(selected):
@@ -153,10 +157,7 @@ def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_p
 @pytest.fixture(scope="module")
 def halved(tmp_path_factory):
     """A run folder after a search that ends with a choice between three, two of which train on."""
-    folder = tmp_path_factory.mktemp("halved") / "run"
-    status, _, err = run_script("search", *TINY, *HALVED, f"run={folder}")
-    assert status == 0, err
-    return folder
+    return searched(tmp_path_factory.mktemp("halved") / "run", HALVED)
 
 
 def choice(folder):
@@ -244,10 +245,7 @@ def test_rounds_of_several_epochs_are_compared_by_their_own_steps(tmp_path, meas
 @pytest.fixture(scope="module")
 def pooled(tmp_path_factory):
     """A run folder after a search whose supernet judges six cells, the best three of which are trained."""
-    folder = tmp_path_factory.mktemp("pooled") / "run"
-    status, _, err = run_script("search", *TINY, *POOL, f"run={folder}")
-    assert status == 0, err
-    return folder
+    return searched(tmp_path_factory.mktemp("pooled") / "run", POOL)
 
 
 def test_candidates_are_those_of_the_pool_that_the_supernet_judges_best(pooled):

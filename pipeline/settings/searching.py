@@ -106,6 +106,11 @@ class GuardSettings(Settings):
         10.0, description="rollback: the weight decay of weights is multiplied by it each time (DARTS-ADA)"
     )
 
+    @property
+    def reads_eigenvalue(self) -> bool:
+        """Whether it watches, and by the eigenvalue."""
+        return self.action != "none" and self.rule == "eigenvalue"
+
 
 class ImplicitSettings(Settings):
     """The linear system behind an implicit gradient of alpha: (Hessian + weight decay + damping) x = v."""
@@ -222,7 +227,7 @@ class SearchSettings(Settings):
 
     @model_validator(mode="after")
     def _a_guard_has_what_it_reads(self) -> Self:
-        if self.guard.action != "none" and self.guard.rule == "eigenvalue" and not self.diagnostics.iterations:
+        if self.guard.reads_eigenvalue and not self.diagnostics.iterations:
             raise ValueError(
                 "search.guard.rule=eigenvalue reads the eigenvalue: give search.diagnostics.iterations, such as 20"
             )
