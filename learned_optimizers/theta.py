@@ -17,6 +17,8 @@ from torch import Tensor
 from learned_optimizers.architecture import architecture
 
 HEADER = "learned_optimizer/1"  # format and version; a single entry, since safetensors writes several in any order
+LARGEST = 10**9  # bytes of a file
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # of fewer bits PyTorch has no arithmetic
 TRAINED = Path(__file__).resolve().parent / "trained"
 
 
@@ -96,6 +98,8 @@ def load_theta(reference: Path | str) -> Theta:
         raise FileNotFoundError(
             f"{reference} is no file, and no shipped optimizer (there are: {', '.join(shipped()) or 'none'})"
         )
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; meta-parameters have at most {LARGEST:,}")
     try:
         with safe_open(path, framework="pt") as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -103,7 +107,7 @@ def load_theta(reference: Path | str) -> Theta:
         raise ValueError(f"{path} cannot be read as safetensors: {error}") from None
     if HEADER not in header:
         raise ValueError(f"{path}: expected an optimizer's header, {HEADER} and an architecture, found {header}")
-    bad = [name for name, tensor in tensors.items() if not tensor.is_floating_point() or not tensor.isfinite().all()]
+    bad = [name for name, tensor in tensors.items() if tensor.dtype not in DTYPES or not tensor.isfinite().all()]
     if bad:
         raise ValueError(f"{path}: expected finite floating-point values, found others in {bad[0]}")
     try:

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from pipeline.data import ImageData
-from pipeline.files import RunError, read_json, write_atomically, write_json
+from pipeline.files import RunError, parse_json, read_json, read_text, write_atomically, write_json
 from pipeline.settings import Channels, Layers, Settings
+from pipeline.tensors import read_tensors
 from search_space import PUBLISHED, Genotype, Network, network_cost
 from search_space.layouts import UNNAMED, from_python
 
@@ -76,8 +76,8 @@ class TrainedNetwork:
     description: NetworkDescription
 
 
-def genotype_from_plain(content: dict[str, Any]) -> Genotype:
-    """A genotype from the parsed content of a genotype.json."""
+def genotype_from_plain(content: Any) -> Genotype:
+    """A genotype from the parsed content of a genotype.json. Raises ValueError where it is something else."""
     return Genotype.from_json(json.dumps(content))
 
 
@@ -107,14 +107,14 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
                 "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
             )
     with _naming(str(file)):
-        name, genotype = _parse_genotype(file.read_text(encoding="utf-8"), file.suffix, chosen or None)
+        name, genotype = _parse_genotype(read_text(file), file.suffix, chosen or None)
     return name or file.resolve().parent.name, genotype
 
 
 def read_genotype(path: Path) -> Genotype:
     """The genotype in a genotype.json. Raises RunError that names the file and what is wrong with it."""
     with _naming(str(path)):
-        return Genotype.from_json(path.read_text(encoding="utf-8"))
+        return _genotype_of_json(read_text(path))
 
 
 def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | None, Genotype]:
@@ -122,7 +122,15 @@ def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | N
     if suffix == ".py":
         name, genotype = from_python(text, chosen)
         return (None if name == UNNAMED else name), genotype
-    return None, Genotype.from_nasbench201(text.strip()) if text.startswith("|") else Genotype.from_json(text)
+    return None, Genotype.from_nasbench201(text.strip()) if text.startswith("|") else _genotype_of_json(text)
+
+
+def _genotype_of_json(text: str) -> Genotype:
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"a genotype file holds JSON; this is not: {error}") from None
+    return genotype_from_plain(content)
 
 
 @contextmanager
@@ -216,10 +224,7 @@ def _check_size(description: NetworkDescription, weights: Path) -> None:
 
 def load_weights(network: nn.Module, path: Path, whose: str) -> None:
     """Weights from a .safetensors file, which must hold exactly those of the network. Raises RunError."""
-    try:
-        tensors = load(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from None
+    tensors = read_tensors(path).tensors
     expected = {name: _form(tensor) for name, tensor in network.state_dict().items()}
     found = {name: _form(tensor) for name, tensor in tensors.items()}
     wrong = [name for name in sorted(expected | found) if expected.get(name) != found.get(name)]

@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pipeline.files import RunError, write_atomically
+from pipeline.files import LARGEST_WEIGHTS, RunError, read_bytes, write_atomically
 from pipeline.run import check_same_settings
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
@@ -122,7 +122,7 @@ def digest(content: bytes) -> str:
 
 def _read_state(path: Path) -> dict[str, Any]:
     """The state in a checkpoint, on the CPU. Raises ValueError where its content is not what was written."""
-    content = path.read_bytes()
+    content = read_bytes(path, LARGEST_WEIGHTS)
     if not path.stem.endswith(f"-{digest(content)}"):
         raise ValueError("its content is not what was written")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

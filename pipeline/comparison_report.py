@@ -13,7 +13,7 @@ import torch
 
 from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
-from pipeline.files import read_json, write_atomically, write_json
+from pipeline.files import read_json, read_text, write_atomically, write_json
 from pipeline.objectives import bounds_of
 from pipeline.run import plain
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, ObjectiveSettings, RetrainSettings, SelectionSettings
@@ -70,7 +70,7 @@ def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], c
 def _reading(folder: Path, name: str, measured: dict[str, Any]) -> list[str]:
     """What the earlier .md says under READING, if anything; marked where the cells measured otherwise, or unknown."""
     page, stored = folder / f"{name}.md", folder / f"{name}.json"
-    _, found, written = page.read_text(encoding="utf-8").partition(f"\n{READING}\n") if page.exists() else ("", "", "")
+    _, found, written = read_text(page).partition(f"\n{READING}\n") if page.exists() else ("", "", "")
     if not found:
         return []
     earlier = read_json(stored).get("cells") if stored.exists() else None

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from attacks import CheckedAttack
 from pipeline.accuracy import classified_right
 from pipeline.data import ImageSet, as_float
-from pipeline.files import write_atomically
+from pipeline.files import parse_json, write_atomically
+from pipeline.tensors import read_tensors
 
 FILE = "examples.safetensors"
 ATTACK = "pgd-20"  # returns every image changed, where attacks with restarts leave those they cannot break as they were
@@ -74,14 +74,13 @@ def keep_examples(folder: Path, network: nn.Module, images: ImageSet, attack: Ch
 
 
 def read_examples(path: Path) -> Examples:
-    """What `keep_examples` wrote. Raises ValueError or SafetensorError when it is something else."""
-    with safe_open(str(path), framework="pt") as file:
-        names = ("clean", "attacked", "labels", "predictions")
-        missing = [name for name in names if name not in file.keys()]  # noqa: SIM118 - no mapping
-        if missing:
-            raise ValueError(f"expected tensors {', '.join(names)}; {', '.join(missing)} missing")
-        tensors = {name: file.get_tensor(name) for name in names}
-        settings = json.loads((file.metadata() or {}).get("attack", "{}"))
+    """What `keep_examples` wrote. Raises ValueError when it is something else."""
+    stored, names = read_tensors(path), ("clean", "attacked", "labels", "predictions")
+    missing = [name for name in names if name not in stored.tensors]
+    if missing:
+        raise ValueError(f"expected tensors {', '.join(names)}; {', '.join(missing)} missing")
+    tensors = {name: stored.tensors[name] for name in names}
+    settings = parse_json(stored.metadata.get("attack", "{}"))
     return Examples(**tensors, settings=settings)
 
 

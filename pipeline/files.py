@@ -1,11 +1,30 @@
-"""Files that are there whole or not at all, and what is wrong with one that is not as a stage wrote it."""
+"""Files that are written whole or not at all, and read without waiting, without end, and without two meanings."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+MEGABYTE = 10**6
+LARGEST_TEXT = MEGABYTE  # bytes of a text that people write, such as a genotype
+LARGEST_JSON = 100 * MEGABYTE  # bytes of what a stage writes once
+LARGEST_LOG = 4000 * MEGABYTE  # bytes of what a stage adds to at every step: months of them
+LARGEST_WEIGHTS = 40_000 * MEGABYTE  # bytes of tensors
+DEEPEST = 50  # lists and objects inside one another
+MOST_DIGITS = 20  # of a whole number: as many as one of 64 bits has
+SHOWN_LETTERS = 60  # of a file's own words, in a line about it
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 class RunError(ValueError):
@@ -37,14 +56,116 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON. Raises RunError that names the file when it is missing or not JSON."""
+def read_bytes(path: Path, largest: int) -> bytes:
+    """Read a file of at most `largest` bytes; a FIFO or a device in its place is refused and not waited for.
+
+    Raises RunError that names the file when it is missing, larger, not a regular file, or cannot be read.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        _check_kind(path, path.stat(), largest)  # before it is opened: opening is an act to some devices
+        # a FIFO that takes its place between the two is not waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            _check_kind(path, os.fstat(descriptor), largest)
+            return file.read()
     except FileNotFoundError:
         raise RunError(f"{path} does not exist") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _check_kind(path: Path, status: os.stat_result, largest: int) -> None:
+    """Raise RunError unless it is a regular file of at most `largest` bytes."""
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "something else")
+        raise RunError(f"{path} cannot be read: expected a file, found {kind}; remove it")
+    if status.st_size > largest:
+        raise RunError(f"{path} has {status.st_size:,} bytes; such a file may have at most {largest:,}")
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """Read UTF-8, with or without a byte order mark. Raises RunError that names the file as `read_bytes` does."""
+    try:
+        return read_bytes(path, largest).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RunError(
+            f"{path} is not text in UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}"
+        ) from None
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON as `parse_json` does. Raises RunError that names the file when it is missing or not JSON."""
+    text = read_text(path, LARGEST_JSON)
+    try:
+        return parse_json(text)
+    except ValueError as error:
         raise RunError(f"{path} is not a JSON file: {error}") from None
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON that has one meaning everywhere: no key twice, no NaN, no number that overflows, no half letter.
+
+    Raises ValueError, too, where lists and objects lie deeper inside one another than DEEPEST.
+    """
+    try:
+        content = json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_no_number
+        )
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if text.count("[") + text.count("{") > DEEPEST and any(depth > DEEPEST for depth in _depths(content)):
+        raise ValueError(_TOO_DEEP)
+    if "\\ud" in text.lower():
+        _check_letters(content)
+    return content
+
+
+_TOO_DEEP = f"lists and objects lie more than {DEEPEST} deep inside one another"
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the key {twice[:SHOWN_LETTERS]!r} twice")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number has {len(digits):,} digits; at most {MOST_DIGITS} are read")
+    return int(digits)
+
+
+def _fraction(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {digits[:SHOWN_LETTERS]} is too large")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _depths(content: Any) -> Iterator[int]:
+    """How many lists and objects each one in the content lies in, itself counted."""
+    waiting = [(content, 1)]
+    while waiting:
+        part, depth = waiting.pop()
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else None
+        if inner is not None:
+            yield depth
+            waiting += [(each, depth + 1) for each in inner]
+
+
+def _check_letters(content: Any) -> None:
+    """Raise ValueError where an escape gives half of a letter (a lone surrogate), which no file can hold."""
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text has half a letter, an escape such as \\ud800 on its own") from None
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from pipeline.artifacts import load_weights
 from pipeline.data import ImageData
-from pipeline.files import RunError
+from pipeline.files import LARGEST_WEIGHTS, RunError, read_bytes
 from pipeline.settings import Settings
 from search_space.cost import module_cost
 
@@ -71,7 +71,7 @@ def load_foreign(
         factory=factory,
         arguments=dict(arguments or {}),
         weights=weights,
-        sha256=None if weights is None else hashlib.sha256(Path(weights).read_bytes()).hexdigest(),
+        sha256=None if weights is None else hashlib.sha256(read_bytes(Path(weights), LARGEST_WEIGHTS)).hexdigest(),
         state_sha256=_state_digest(factory, module),
         in_channels=data.in_channels,
         image_size=data.image_size,

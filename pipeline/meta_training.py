@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -256,7 +255,7 @@ def _finish(training: MetaTraining, folder: Path, settings: dict[str, Any]) -> T
 
 def describe(folder: Path) -> str:
     """What a finished training gave, in a line."""
-    found = json.loads((folder / "theta.json").read_text(encoding="utf-8"))
+    found = read_json(folder / "theta.json")
     best = found["best"]
     return (
         f"{folder / 'theta.safetensors'}: {found['architecture']}, {found['parameters']:,} meta-parameters of outer "

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.files import RunError, write_atomically
+from pipeline.files import LARGEST_LOG, RunError, parse_json, read_text, write_atomically
 
 
 class MetricLog:
@@ -63,9 +63,9 @@ def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError, RecursionError):
-            rows.append(json.loads(line))
+    for line in read_text(path, LARGEST_LOG).splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(parse_json(line))
     if not all(isinstance(row, dict) and {"stage", "step"} <= row.keys() for row in rows):
         raise RunError(f"{path} is not what the stages write: expected an object with stage and step in every line")
     return [row for row in rows if stage in (None, row["stage"])]

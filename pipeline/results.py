@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
 from pipeline.accuracy import CLEAN, Accuracy
@@ -22,6 +20,7 @@ from pipeline.front import Front, read_front
 from pipeline.measured import Measured, measured, read_transfer
 from pipeline.metrics import read_metrics
 from pipeline.stored import StoredRobustness, StoredSearch, StoredTraining, check_stored, read_stored
+from pipeline.tensors import read_tensors
 from search_space import Genotype
 
 LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "transfer.json", "metrics.jsonl")
@@ -158,7 +157,7 @@ def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
         return read(path)
     except RunError:
         raise
-    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         raise RunError(f"{path} is not what the stages write: {error}") from None
 
 
@@ -171,7 +170,7 @@ def _read_network(path: Path) -> NetworkDescription:
 
 def _read_alphas(path: Path) -> Tensor:
     """[epochs, cells, edges, operations], in the order of the epochs."""
-    entries = load(path.read_bytes())
+    entries = read_tensors(path).tensors
     alphas = torch.stack([entries[name] for name in sorted(entries)])
     if alphas.dim() != 4:
         raise ValueError(f"expected alphas [cells, edges, operations] of each epoch, found {list(alphas.shape[1:])}")

@@ -159,8 +159,12 @@ class Genotype:
             raise ValueError(f"a genotype file holds JSON; this is not: {error}") from None
         if not isinstance(content, dict) or content.get("format") != "genotype":
             raise ValueError('expected a JSON object with "format": "genotype"')
-        if content.get("version") != FORMAT_VERSION:
-            raise ValueError(f"genotype format version {FORMAT_VERSION} expected, found {content.get('version')!r}")
+        version = content.get("version")
+        if type(version) is not int or version != FORMAT_VERSION:  # to Python, true and 1.0 equal 1
+            raise ValueError(f"genotype format version {FORMAT_VERSION} expected, found {version!r}")
+        cells = {"nasbench201"} if "nasbench201" in content else {"normal", "reduction"}
+        if unknown := sorted(content.keys() - cells - {"format", "version"}):
+            raise ValueError(f"expected {', '.join(sorted(cells))} beside format and version, found {unknown[0]!r}")
         if "nasbench201" in content:
             return cls.from_nasbench201(content["nasbench201"])
         return cls(

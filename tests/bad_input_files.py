@@ -87,7 +87,7 @@ OF_FILES = [
     ("retrain", "genotype=", "genotype=run is not a published name"),
     ("retrain", "genotype={files}", "is not a published name ... or a finished run"),
     ("retrain", "genotype={files}/text", "text: a genotype file holds JSON; this is not"),
-    ("cells", "genotype={files}/pickle", "pickle: ... codec can't decode"),
+    ("cells", "genotype={files}/pickle", "pickle is not text in UTF-8"),
     (
         "retrain",
         "genotype={files}/none.py",
