@@ -223,7 +223,7 @@ OF_FILES = [
     (
         "evaluate",
         "evaluate.model=its_models:linear evaluate.weights=gone.safetensors",
-        "gone.safetensors cannot be read: ... No such",
+        "gone.safetensors does not exist",
     ),
     ("evaluate", "evaluate.model=its_models:linear evaluate.weights={files}/text", "text cannot be read"),
     (

@@ -197,7 +197,7 @@ OF_RUNS = [
     ("pareto", "seed=1 pareto.bounds=[[2500,4000]]", "other settings ... seed was 0, is 1", None),
     # genotype.json
     ("search", "", G + ": a genotype file holds JSON; this is not: ", holds(G, "{")),
-    ("search", "", G + ": ... No such file", removed(G)),
+    ("search", "", G + " does not exist", removed(G)),
     ("retrain", "", G + ": a genotype file holds JSON; this is not: ", both(NO_NETWORK, holds(G, ""))),
     ("retrain", "", G + ': expected a JSON object with "format": "genotype"', both(NO_NETWORK, holds(G, "[]"))),
     (
@@ -254,7 +254,7 @@ OF_RUNS = [
         G + " ... reduction cell: a state is a whole number from 0 up, found '2'",
         of_json(G, lambda c: c["reduction"].update(concat=["2"])),
     ),
-    ("cells", "genotype={mine}", G + ": ... codec can't decode", holds(G, b"\xff\xfe\x00")),
+    ("cells", "genotype={mine}", G + " is not text in UTF-8", holds(G, b"\xff\xfe\x00")),
     (
         "cells",
         "genotype={mine}/genotype.json",
@@ -306,7 +306,7 @@ OF_RUNS = [
         "metrics.jsonl is not what the stages write: expected an object with stage and step",
         holds("metrics.jsonl", "3\n"),
     ),
-    ("report", "", "metrics.jsonl is not what the stages write", holds("metrics.jsonl", b"\xff\xfe\n")),
+    ("report", "", "metrics.jsonl is not text in UTF-8", holds("metrics.jsonl", b"\xff\xfe\n")),
     (
         "report",
         "",
@@ -317,7 +317,7 @@ OF_RUNS = [
     (
         "report",
         "",
-        "alphas.safetensors is not what the stages write",
+        "alphas.safetensors cannot be read as safetensors: ",
         of_bytes("alphas.safetensors", lambda content: content[:-3]),
     ),
     (
@@ -385,7 +385,7 @@ OF_RUNS = [
     (
         "report",
         "",
-        "examples.safetensors is not what the stages write",
+        "examples.safetensors cannot be read as safetensors: ",
         of_bytes("examples.safetensors", lambda content: content[:-3]),
     ),
     (

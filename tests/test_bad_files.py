@@ -177,7 +177,7 @@ NETWORKS = {
     "a mean that is not a number": (
         of_json(DESCRIPTION, lambda d: d.update(mean=[float("nan")])),
         DESCRIPTION,
-        "mean.0: Input should be a finite number",
+        "is not a JSON file: NaN is no number of JSON",
     ),
     "an unknown operation": (
         of_genotype(lambda g: g["normal"]["nodes"][0].__setitem__(0, ["conv_9x9", 0])),

@@ -333,7 +333,7 @@ def test_a_users_own_module_is_evaluated_with_its_weights(theirs, run, call_scri
         (["evaluate.model=their_models:number"], "expected a torch.nn.Module, it returned int"),
         (["evaluate.model=their_models:Linear", "evaluate.model_arguments={scales: 2}"], "raised TypeError"),
         (["evaluate.model=their_models:Linear", "evaluate.model_arguments={classes: 7}"], "expected logits [1, 10]"),
-        (["evaluate.model=their_models:Linear", "evaluate.weights=none.safetensors"], "cannot be read"),
+        (["evaluate.model=their_models:Linear", "evaluate.weights=none.safetensors"], "does not exist"),
         (["evaluate.model=their_models:fitted", "genotype=RACL"], "leave it out beside evaluate.model"),
         (["evaluate.weights=a.safetensors"], "belong to evaluate.model"),
         (["evaluate.surrogate=runs/a"], "used by evaluate.checks=true"),

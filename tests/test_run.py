@@ -39,7 +39,7 @@ def test_a_json_file_that_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / "search.json"
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(RunError, match=r"search\.json (does not exist|is not a JSON file)"):
+    with pytest.raises(RunError, match=r"search\.json (does not exist|is not a JSON file|is not text in UTF-8)"):
         read_json(path)
 
 
