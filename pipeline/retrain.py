@@ -115,7 +115,8 @@ def _run_epoch(training: Retraining, log: MetricLog, bar: Bar, request: StopRequ
                 row |= training.end_epoch()
         log.write(step, row)
         found = best(training.judged).accuracy if training.judged else 0
-        bar.advance(f"loss {row['training_loss']:.3f} | held back: best {found:.1%}")
+        epoch = f"epoch {training.epoch + 1}"
+        bar.advance(f"{epoch} | loss {row['training_loss']:.3f} | held back: best {found:.1%}")
         training.steps_of_epoch = batch
         if request.is_made() and training.can_stop:
             return

@@ -104,7 +104,7 @@ def _run_epoch(bilevel: BilevelSearch, log: MetricLog, bar: Bar, request: StopRe
                 signs = bilevel.diagnose()
                 row |= {"diagnostics": signs}
         log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
-        bar.advance(_figures(row))
+        bar.advance(f"epoch {bilevel.epoch + 1}/{search.epochs} | {_figures(row)}")
         bilevel.steps_of_epoch = batch
         if request.is_made():
             break

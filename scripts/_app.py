@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from pipeline.interruption import Interrupted, handled_by, stop_now
+from pipeline.progress import named
 from pipeline.settings import Experiment
 
 HELP = {"-h", "--help"}
@@ -123,7 +124,8 @@ def _job(
             experiment = experiment.model_copy(update={"run": job.folder(experiment.run)})
             job.draw_no_bars_over_others()
             _sweep.say(f"job {job.number}: {experiment.run}")
-            return work(experiment)
+            with named(f"job {job.number}:"):
+                return work(experiment)
     except (Interrupted, Exception) as error:
         found = ending(error, when_out_of_memory)
         if found is None or os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -185,7 +185,7 @@ class Job:
             raise ValueError(f"optuna needs a figure to improve; {lacks_figure}")
 
     def draw_no_bars_over_others(self) -> None:
-        """Jobs side by side share a terminal: of each bar its last state alone, as in a file."""
+        """Jobs side by side share a terminal: lines that name the job, as in a file."""
         if self.launcher != LAUNCHERS["basic"]:
             os.environ["TTY_COMPATIBLE"] = "0"  # of rich
 
