@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Literal, NotRequired, Self
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from scipy.stats import binomtest
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from pipeline.data import ImageSet
 from pipeline.processes import done_by_all, share_of, sum_over_processes
 from pipeline.progress import Bar
+from pipeline.schemas import EXACT, checked, first_error
 from pipeline.seeds import seed_stream, stream_seed
 
 CLEAN = "clean"
+ROUNDING = 1e-9  # of a share that was computed twice
+
+
+AttackCall = TypedDict("AttackCall", {"class": str, "arguments": dict[str, Any], "target": NotRequired[int]})
+
+
+@with_config(ConfigDict(extra="allow", strict=True, allow_inf_nan=False))
+class TrialSettings(TypedDict, total=False):
+    """Those settings of a trial that are shown, drawn or compared; there may be others."""
+
+    name: str
+    attacks: list[AttackCall]
+    norm: Literal["Linf", "L2"]
+    eps: Annotated[float, Field(gt=0)]
+    restarts: int
+    seed: int
+    version: str
+    corruption: str
+    severity: Annotated[int, Field(ge=1)]
+
+
+def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError that names the key unless they are such settings."""
+    try:
+        TypeAdapter(TrialSettings).validate_python(settings)
+    except ValidationError as error:
+        raise ValueError(first_error(error)) from None
+    return settings
+
+
+def check_share(right: int, images: int, accuracy: float, low: float, high: float) -> None:
+    """Raise ValueError unless accuracy is `right` of `images`, and lies in an interval [low, high] inside [0, 1]."""
+    if not 0 <= right <= images or images < 1:
+        raise ValueError(f"expected 0 <= right <= images and at least one image, found {right} of {images}")
+    if not math.isclose(accuracy, right / images, abs_tol=ROUNDING):
+        raise ValueError(f"expected an accuracy of {right} / {images} = {right / images:.6g}, found {accuracy:.6g}")
+    if not (0 <= low <= high <= 1 and low - ROUNDING <= accuracy <= high + ROUNDING):
+        raise ValueError(f"expected 0 <= low <= {accuracy:.6g} <= high <= 1, found [{low:.6g}, {high:.6g}]")
 
 
 @dataclass(frozen=True)
@@ -26,10 +67,11 @@ class Accuracy:
     """Images that are classified right, of all that were tried; [low, high] is the 95 % Wilson interval.
 
     right_by_class: the same by class, which add up to `right`; empty where they were not counted.
+    Raises ValueError when the figures contradict one another.
     """
 
     attack: str
-    settings: dict[str, Any]
+    settings: Annotated[dict[str, Any], AfterValidator(_check_settings)]
     right: int
     images: int
     accuracy: float
@@ -37,16 +79,21 @@ class Accuracy:
     high: float
     seconds: float
     right_by_class: tuple[int, ...] = ()
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = EXACT
+
+    def __post_init__(self) -> None:
+        check_share(self.right, self.images, self.accuracy, self.low, self.high)
+        if self.seconds < 0:
+            raise ValueError(f"expected seconds of at least 0, found {self.seconds:.6g}")
+        if self.right_by_class and (min(self.right_by_class) < 0 or sum(self.right_by_class) != self.right):
+            raise ValueError(
+                f"expected right_by_class of at least 0 that add up to {self.right}, found {list(self.right_by_class)}"
+            )
 
     @classmethod
     def of(cls, row: Any) -> Self:
         """What a file holds of one. Raises ValueError that names the field when it is something else."""
-        try:
-            return TypeAdapter(cls).validate_python(row)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}") from None
+        return checked(row, cls, "an accuracy")
 
 
 @dataclass(frozen=True)

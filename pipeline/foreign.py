@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +16,14 @@ from pipeline.artifacts import load_weights
 from pipeline.data import ImageData
 from pipeline.files import LARGEST_WEIGHTS, RunError, read_bytes
 from pipeline.settings import Settings
+from pipeline.state_digest import state_sha256
 from search_space.cost import module_cost
 
 
 class ForeignDescription(Settings):
     """Where a module came from, what it holds, and for which data; what network.json is for the project's own.
 
-    sha256: of the file of weights.  state_sha256: of the module as it was evaluated, see `_state_digest`.
+    sha256: of the file of weights.  state_sha256: of the module as it was evaluated, see `state_sha256`.
     """
 
     format: Literal["module"] = "module"
@@ -72,7 +72,7 @@ def load_foreign(
         arguments=dict(arguments or {}),
         weights=weights,
         sha256=None if weights is None else hashlib.sha256(read_bytes(Path(weights), LARGEST_WEIGHTS)).hexdigest(),
-        state_sha256=_state_digest(factory, module),
+        state_sha256=_digest(factory, module),
         in_channels=data.in_channels,
         image_size=data.image_size,
         class_names=data.class_names,
@@ -116,29 +116,12 @@ def _check_logits(reference: str, module: nn.Module, images: torch.Tensor, data:
         )
 
 
-def _state_digest(reference: str, module: nn.Module) -> str:
-    """SHA-256 of the state_dict and of the buffers that it leaves out: each name, type, shape and content.
-
-    By it two modules of one factory are told apart; what they compute from equal values is not seen.
-    """
-    digest = hashlib.sha256()
+def _digest(reference: str, module: nn.Module) -> str:
+    """SHA-256 of what the module holds. Raises RunError where its state_dict raises."""
     try:
-        for name, value in sorted((dict(module.named_buffers()) | module.state_dict()).items()):
-            for part in (name.encode(), *_parts(value)):
-                digest.update(len(part).to_bytes(8, "big") + part)  # lengths: no two lists of parts read alike
+        return state_sha256(module)
     except Exception as error:  # see above
         raise RunError(f"evaluate.model={reference}: reading its state_dict raised {_said(error)}") from error
-    return digest.hexdigest()
-
-
-def _parts(value: Any) -> tuple[bytes, ...]:
-    """Type, shape and content of a tensor; other values of a state_dict as torch.save writes them."""
-    if isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_quantized:
-        content = value.detach().cpu().resolve_conj().resolve_neg().contiguous().flatten().view(torch.uint8)
-        return str(value.dtype).encode(), str(tuple(value.shape)).encode(), content.numpy().tobytes()
-    written = io.BytesIO()
-    torch.save(value, written)
-    return (written.getvalue(),)
 
 
 def _said(error: BaseException) -> str:

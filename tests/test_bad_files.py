@@ -280,7 +280,7 @@ ROBUSTNESS = {
     "rows with other keys": ('{"attacks": [{"attack": "pgd"}]}', "is not what evaluate.py writes"),
     "a figure that is a word": (of_row(right="many"), "right: Input should be a valid integer.*found 'many'"),
     "a name that is a number": (of_row(attack=7), "attack: Input should be a valid string.*found 7"),
-    "settings that are a list": (of_row(settings=[1]), "settings: Input should be a valid dictionary"),
+    "settings that are a list": (of_row(settings=[1]), "settings: Input should be an object"),
     "a key too many": (of_row(command="rm"), "command: Unexpected keyword argument"),
 }
 

@@ -17,7 +17,7 @@ from pipeline.accuracy import Accuracy
 from pipeline.data import as_float, load
 from pipeline.evaluate import read_accuracies, read_sections
 from pipeline.files import RunError, write_json
-from pipeline.foreign import _state_digest
+from pipeline.foreign import _digest
 from pipeline.settings import DataSettings
 from pipeline.transfer import load_models
 
@@ -201,7 +201,7 @@ def test_a_factory_whose_weights_changed_is_measured_anew(theirs, run, evaluate)
 @pytest.mark.parametrize("change", ["weight", "shape", "dtype", "name", "buffer", "hidden", "extra"])
 def test_modules_are_told_apart_by_all_that_they_hold(change):
     first, second = Holder(), Holder()
-    assert _state_digest("a:b", first) == _state_digest("a:b", second)
+    assert _digest("a:b", first) == _digest("a:b", second)
     if change == "weight":
         second.weight.data[0, 0] += 1e-6
     if change == "shape":
@@ -216,14 +216,14 @@ def test_modules_are_told_apart_by_all_that_they_hold(change):
         second.hidden[1] = -second.hidden[1]
     if change == "extra":
         second.extra = "other"
-    assert _state_digest("a:b", first) != _state_digest("a:b", second)
+    assert _digest("a:b", first) != _digest("a:b", second)
 
 
 def test_a_module_whose_state_cannot_be_read_is_refused_in_one_line():
     module = Holder()
     module.extra = lambda: None  # no pickle holds it
     with pytest.raises(RunError, match=r"^evaluate\.model=a:b: reading its state_dict raised .*$"):
-        _state_digest("a:b", module)
+        _digest("a:b", module)
 
 
 class Holder(torch.nn.Module):
