@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from atomic_files import write_atomically
 from learned_optimizers.architecture import architecture
 
 HEADER = "learned_optimizer/1"  # format and version; a single entry, since safetensors writes several in any order
@@ -69,16 +69,8 @@ class Theta:
 
     def save(self, path: Path | str) -> None:
         """Write a safetensors file, whole or not at all; its header says which architecture it is for."""
-        path = Path(path)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        header = {HEADER: self.architecture}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(save(tensors, header))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(Path(path), save(tensors, {HEADER: self.architecture}))
 
 
 def new_theta(name: str, *, generator: torch.Generator) -> Theta:

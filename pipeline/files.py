@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from atomic_files import kind_of
+from atomic_files import write_atomically as write_atomically
+
 MEGABYTE = 10**6
 LARGEST_TEXT = MEGABYTE  # bytes of a text that people write, such as a genotype
 LARGEST_JSON = 100 * MEGABYTE  # bytes of what a stage writes once
@@ -18,37 +21,10 @@ LARGEST_WEIGHTS = 40_000 * MEGABYTE  # bytes of tensors
 DEEPEST = 50  # lists and objects inside one another
 MOST_DIGITS = 20  # of a whole number: as many as one of 64 bits has
 SHOWN_LETTERS = 60  # of a file's own words, in a line about it
-KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 class RunError(ValueError):
     """What is asked for does not fit what the run folder holds."""
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or, if the process dies, not at all (an older one then stays).
-
-    Raises OSError that names the file where the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a failed write() does not say of what
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -77,8 +53,7 @@ def read_bytes(path: Path, largest: int) -> bytes:
 def _check_kind(path: Path, status: os.stat_result, largest: int) -> None:
     """Raise RunError unless it is a regular file of at most `largest` bytes."""
     if not stat.S_ISREG(status.st_mode):
-        kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "something else")
-        raise RunError(f"{path} cannot be read: expected a file, found {kind}; remove it")
+        raise RunError(f"{path} cannot be read: expected a file, found {kind_of(status.st_mode)}; remove it")
     if status.st_size > largest:
         raise RunError(f"{path} has {status.st_size:,} bytes; such a file may have at most {largest:,}")
 

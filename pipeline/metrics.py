@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
+from atomic_files import open_regular
 from pipeline.files import LARGEST_LOG, RunError, parse_json, read_text, write_atomically
 
 
@@ -29,7 +31,7 @@ class MetricLog:
             path = folder / "metrics.jsonl"
             kept = [row for row in read_metrics(folder) if row["stage"] != stage or row["step"] < first_step]
             write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
-            self._file = path.open("a", encoding="utf-8")
+            self._file = os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8")
             self._board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=first_step)
 
     def write(self, step: int, row: Mapping[str, Any]) -> None:

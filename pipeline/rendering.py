@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pipeline.figures import Picture
 from pipeline.files import write_atomically
+from pipeline.run import check_folders
 from pipeline.wording import interval, magnitude, percent
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -38,7 +39,8 @@ def page(template: str, values: Mapping[str, Any]) -> str:
 
 
 def write_page(folder: Path, html: str, pictures: Iterable[Picture]) -> Path:
-    """Write figures/*.png and, last, report.html; returns the page's path."""
+    """Write figures/*.png and, last, report.html; returns the page's path. Raises RunError as `check_folders` does."""
+    check_folders(folder)
     for picture in pictures:
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
     write_atomically(folder / "report.html", html)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -15,12 +16,14 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
+from atomic_files import kind_of, open_regular, remove_unfinished
 from pipeline.files import RunError
 from pipeline.metrics import flattened
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, FabricSettings, Settings
 
 LONGEST_WAIT = timedelta(days=1)  # for another process: one batch under AutoAttack may take hours
-LEFT_BEHIND = (".*.tmp", "checkpoint/.*.tmp", "figures/.*.tmp")  # by a process that was killed as it wrote
+WRITTEN_IN = ("checkpoint", "figures")  # folders of a run folder in which files are written, beside itself
+FOLDERS = (*WRITTEN_IN, "tensorboard", "points", "selection")  # all that stages make in it
 
 
 @contextlib.contextmanager
@@ -40,25 +43,26 @@ def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
             raise RunError(
                 f"cannot {stage}: another process is at work in {folder}; wait for it or choose another run="
             ) from None
-        for pattern in LEFT_BEHIND:
-            for temporary in folder.glob(pattern):
-                if not _is_being_written(temporary):
-                    temporary.unlink()
+        for place in (folder, *(folder / name for name in WRITTEN_IN)):
+            remove_unfinished(place)
         yield
 
 
-def _is_being_written(temporary: Path) -> bool:
-    """Whether the process that its name gives lives and is another one: the report writes without the lock."""
-    number = temporary.name.split(".")[-2]
-    if not number.isdecimal() or int(number) == os.getpid():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def check_folders(folder: Path) -> None:
+    """Raise RunError where a link, or what is no folder, stands in place of a folder that stages write in.
+
+    The run folder itself may be a link; one inside it would lead what is written, and removed, out of it.
+    """
+    boards = folder / "tensorboard"
+    for path in (*(folder / name for name in FOLDERS), *(boards.iterdir() if boards.is_dir() else ())):
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            continue
+        if not stat.S_ISDIR(mode):
+            raise RunError(
+                f"{path} is {kind_of(mode)}; expected a folder or none: move it away (the run folder may be a link)"
+            )
 
 
 def _opened_lock(folder: Path) -> IO[str]:
@@ -66,8 +70,9 @@ def _opened_lock(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"run={folder} cannot be made a folder: {error.strerror}") from None
+    check_folders(folder)
     try:
-        return (folder / ".lock").open("w")
+        return os.fdopen(open_regular(folder / ".lock", os.O_RDWR | os.O_CREAT), "r+")
     except OSError as error:
         raise RunError(f"run={folder} cannot be written: {error.strerror}") from None
 

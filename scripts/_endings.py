@@ -19,6 +19,7 @@ STOPPED = 1  # exit status: a figure stopped being finite on the way, or the mac
 INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
 
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+CANNOT_WRITE |= {errno.EISDIR, errno.ENOTDIR}  # something else stands where a file belongs
 # of PyTorch on the CPU, on CUDA, of cuDNN and cuBLAS, and of C++
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED|bad_alloc", re.IGNORECASE)
 # of oneDNN, which does not tell want of memory from other reasons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D, Transform
 
+from atomic_files import write_atomically
 from search_space.cell_layout import Box, Point, Wire, plan_cell
 from search_space.genotype import Cell
 
@@ -112,9 +114,6 @@ def save_cell(cell: Cell, path: str | os.PathLike[str], *, title: str = "") -> N
     suffix = target.suffix.lower()
     if suffix not in SAVE_OPTIONS:
         raise ValueError(f"expected a path that ends in {', '.join(SAVE_OPTIONS)}; found {target.name!r}")
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        draw_cell(cell, title=title).savefig(unfinished, format=suffix[1:], **SAVE_OPTIONS[suffix])
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    drawn = io.BytesIO()
+    draw_cell(cell, title=title).savefig(drawn, format=suffix[1:], **SAVE_OPTIONS[suffix])
+    write_atomically(target, drawn.getvalue())

@@ -251,7 +251,7 @@ def test_another_suffix_is_refused_and_nothing_is_written(tmp_path, name):
 
 def test_a_figure_that_fails_leaves_the_old_one_alone(tmp_path, monkeypatch):
     def fail(figure, path, **options):
-        path.write_text("half a figure")
+        path.write(b"half a figure")
         raise OSError("no space left on device")
 
     path = tmp_path / "cell.svg"

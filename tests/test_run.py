@@ -173,21 +173,6 @@ def test_a_write_without_room_names_its_file_and_leaves_the_old_one(tmp_path, mo
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_temporary_files_of_a_killed_process_are_removed_by_the_next_one(tmp_path):
-    killed = subprocess.Popen(["true"])
-    killed.wait()
-    left = [tmp_path / place / f".file.{killed.pid}.tmp" for place in ("", "checkpoint", "figures")]
-    other = tmp_path / "other" / f".file.{killed.pid}.tmp"  # another run's, which may be at work
-    living = tmp_path / "figures" / f".file.{os.getppid()}.tmp"  # a report's, which takes no lock
-    for path in (*left, other, living):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    with exclusive(tmp_path, "search"):
-        assert [path.exists() for path in left] == [False] * 3
-        assert other.exists()
-        assert living.exists()
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
 def test_cuda_that_is_not_there_is_refused():
     with pytest.raises(RunError, match="asks for 1 CUDA devices; this machine has 0"):
