@@ -19,6 +19,8 @@ from pipeline.files import RunError
 from pipeline.interruption import SIGNALS, Interrupted, handled_by, stop_now
 
 T = TypeVar("T")
+# variable of Python: python -c and -m, by which processes are begun, look first into the current folder without it
+SAFE_PATH = "PYTHONSAFEPATH"
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """As the built-in map."""
 
@@ -53,6 +55,7 @@ def process_pool(
     deaf_to: signals that are sent to all of them and that the one that made them alone obeys.
     prepare: called in each of them first.
     """
+    os.environ[SAFE_PATH] = "1"
     spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
     return ProcessPoolExecutor(count, spawn, _begin, (threads, tuple(deaf_to), prepare))
 

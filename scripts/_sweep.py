@@ -16,6 +16,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.workers import SAFE_PATH
+
 FLAGS = {"-m", "--multirun"}
 Direction = Literal["maximize", "minimize"]
 
@@ -140,8 +142,9 @@ def hydra_settings(overrides: Sequence[Override], run: str, direction: Direction
 
 
 def let_scripts_be_found(folder: Path) -> None:
-    """By processes that a launcher starts."""
+    """By processes that a launcher starts; they look for modules nowhere in the current folder."""
     known = os.environ.get("PYTHONPATH", "")
+    os.environ[SAFE_PATH] = "1"
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), known]))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from _app import run_app
@@ -14,6 +13,7 @@ from pipeline.data import load
 from pipeline.evaluate import evaluate, read_sections
 from pipeline.files import RunError
 from pipeline.foreign import load_foreign
+from pipeline.module_path import let_be_found
 from pipeline.run import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
 from pipeline.transfer import load_models, transfer
@@ -22,7 +22,6 @@ from pipeline.transfer import load_models, transfer
 def main(experiment: Experiment) -> None:
     """Evaluate one network, or how attacks transfer between several, and print the figures."""
     folder, settings = Path(experiment.run), experiment.evaluate
-    sys.path.append(str(Path.cwd()))  # evaluate.model is found where the script was started, as python -m does
     trained = None if settings.model or settings.models else load_network(folder)
     if trained:
         check_cell(folder, trained, experiment.genotype)
@@ -30,6 +29,9 @@ def main(experiment: Experiment) -> None:
         raise RunError("genotype= names the cell of a run's network; leave it out beside evaluate.model and .models")
     fabric, data = make_fabric(experiment.fabric), load(experiment.data)
     fabric.launch()
+    for line in what_is_run(settings):
+        if fabric.is_global_zero:
+            print(line)
     if settings.models:
         found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
         for row in found["rows"] if fabric.is_global_zero else ():
@@ -39,6 +41,14 @@ def main(experiment: Experiment) -> None:
     results = evaluate(folder, experiment, data, fabric, subject)
     if fabric.is_global_zero:
         show(results, folder, settings)
+
+
+def what_is_run(settings: EvaluateSettings) -> Iterator[str]:
+    """Let the modules that the settings name be found, and say of each whose code is run."""
+    for reference in filter(None, (settings.model, *settings.models)):
+        file = None if Path(reference).is_dir() else let_be_found(reference)
+        if file:
+            yield f"{reference} runs the code of {file}"
 
 
 def show(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) -> None:
