@@ -36,7 +36,7 @@ def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
     if not take:
         yield
         return
-    with _opened_lock(folder) as file:
+    with _opened_lock(folder, stage) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -48,13 +48,12 @@ def exclusive(folder: Path, stage: str, *, take: bool = True) -> Iterator[None]:
         yield
 
 
-def check_folders(folder: Path) -> None:
+def check_folders(folder: Path, *more: str) -> None:
     """Raise RunError where a link, or what is no folder, stands in place of a folder that stages write in.
 
     The run folder itself may be a link; one inside it would lead what is written, and removed, out of it.
     """
-    boards = folder / "tensorboard"
-    for path in (*(folder / name for name in FOLDERS), *(boards.iterdir() if boards.is_dir() else ())):
+    for path in (folder / name for name in (*FOLDERS, *more)):
         try:
             mode = path.lstat().st_mode
         except OSError:
@@ -65,12 +64,12 @@ def check_folders(folder: Path) -> None:
             )
 
 
-def _opened_lock(folder: Path) -> IO[str]:
+def _opened_lock(folder: Path, stage: str) -> IO[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"run={folder} cannot be made a folder: {error.strerror}") from None
-    check_folders(folder)
+    check_folders(folder, f"tensorboard/{stage}")
     try:
         return os.fdopen(open_regular(folder / ".lock", os.O_RDWR | os.O_CREAT), "r+")
     except OSError as error:

@@ -152,7 +152,7 @@ def test_no_folder_that_leads_out_of_the_run_is_written_in(tmp_path, name, kind)
     path.unlink()
     path.symlink_to(tmp_path / "nothing")
     with pytest.raises(RunError, match=f"{name} is a symbolic link"):
-        check_folders(folder)
+        check_folders(folder, "tensorboard/search")
 
 
 def test_a_run_folder_may_itself_be_a_link(tmp_path, call_script):
