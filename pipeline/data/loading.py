@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.classes import check_classes
+from pipeline.data.classes import Labels, read_labels
+from pipeline.data.conversions import Conversions, say_counted
+from pipeline.data.huggingface import Split, columns, opened
 from pipeline.data.image_data import ImageData
 from pipeline.data.images import Images, ImageSet
 from pipeline.data.splitting import SPLIT_SEED, balanced_indices
 from pipeline.data.streaming import Decoder, StreamedImages
 from pipeline.data.table import ImageTable
-from pipeline.faults import first_line
 from pipeline.settings import DataSettings
 
 MOST_KEPT_BYTES = 2 * 2**30  # of a split's decoded images in memory, unless more are asked for: parts of it are copies
@@ -64,46 +64,45 @@ def _digits(settings: DataSettings) -> ImageData:
 
 @dataclass(frozen=True)
 class _Part:
-    """A split of a set: its images, and the names of its classes."""
+    """The images of a split that are wanted: rows of its table, int64 [N], with their labels, int64 [N]."""
 
-    images: ImageSet
-    class_names: tuple[str, ...]
+    table: ImageTable
+    rows: Labels
+    labels: Labels
+
+    def images(self, settings: DataSettings) -> ImageSet:
+        """The images, streamed or in memory."""
+        labels = torch.from_numpy(self.labels)
+        if _is_streamed(settings, self.table, len(self.rows)):
+            return StreamedImages(Decoder(self.table, settings.workers), torch.from_numpy(self.rows), labels)
+        return Images(_decoded(self.table, self.rows), labels)
 
 
 def _huggingface(settings: DataSettings) -> ImageData:
-    import datasets
+    source = opened(settings)
+    train_split, test_split = source.split(settings.train_split), source.split(settings.test_split)
+    image_column, label_column = columns(train_split.rows.features, settings)
+    labelled = read_labels(source.folder, label_column, train_split, test_split)
+    train = _part(train_split, image_column, labelled.train, settings.limit, "data.limit")
+    test = _part(test_split, image_column, labelled.test, settings.test_limit, "data.test_limit")
+    train = replace(train, table=train.table.with_colours_of(train.rows.tolist()))
+    if train.table.is_in_colour:
+        test = replace(test, table=test.table.in_colour())
+    if train.table.shape != test.table.shape:
+        raise ValueError(f"train images are {list(train.table.shape)}, test images {list(test.table.shape)}")
+    name = settings.name or Path(str(settings.path)).name
+    return ImageData(name, train.images(settings), test.images(settings), labelled.class_names)
 
-    if settings.path is None:
-        raise ValueError("data.path names a local folder or a set on the hub")
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as errors is said here, in one line
-    train = _part(datasets, settings, settings.train_split, settings.limit, "data.limit")
-    test = _part(datasets, settings, settings.test_split, settings.test_limit, "data.test_limit")
-    if train.class_names != test.class_names:
-        raise ValueError(f"the classes of {settings.test_split} are not those of {settings.train_split}, in order")
-    if train.images.shape != test.images.shape:
-        raise ValueError(f"train images are {list(train.images.shape)}, test images {list(test.images.shape)}")
-    name = settings.name or Path(settings.path).name
-    return ImageData(name, train.images, test.images, train.class_names)
 
-
-def _part(datasets: Any, settings: DataSettings, split: str, limit: int | None, key: str) -> _Part:
-    """One split, or a balanced subset of it; of its images the first alone is decoded before it is known what fits."""
-    table = _load_split(datasets, settings, split)
-    image_column, label_column = _columns(datasets, table.features, settings)
-    names = tuple(table.features[label_column].names)
-    check_classes(Path(str(settings.path)), label_column, names)
-    labels = table.select_columns(label_column).with_format("numpy")[:][label_column]
+def _part(split: Split, column: str, labels: Labels, limit: int | None, key: str) -> _Part:
+    """A split, or a balanced subset of it; of its images the first alone is decoded."""
     rows = np.arange(len(labels))
     if limit is not None:
         _check_limit(limit, len(labels), key)
         rows = balanced_indices(labels, limit)
-    _check_labels(labels, rows, len(names))
-    images = ImageTable.like_row(table.select_columns(image_column), image_column, split, int(rows[0]))
-    wanted = torch.from_numpy(labels[rows].astype(np.int64))
-    if _is_streamed(settings, images, len(rows)):
-        return _Part(StreamedImages(Decoder(images, settings.workers), torch.from_numpy(rows), wanted), names)
-    return _Part(Images(_decoded(images, rows), wanted), names)
+    if not len(rows):
+        raise ValueError(f"split {split.name} of data.path: expected images, found none")
+    return _Part(ImageTable.like_row(split, column, int(rows[0])), rows, labels[rows])
 
 
 def _is_streamed(settings: DataSettings, images: ImageTable, number: int) -> bool:
@@ -122,50 +121,12 @@ def _physical_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _decoded(images: ImageTable, rows: np.ndarray[Any, Any]) -> Tensor:
-    """All of them: uint8 [N, C, H, W]."""
-    pixels = torch.empty(len(rows), *images.shape, dtype=torch.uint8)
+def _decoded(images: ImageTable, rows: Labels) -> Tensor:
+    """All of them: uint8 [N, C, H, W]. Says on standard error how many were converted."""
+    pixels, conversions = torch.empty(len(rows), *images.shape, dtype=torch.uint8), Conversions()
     for first in range(0, len(rows), DECODED_AT_ONCE):
-        part = images.decoded(rows[first : first + DECODED_AT_ONCE].tolist())
+        part, converted = images.decoded(rows[first : first + DECODED_AT_ONCE].tolist())
         pixels[first : first + DECODED_AT_ONCE] = torch.from_numpy(part)
+        conversions += converted
+    say_counted(conversions, len(rows), images.split)
     return pixels
-
-
-def _check_labels(labels: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], num_classes: int) -> None:
-    """labels: of the whole split, with NaN for those that are missing.  rows: of the images that are wanted."""
-    wanted = labels[rows]
-    if not len(wanted):
-        raise ValueError("expected images, found none")
-    expected = f"labels must be 0 to {num_classes - 1}"
-    if wanted.dtype.kind not in "iu" and np.isnan(wanted).any():
-        raise ValueError(f"{expected}, found none at image {rows[np.isnan(wanted)][0]}")
-    if wanted.min() < 0 or wanted.max() >= num_classes:
-        raise ValueError(f"{expected}, found {wanted.min()} to {wanted.max()}")
-
-
-def _load_split(datasets: Any, settings: DataSettings, split_name: str) -> Any:
-    try:
-        return datasets.load_dataset(settings.path, settings.configuration, split=split_name)
-    except Exception as error:  # datasets raises a dozen kinds; all mean that the set cannot be had as asked for
-        reasons = dict.fromkeys((first_line(error), first_line(error.__cause__ or error)))
-        raise ValueError(
-            f"cannot load split {split_name!r} of data.path={settings.path}: {': '.join(reasons)}"
-        ) from None
-
-
-def _columns(datasets: Any, features: Any, settings: DataSettings) -> tuple[str, str]:
-    found = []
-    for key, wanted, kind in (
-        ("image_column", settings.image_column, datasets.Image),
-        ("label_column", settings.label_column, datasets.ClassLabel),
-    ):
-        fitting = [name for name, feature in features.items() if isinstance(feature, kind)]
-        if wanted is None and len(fitting) == 1:
-            wanted = fitting[0]
-        if wanted is None or wanted not in fitting:
-            raise ValueError(
-                f"data.{key}={wanted or 'null'}: expected one column of type {kind.__name__}; "
-                f"the set has {', '.join(fitting) or 'none'} among {', '.join(features)}"
-            )
-        found.append(wanted)
-    return found[0], found[1]

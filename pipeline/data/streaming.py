@@ -12,8 +12,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pipeline.data.conversions import Announced, Conversions
+from pipeline.data.decoding import Pixels, UnreadableImageError
 from pipeline.data.images import Images, ImageSet, parts
-from pipeline.data.table import ImageTable, Pixels, UnreadableImageError
+from pipeline.data.table import ImageTable
 from pipeline.interruption import SIGNALS
 from pipeline.workers import process_pool
 
@@ -34,17 +36,24 @@ class Decoder:
         self.table = table
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._announce = Announced(table.split)
 
     def __call__(self, chosen: Iterable[Tensor]) -> Iterator[Pixels]:
         """The images [n, C, H, W] of each batch of rows, in order.
 
+        Says once on standard error how images are converted, where some are.
         Raises UnreadableImageError, and BrokenProcessPool where a process died.
         """
+        for pixels, conversions in self._batches(chosen):
+            self._announce(conversions)
+            yield pixels
+
+    def _batches(self, chosen: Iterable[Tensor]) -> Iterator[tuple[Pixels, Conversions]]:
         if not self._workers:
             for rows in chosen:
                 yield self.table.decoded(rows.tolist())
             return
-        waiting: deque[Future[Pixels]] = deque()
+        waiting: deque[Future[tuple[Pixels, Conversions]]] = deque()
         try:
             for rows in chosen:
                 waiting.append(self._processes().submit(_decoded, rows.tolist()))
@@ -68,11 +77,11 @@ def _hold(table: ImageTable) -> None:
     _own_table = table
 
 
-def _decoded(rows: list[int]) -> Pixels:
+def _decoded(rows: list[int]) -> tuple[Pixels, Conversions]:
     return _own_table.decoded(rows)
 
 
-def _result(future: Future[Pixels]) -> Pixels:
+def _result(future: Future[tuple[Pixels, Conversions]]) -> tuple[Pixels, Conversions]:
     try:
         return future.result()
     except UnreadableImageError as error:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
-from pipeline.faults import first_line
+from pipeline.data.conversions import Conversions
+from pipeline.data.decoding import CHANNELS, COLOUR, Pixels, UnreadableImageError, decoded, is_colour
+from pipeline.data.huggingface import Split
+from pipeline.data.set_files import SetFiles
 from search_space.skeleton import MINIMUM_IMAGE_SIZE
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-MODES = {"L": 1, "RGB": 3}  # of PIL, and their channels
-
-
-class UnreadableImageError(ValueError):
-    """An image that cannot be decoded, or is not like the others."""
+READ_AT_ONCE = 1000  # encoded images
 
 
 @dataclass(frozen=True)
@@ -24,60 +23,86 @@ class ImageTable:
     """The images of one split, memory-mapped: those that were read are in the page cache, which the system takes back.
 
     table: a datasets.Dataset in Arrow's format, with its images in `column`.  split: its name.
-    shape: [C, H, W] of every image.
+    files: where images may lie that the table names.  shape: [C, H, W] of every image; grey ones become colour.
     """
 
     table: Any
     column: str
     split: str
+    files: SetFiles
     shape: tuple[int, int, int]
 
     @classmethod
-    def like_row(cls, table: Any, column: str, split: str, row: int) -> Self:
-        """The table whose images are to be like that in `row`.
+    def like_row(cls, split: Split, column: str, row: int) -> Self:
+        """The table of a split whose images are to be like that in `row`.
 
         Raises UnreadableImageError where it is not square or too small.
         """
-        found = cls(table.with_format("arrow"), column, split, (0, 0, 0))
+        table = split.rows.select_columns(column).with_format("arrow")
+        found = cls(table, column, split.name, split.files, (0, 0, 0))
         ((_, value),) = found._encoded([row])
-        channels, height, width = found._image(row, value).shape
-        if height != width or height < MINIMUM_IMAGE_SIZE:
-            raise UnreadableImageError(
-                f"images must be square, of at least {MINIMUM_IMAGE_SIZE} pixels a side; "
-                f"{found._name(row, value)} is {height} by {width}"
-            )
+        with found._naming(row, value):
+            channels, height, width = decoded(found._content(value)).pixels.shape
+            if height != width or height < MINIMUM_IMAGE_SIZE:
+                raise UnreadableImageError(
+                    f"is {height} by {width}; expected square images of at least {MINIMUM_IMAGE_SIZE} pixels a side"
+                )
         return replace(found, shape=(channels, height, width))
 
-    def decoded(self, rows: Sequence[int]) -> Pixels:
+    @property
+    def is_in_colour(self) -> bool:
+        """Whether images have three channels."""
+        return self.shape[0] == CHANNELS[COLOUR]
+
+    def in_colour(self) -> Self:
+        """The table whose grey images become colour."""
+        return replace(self, shape=(CHANNELS[COLOUR], *self.shape[1:]))
+
+    def with_colours_of(self, rows: Sequence[int]) -> Self:
+        """The table in colour where any of the rows is; the headers of all are read up to the first that is."""
+        if not self.is_in_colour and any(self._are_colour(rows)):
+            return self.in_colour()
+        return self
+
+    def _are_colour(self, rows: Sequence[int]) -> Iterator[bool]:
+        for first in range(0, len(rows), READ_AT_ONCE):
+            for row, value in self._encoded(rows[first : first + READ_AT_ONCE]):
+                with self._naming(row, value):
+                    found = is_colour(self._content(value))
+                yield found
+
+    def decoded(self, rows: Sequence[int]) -> tuple[Pixels, Conversions]:
         """Images [n, C, H, W]. Raises UnreadableImageError that names the first of them that is not as expected."""
-        pixels = np.empty((len(rows), *self.shape), dtype=np.uint8)
+        pixels, conversions = np.empty((len(rows), *self.shape), dtype=np.uint8), Conversions()
         for place, (row, value) in zip(pixels, self._encoded(rows), strict=True):
-            image = self._image(row, value)
-            if image.shape != self.shape:
-                raise UnreadableImageError(
-                    f"{self._name(row, value)} is {list(image.shape)}, channels, height and width; "
-                    f"the first is {list(self.shape)}"
-                )
-            place[:] = image
-        return pixels
+            with self._naming(row, value):
+                image = decoded(self._content(value), self.shape[0])
+                if image.pixels.shape != self.shape:
+                    raise UnreadableImageError(
+                        f"is {list(image.pixels.shape)}, channels, height and width; expected {list(self.shape)} "
+                        "as the first"
+                    )
+            place[:] = image.pixels
+            if image.conversion:
+                conversions[image.conversion] += 1
+        return pixels, conversions
 
     def _encoded(self, rows: Sequence[int]) -> list[tuple[int, Any]]:
         return list(zip(rows, self.table[list(rows)].column(self.column).to_pylist(), strict=True))
 
-    def _image(self, row: int, value: Any) -> Pixels:
-        """[C, H, W]."""
-        if value is None:
-            raise UnreadableImageError(f"{self._name(row, value)} is missing; expected L (grey) or RGB")
-        try:
-            image = self.table.features[self.column].decode_example(value)
-        except MemoryError:
-            raise
-        except Exception as error:  # PIL and its plugins raise a dozen kinds, all of which mean the same
-            raise UnreadableImageError(f"{self._name(row, value)} cannot be decoded: {first_line(error)}") from None
-        if image.mode not in MODES:
-            raise UnreadableImageError(f"{self._name(row, value)} has mode {image.mode}; expected L (grey) or RGB")
-        return np.asarray(image).reshape(image.height, image.width, MODES[image.mode]).transpose(2, 0, 1)
+    def _content(self, value: Any) -> bytes:
+        """The content of an image file. Raises UnreadableImageError, without a name."""
+        if value is None or (value["bytes"] is None and value["path"] is None):
+            raise UnreadableImageError("is missing; expected an image")
+        content: bytes | None = value["bytes"]
+        return self.files.read(value["path"]) if content is None else content
 
-    def _name(self, row: int, value: Any) -> str:
-        file = value.get("path") if isinstance(value, dict) else None
-        return f"image {row} of split {self.split}" + (f" ({file})" if file else "")
+    @contextmanager
+    def _naming(self, row: int, value: Any) -> Iterator[None]:
+        """Puts the name of the image before what is wrong with it."""
+        try:
+            yield
+        except UnreadableImageError as error:
+            file = value and value["path"]
+            named = f"image {row} of split {self.split}" + (f" ({file})" if file else "")
+            raise UnreadableImageError(f"{named} {error}") from None

@@ -1,0 +1,157 @@
+"""Sets that the library `datasets` reads: opened, looked over, and their columns found."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.set_files import SetFiles, UnusableSetError, check_cards, check_folder, is_inside
+from pipeline.faults import first_line
+from pipeline.settings import DataSettings
+
+IMAGE_FOLDER = "imagefolder"  # one of the library's readers, as are those of READ
+PREPARED = "cache"  # what the library kept of a set of the hub that cannot be reached
+READ = (IMAGE_FOLDER, "parquet", "arrow", "csv", "json", "webdataset", PREPARED)
+LAYOUT = "train/<class>/*.png and test/<class>/*.png"
+WORD_OR_NUMBER = re.compile(r"(large_)?string|bool|u?int\d+")  # types of columns
+OTHER_LAYOUT = re.compile(r"metadata\.\w+|.*\.zip")  # files that list images, or that hold folders of their own
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a set.  rows: a datasets.Dataset.  files: where images may lie that the rows name."""
+
+    name: str
+    rows: Any
+    files: SetFiles
+
+
+@dataclass(frozen=True)
+class HuggingFaceSet:
+    """A set whose files were looked over.  folder: it, where it is local.  builder: of `datasets`."""
+
+    settings: DataSettings
+    folder: Path
+    builder: Any
+    files: SetFiles
+
+    def split(self, name: str) -> Split:
+        """A split by its name. Raises ValueError where it cannot be had."""
+        with _refusals(self.settings, name):
+            self.builder.download_and_prepare()
+            return Split(name, self.builder.as_dataset(split=name), self.files)
+
+
+def opened(settings: DataSettings) -> HuggingFaceSet:
+    """The set that the settings name. Raises ValueError where it cannot be had or leads out of itself."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as errors is said here, in one line
+    path = os.path.expanduser(str(settings.path))
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UnusableSetError(f"data.path={path} is not a folder; expected one, or the name of a set on the hub")
+    is_local = os.path.isdir(path)
+    with _refusals(settings, settings.train_split):
+        if is_local:
+            check_folder(path)
+            check_cards(path)
+        builder = datasets.load_dataset_builder(path, settings.configuration)
+    if builder.name not in READ:
+        raise UnusableSetError(
+            f"data.path={path}: its files are read as {builder.name}; expected images in folders, "
+            "or Parquet, Arrow, CSV, JSON or WebDataset files"
+        )
+    files = _local_files(path, builder) if is_local else _hub_files(path, builder)
+    if is_local and builder.name == IMAGE_FOLDER:
+        _check_layout(settings, path, builder.config.data_files)
+    return HuggingFaceSet(settings, Path(path), builder, files)
+
+
+@contextmanager
+def _refusals(settings: DataSettings, split: str) -> Iterator[None]:
+    try:
+        yield
+    except UnusableSetError:
+        raise
+    except Exception as error:  # datasets raises a dozen kinds; all mean that the set cannot be had as asked for
+        reasons = dict.fromkeys((first_line(error), first_line(error.__cause__ or error)))
+        raise ValueError(f"cannot load split {split!r} of data.path={settings.path}: {': '.join(reasons)}") from None
+
+
+def _local_files(path: str, builder: Any) -> SetFiles:
+    root = os.path.realpath(path)
+    for name in _named(builder):
+        if not is_inside(os.path.realpath(name), (root,)):
+            raise UnusableSetError(f"data.path={path}: its files are to include {name}, which is outside of the set")
+    return SetFiles(root, (root,))
+
+
+def _hub_files(path: str, builder: Any) -> SetFiles:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    name = builder.repo_id or path
+    for address in _named(builder):
+        if not address.startswith((f"hf://datasets/{name}@", f"hf://datasets/{name}/")):
+            raise UnusableSetError(f"data.path={path}: its files are to include {address}, which is outside of the set")
+    folder = os.path.realpath(Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="dataset")))
+    return SetFiles(folder, (folder,))
+
+
+def _named(builder: Any) -> list[str]:
+    """The files of all splits."""
+    return [str(name) for names in (builder.config.data_files or {}).values() for name in names]
+
+
+def _check_layout(settings: DataSettings, path: str, files: dict[str, list[str]]) -> None:
+    """Raise UnusableSetError where the images of a local folder lie in folders, and not as LAYOUT says."""
+    if any(OTHER_LAYOUT.fullmatch(os.path.basename(name)) for names in files.values() for name in names):
+        return
+    example = os.path.relpath(str(next(iter(files.values()))[0]), os.path.realpath(path))
+    expected = f"data.path={path}: expected a folder for every class, {LAYOUT}"
+    splits = (settings.train_split, settings.test_split)
+    for split in splits:
+        if split.isidentifier() and split not in files:
+            raise UnusableSetError(f"{expected}; found no images of split {split}, but {example} of {', '.join(files)}")
+    classes = [{os.path.basename(os.path.dirname(str(name))) for name in files.get(split, ())} for split in splits]
+    if all(classes) and classes[0].isdisjoint(classes[1]):
+        raise UnusableSetError(f"{expected}; found {example}, and no class that is in both splits")
+
+
+def columns(features: Any, settings: DataSettings) -> tuple[str, str]:
+    """The names of the columns of images and of labels. Raises ValueError where there is no one of a kind."""
+    import datasets
+
+    def one(key: str, wanted: str | None, kind: str, fitting: list[str]) -> str:
+        if wanted is None and len(fitting) == 1:
+            wanted = fitting[0]
+        if wanted is None or wanted not in fitting:
+            raise ValueError(
+                f"data.{key}={wanted or 'null'}: expected one column of {kind}; "
+                f"the set has {', '.join(fitting) or 'none'} among {', '.join(features)}"
+            )
+        return wanted
+
+    images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    values = [name for name, feature in features.items() if _is_word_or_number(feature)]
+    if settings.label_column is not None:
+        labels = [*classes, *values]
+    else:
+        labels = classes or (["label"] if "label" in values else values)
+    return (
+        one("image_column", settings.image_column, "type Image", images),
+        one("label_column", settings.label_column, "type ClassLabel, of words or of whole numbers", labels),
+    )
+
+
+def _is_word_or_number(feature: Any) -> bool:
+    import datasets
+
+    return isinstance(feature, datasets.Value) and bool(WORD_OR_NUMBER.fullmatch(feature.dtype))
