@@ -176,17 +176,14 @@ def spoil(folder, kind):
     elif kind == "text":
         bad.write_text("no image")
     else:
-        {"palette": Image.new("P", (9, 9)), "smaller": Image.new("L", (9, 8)), "colour": Image.new("RGB", (9, 9))}[
-            kind
-        ].save(bad)
+        Image.new(*{"fractions": ("F", (9, 9)), "smaller": ("L", (9, 8))}[kind]).save(bad, "TIFF")
 
 
 WRONG = {
     "cut": "cannot be decoded: ",
-    "text": "cannot be decoded: cannot identify image file",
-    "palette": "has mode P; expected L (grey) or RGB",
-    "smaller": "is [1, 8, 9], channels, height and width; the first is [1, 9, 9]",
-    "colour": "is [3, 9, 9], channels, height and width; the first is [1, 9, 9]",
+    "text": "cannot be decoded: expected PNG, JPEG, ",
+    "fractions": "has mode F; expected grey or RGB of 8 bits",
+    "smaller": "is [1, 8, 9], channels, height and width; expected [1, 9, 9]",
 }
 
 
@@ -197,16 +194,15 @@ def test_an_image_that_is_not_like_the_others_is_named_when_it_is_read_and_when_
     message = re.escape(f"image 8 of split train ({tmp_path}/train/dog/2.png) {WRONG[kind]}")
     with pytest.raises(UnreadableImageError, match=message):
         load(tmp_path, streaming=False)
-    data = load(tmp_path, streaming=True, workers=0)
     with pytest.raises(UnreadableImageError, match=message):
-        data.statistics()
+        load(tmp_path, streaming=True, workers=0).statistics()
 
 
 def test_an_image_that_is_lost_between_two_epochs_is_named(tmp_path):
-    spoil(tmp_path, "colour")
+    spoil(tmp_path, "smaller")
     data = load(tmp_path, streaming=True, workers=0)
     (tmp_path / "train" / "cat" / "0.png").unlink()
-    with pytest.raises(UnreadableImageError, match=r"image 0 .*0\.png\) cannot be decoded: .*No such file"):
+    with pytest.raises(UnreadableImageError, match=r"image 0 .*0\.png\) cannot be read: .* does not exist"):
         next(data.train.batches(4))
 
 

@@ -44,7 +44,9 @@ def read_labels(folder: Path, column: str, train: Split, test: Split) -> Labelle
         known = sorted(set().union(*(values.unique().drop_null().to_pylist() for values in given)))
         names = tuple(str(name) for name in known)
         _check_number(column, names)
-        labels = [_numbered(values, known, f"data.label_column={column}: expected words or numbers") for values in given]
+        labels = [
+            _numbered(values, known, f"data.label_column={column}: expected words or numbers") for values in given
+        ]
     unseen = np.setdiff1d(labels[1], labels[0])
     if len(unseen):
         raise ValueError(

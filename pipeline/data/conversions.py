@@ -13,7 +13,7 @@ def say_counted(conversions: Conversions, number: int, split: str) -> None:
     """Say how many of all `number` images of a split were converted, where any were."""
     if conversions:
         counts = ", ".join(f"{count:,} {how}" for how, count in sorted(conversions.items()))
-        _say(f"of {number:,} images of split {split} were converted: {counts}")
+        _say(f"{conversions.total():,} of {number:,} images of split {split} were converted: {counts}")
 
 
 class Announced:

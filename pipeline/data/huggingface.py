@@ -53,10 +53,10 @@ def opened(settings: DataSettings) -> HuggingFaceSet:
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as errors is said here, in one line
-    path = os.path.expanduser(str(settings.path))
-    if os.path.exists(path) and not os.path.isdir(path):
+    path = str(settings.path)
+    is_local = os.path.isdir(path)  # noqa: PTH112 - no name is too long for it, as it would be for Path
+    if not is_local and os.path.exists(path):  # noqa: PTH110
         raise UnusableSetError(f"data.path={path} is not a folder; expected one, or the name of a set on the hub")
-    is_local = os.path.isdir(path)
     with _refusals(settings, settings.train_split):
         if is_local:
             check_folder(path)
@@ -111,15 +111,16 @@ def _named(builder: Any) -> list[str]:
 
 def _check_layout(settings: DataSettings, path: str, files: dict[str, list[str]]) -> None:
     """Raise UnusableSetError where the images of a local folder lie in folders, and not as LAYOUT says."""
-    if any(OTHER_LAYOUT.fullmatch(os.path.basename(name)) for names in files.values() for name in names):
+    paths = {str(split): [Path(name) for name in names] for split, names in files.items()}
+    if any(OTHER_LAYOUT.fullmatch(file.name) for names in paths.values() for file in names):
         return
-    example = os.path.relpath(str(next(iter(files.values()))[0]), os.path.realpath(path))
+    example = os.path.relpath(next(iter(paths.values()))[0], os.path.realpath(path))
     expected = f"data.path={path}: expected a folder for every class, {LAYOUT}"
     splits = (settings.train_split, settings.test_split)
     for split in splits:
-        if split.isidentifier() and split not in files:
-            raise UnusableSetError(f"{expected}; found no images of split {split}, but {example} of {', '.join(files)}")
-    classes = [{os.path.basename(os.path.dirname(str(name))) for name in files.get(split, ())} for split in splits]
+        if split.isidentifier() and split not in paths:
+            raise UnusableSetError(f"{expected}; found no split {split}, but {', '.join(paths)}, with {example}")
+    classes = [{file.parent.name for file in paths.get(split, ())} for split in splits]
     if all(classes) and classes[0].isdisjoint(classes[1]):
         raise UnusableSetError(f"{expected}; found {example}, and no class that is in both splits")
 

@@ -50,7 +50,7 @@ class SetFiles:
     def _inside(self, path: str) -> str:
         if "://" in path or OF_ARCHIVE in path:
             raise UnreadableImageError("is an address; expected the content itself, or a file of the set")
-        found = os.path.realpath(os.path.join(self.base, path))
+        found = os.path.realpath(Path(self.base, path))
         if not is_inside(found, self.folders):
             raise UnreadableImageError(f"leads to {found}, outside of the set; expected a copy inside")
         return found
@@ -81,12 +81,12 @@ def check_folder(folder: str) -> None:
     """
     root = os.path.realpath(folder)
     for path in _entries(root):
-        name, real = os.path.relpath(path, root), os.path.realpath(path)
-        if not is_inside(real, (root,)):
+        name, real = os.path.relpath(path, root), Path(os.path.realpath(path))
+        if not is_inside(str(real), (root,)):
             raise UnusableSetError(
                 f"data.path={folder}: {name} leads to {real}, outside of the set; expected a copy inside"
             )
-        if os.path.exists(real) and not (os.path.isfile(real) or os.path.isdir(real)):
+        if real.exists() and not (real.is_file() or real.is_dir()):
             raise UnusableSetError(f"data.path={folder}: {name} is a FIFO, a socket or a device; expected a file")
 
 
@@ -112,7 +112,7 @@ def check_cards(folder: str) -> None:
             continue
         card = metadata_load(path) if path.suffix == ".md" else yaml.safe_load(path.read_text("utf-8-sig"))
         for pattern in _patterns(card):
-            if "://" in pattern or OF_ARCHIVE in pattern or os.path.isabs(pattern) or ".." in Path(pattern).parts:
+            if "://" in pattern or OF_ARCHIVE in pattern or {"..", "/"} & set(Path(pattern).parts):
                 raise UnusableSetError(f"data.path={folder}: {name} names {pattern}; expected files of the set alone")
 
 

@@ -79,8 +79,7 @@ class ImageTable:
                 image = decoded(self._content(value), self.shape[0])
                 if image.pixels.shape != self.shape:
                     raise UnreadableImageError(
-                        f"is {list(image.pixels.shape)}, channels, height and width; expected {list(self.shape)} "
-                        "as the first"
+                        f"is {list(image.pixels.shape)}, channels, height and width; expected {list(self.shape)}"
                     )
             place[:] = image.pixels
             if image.conversion:
