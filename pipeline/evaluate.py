@@ -54,7 +54,7 @@ def evaluate(
         check_fits(subject, data)
     elif (folder / "network.json").exists():
         raise RunError(f"{folder} holds a network of its own; choose another run= for evaluate.model")
-    network = fabric.to_device(subject.network).eval()
+    network = fabric.to_device(subject.network)
     plan = planned(network, experiment, data, fabric)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         images = tested(data, experiment.evaluate.images).to(fabric.device)

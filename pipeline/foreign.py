@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ class ForeignDescription(Settings):
     """Where a module came from, what it holds, and for which data; what network.json is for the project's own.
 
     sha256: of the file of weights.  state_sha256: of the module as it was evaluated, see `state_sha256`.
+    sizes: as counted; without what cannot be counted.
     """
 
     format: Literal["module"] = "module"
@@ -37,19 +39,23 @@ class ForeignDescription(Settings):
     image_size: int
     class_names: tuple[str, ...]
     data: str
-    sizes: dict[str, int]
+    sizes: dict[str, int] | None
 
-    def cost(self) -> dict[str, int]:
-        """Size of the module, as counted."""
-        return dict(self.sizes)
+    def cost(self) -> dict[str, int] | None:
+        """Size of the module, as counted; None where it cannot be."""
+        return None if self.sizes is None else dict(self.sizes)
 
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """The module in evaluation mode, and its description."""
+    """The module in evaluation mode, and its description.
+
+    uncounted: why parts of its size are not counted, in one line each.
+    """
 
     network: nn.Module
     description: ForeignDescription
+    uncounted: tuple[str, ...] = ()
 
 
 def load_foreign(
@@ -63,9 +69,10 @@ def load_foreign(
     module = _made(factory, dict(arguments or {}))
     if weights is not None:
         load_weights(module, Path(weights), f"the module of {factory}")
-    module.eval()
+    _put_in_evaluation_mode(module)
     images = torch.zeros(1, data.in_channels, data.image_size, data.image_size)
     _check_logits(factory, module, images, data)
+    cost = module_cost(module, images)
     description = ForeignDescription(
         name=factory.rpartition(":")[2],
         factory=factory,
@@ -77,9 +84,9 @@ def load_foreign(
         image_size=data.image_size,
         class_names=data.class_names,
         data=data.name,
-        sizes=asdict(module_cost(module, images)),
+        sizes=cost.sizes,
     )
-    return ForeignNetwork(module, description)
+    return ForeignNetwork(module, description, cost.reasons)
 
 
 def _made(reference: str, arguments: dict[str, Any]) -> nn.Module:
@@ -99,6 +106,11 @@ def _made(reference: str, arguments: dict[str, Any]) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise RunError(f"evaluate.model={reference}: expected a torch.nn.Module, it returned {type(module).__name__}")
     return module
+
+
+def _put_in_evaluation_mode(module: nn.Module) -> None:
+    with suppress(NotImplementedError):  # an exported graph keeps the mode that it was exported in
+        module.eval()
 
 
 def _check_logits(reference: str, module: nn.Module, images: torch.Tensor, data: ImageData) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,11 @@ class Group:
     def size(self, name: str) -> Spread | None:
         """Of the networks. name: a key of SIZES."""
         return spread([run.cost[SIZES[name]] for run in self.runs.values() if run.cost])
+
+    def mean_size(self, name: str) -> float:
+        """The mean of `size`; infinite where no network could be counted."""
+        found = self.size(name)
+        return found.mean if found else math.inf
 
 
 def spread(values: Sequence[float]) -> Spread | None:
@@ -123,12 +129,12 @@ def members(found: Sequence[Group]) -> Runs:
 def front(found: Sequence[Group], attack: str) -> list[bool]:
     """Of each group whether no other has means at least as good in all four objectives, and better in one.
 
-    attack: one that every group met.
+    attack: one that every group met.  A size that could not be counted is as if it were the largest.
     """
     if not found:
         return []
-    spreads = [(g.accuracy(CLEAN), g.accuracy(attack), g.size("parameters"), g.size("macs")) for g in found]
-    return nondominated([tuple(s.mean for s in row if s) for row in spreads])
+    accuracies = [tuple(spread.mean for spread in (g.accuracy(CLEAN), g.accuracy(attack)) if spread) for g in found]
+    return nondominated([(*pair, *map(g.mean_size, SIZES)) for pair, g in zip(accuracies, found, strict=True)])
 
 
 def _asked(run: Run) -> Iterator[tuple[str, Any]]:

@@ -89,7 +89,8 @@ def _tiles(found: Sequence[Group]) -> Iterator[tuple[str, str, str]]:
     attack = strongest_of(found)
     marks = front(found, attack)
     best = max(found, key=lambda group: _mean(group.accuracy(attack)))
-    smallest = min((g for g, mark in zip(found, marks, strict=True) if mark), key=lambda g: _mean(g.size("parameters")))
+    on_front = [group for group, mark in zip(found, marks, strict=True) if mark]
+    smallest = min(on_front, key=lambda group: group.mean_size("parameters"))
     accuracy = best.accuracy(attack)
     how = "clean" if attack == CLEAN else f"under {attack}"
     yield (

@@ -87,8 +87,10 @@ def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
     if run.cost:
         where = "in the network" if run.network or run.robustness else "in the derived network"
         yield "parameters", magnitude(run.cost["parameters"]), f"exactly {run.cost['parameters']:,} {where}"
-        thop = magnitude(run.cost["thop_macs"])
+        thop = magnitude(run.cost["thop_macs"]) if "thop_macs" in run.cost else "not counted"
         yield "MACs an image", magnitude(run.cost["conv_linear_macs"]), f"convolutions and classifier; thop {thop}"
+    elif run.robustness:
+        yield "size", "not counted", "of a module whose operators or weights the counters do not see"
 
 
 def _bounds(run: Run) -> Iterator[Plain]:

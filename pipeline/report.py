@@ -75,7 +75,9 @@ def _result_pictures(runs: Runs) -> Iterator[Picture]:
     if any(results.values()):
         yield figures.accuracy_picture(results)
         parameters = {label: run.cost["parameters"] for label, run in runs.items() if run.accuracies and run.cost}
-        yield figures.size_picture(results, parameters, strongest(results))
+        if parameters:  # of a module that cannot be counted there are none
+            counted = {label: results[label] for label in parameters}
+            yield figures.size_picture(counted, parameters, strongest(counted))
 
 
 def _robustness_pictures(runs: Runs) -> Iterator[Picture]:

@@ -77,7 +77,8 @@ class Run:
     def cost(self) -> Mapping[str, int] | None:
         """Size of the network that was measured, else trained, else derived."""
         if self.robustness:
-            return dict(self.robustness["cost"])
+            measured: dict[str, int] | None = self.robustness["cost"]
+            return measured
         if self.network:
             return self.network.cost()
         return dict(self.search["derived_cost"]) if self.search else None

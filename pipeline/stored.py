@@ -55,7 +55,7 @@ class StoredRobustness(TypedDict):
 
     settings: dict[str, Any]
     network: StoredName
-    cost: dict[str, int]
+    cost: dict[str, int] | None
     environment: NotRequired[dict[str, Any]]
 
 

@@ -51,7 +51,7 @@ def transfer(
     network itself leaves its robust accuracy. Raises RunError before any work when there are too few test images.
     """
     images = tested(data, experiment.evaluate.images).to(fabric.device)
-    modules = {name: fabric.to_device(network.network).eval() for name, network in networks.items()}
+    modules = {name: fabric.to_device(network.network) for name, network in networks.items()}
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         counts = _counts(modules, images, experiment, data.num_classes, fabric)
         content = {

@@ -12,7 +12,7 @@ from pipeline.artifacts import check_cell, load_network
 from pipeline.data import load
 from pipeline.evaluate import evaluate, read_sections
 from pipeline.files import RunError
-from pipeline.foreign import load_foreign
+from pipeline.foreign import ForeignNetwork, load_foreign
 from pipeline.module_path import let_be_found
 from pipeline.run import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
@@ -41,6 +41,8 @@ def main(experiment: Experiment) -> None:
     results = evaluate(folder, experiment, data, fabric, subject)
     if fabric.is_global_zero:
         show(results, folder, settings)
+        if isinstance(subject, ForeignNetwork) and subject.uncounted:
+            print(f"not counted of its size: {'; '.join(subject.uncounted)}")
 
 
 def what_is_run(settings: EvaluateSettings) -> Iterator[str]:

@@ -3,24 +3,24 @@
 Sizes are additive over the parts of a network, so each distinct part is measured once, on real modules without data
 (device meta), and networks are sums. Two conventions stand side by side, as papers differ:
 
-- conv_linear_macs: convolutions and the classifier alone (torch.utils.flop_counter / 2);
-- thop_macs: thop's, which adds batch norm and average pooling.
+- conv_linear_macs: convolutions, linear maps and products of matrices, such as attention's, alone
+  (torch.utils.flop_counter / 2);
+- thop_macs: thop's, which adds batch norm and average pooling, and leaves out what is no module that it knows.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cache
 
-import thop
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from search_space.counters import UncountableError, product_macs, thop_macs
 from search_space.genotype import Genotype
 from search_space.nasbench201 import ResidualBlock
 from search_space.network import AuxiliaryHead, cell_inputs, classifier, stem
@@ -95,10 +95,46 @@ def network_cost(
     return NetworkCost(total.parameters, total.parameters + auxiliary, total.conv_linear_macs, total.thop_macs)
 
 
-def module_cost(module: nn.Module, images: Tensor) -> NetworkCost:
-    """Cost of any module, in evaluation mode, on images [1, C, H, W]; it is copied and stays as it is."""
-    counted = _counted(deepcopy(module).eval(), images)
-    return NetworkCost(counted.parameters, counted.parameters, counted.conv_linear_macs, counted.thop_macs)
+@dataclass(frozen=True)
+class ModuleCost:
+    """What could be counted of a module that a user brings, by quantity, and the reasons why the rest could not.
+
+    sizes: None where there are no parameters to count, or no MACs; without thop_macs where thop has no count alone.
+    """
+
+    sizes: dict[str, int] | None
+    reasons: tuple[str, ...]
+
+
+def module_cost(module: nn.Module, images: Tensor) -> ModuleCost:
+    """Cost of any module, as it is, on images [1, C, H, W]; it is copied and stays as it is.
+
+    A frozen graph has its weights as constants, and so no parameters to count; thop cannot count compiled modules and
+    graphs, which hold none of the modules that it knows.
+    """
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    macs, by_thop = (_attempted(count, module, images) for count in (product_macs, thop_macs))
+    if isinstance(macs, str):
+        return ModuleCost(None, (f"MACs: {macs}",))
+    if macs and not parameters:
+        return ModuleCost(None, ("parameters: its weights are constants",))
+    sizes = {"parameters": parameters, "parameters_with_auxiliary_head": parameters, "conv_linear_macs": macs}
+    if isinstance(by_thop, str) or (macs and not by_thop):
+        reason = by_thop if isinstance(by_thop, str) else "it holds no module that thop knows"
+        return ModuleCost(sizes, (f"thop's MACs: {reason}",))
+    return ModuleCost(sizes | {"thop_macs": by_thop}, ())
+
+
+def _attempted(count: Callable[[nn.Module, Tensor], int], module: nn.Module, images: Tensor) -> int | str:
+    """The count, or why there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # graphs warn when they are copied, TorchScript when it is used
+            return count(deepcopy(module), images)
+    except UncountableError as error:
+        return str(error)
+    except Exception as error:  # a user's module may refuse to be copied, hooked or dispatched in any way
+        return f"counting raised {type(error).__name__}"
 
 
 def channels_for_parameters(genotype: Genotype, parameters: int, *, shape: NetworkShape) -> int:
@@ -179,14 +215,8 @@ def _measure(factory: object, arguments: tuple[object, ...], input_shape: tuple[
 
 def _counted(module: nn.Module, images: Tensor) -> PartCost:
     """Cost of a module on images [1, C, H, W]; the module is of no use afterwards."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(images)
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    with warnings.catch_warnings():  # thop warns of its own deprecated functions
-        warnings.simplefilter("ignore")
-        # thop puts hooks and buffers on what it counts: this module is thrown away
-        thop_macs, _ = thop.profile(nn.Sequential(module), inputs=(images,), verbose=False)
-    return PartCost(parameters, counter.get_total_flops() // 2, int(thop_macs))
+    return PartCost(parameters, product_macs(module, images), thop_macs(module, images))
 
 
 @cache

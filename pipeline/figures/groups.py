@@ -32,8 +32,11 @@ FAINT = 0.6  # of a single run
 
 @rc_context(STYLE)
 def group_pictures(groups: Sequence[Group], attack: str) -> list[Picture]:
-    """Parameters and MACs against accuracy under an attack that all groups met (`clean` where there is none)."""
-    return [_size_and_accuracy(groups, attack, size) for size in SIZES]
+    """Parameters and MACs against accuracy under an attack that all groups met (`clean` where there is none).
+
+    No pictures where no network's size could be counted.
+    """
+    return [_size_and_accuracy(groups, attack, size) for size in SIZES if any(group.size(size) for group in groups)]
 
 
 def _size_and_accuracy(groups: Sequence[Group], attack: str, size: str) -> Picture:
