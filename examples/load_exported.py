@@ -63,7 +63,19 @@ def rows_and_columns(c, stride):
     return nn.Sequential(nn.ReLU(), across, down, nn.BatchNorm2d(c))
 
 
+class Zeros(nn.Module):
+    """No connection."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x):
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+
 OPERATIONS = {
+    "none": lambda c, stride: Zeros(stride),
     "max_pool_3x3": lambda c, stride: nn.MaxPool2d(3, stride, padding=1),
     "avg_pool_3x3": lambda c, stride: nn.AvgPool2d(3, stride, padding=1, count_include_pad=False),
     "skip_connect": lambda c, stride: nn.Identity() if stride == 1 else FactorizedReduce(c, c),

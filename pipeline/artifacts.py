@@ -85,17 +85,16 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
     """Name and genotype of what `genotype=` may be; raises RunError otherwise.
 
     That is a published name, a string of NAS-Bench-201, a run folder, or a file: genotype.json, a text with such a
-    string, or Python text of DARTS's or FairDARTS's, where `genotypes.py:NAME` chooses among several. No file is
-    executed.
+    string, or Python text as DARTS and its relatives have it, where `genotypes.py:NAME` chooses among several. No file
+    is executed.
     """
     if reference in PUBLISHED:
         return reference, PUBLISHED[reference].genotype
     if reference.startswith("|"):
         with _naming(f"genotype={reference}"):
             return reference, Genotype.from_nasbench201(reference)
-    path, _, chosen = reference.partition(".py:")
-    file = Path(f"{path}.py" if chosen else reference)
     with _naming(f"genotype={reference}"):
+        file, chosen = _path_and_name(reference)
         if (file / "genotype.json").is_file():
             file /= "genotype.json"
         elif (file / "network.json").is_file():  # a published cell that was retrained
@@ -107,7 +106,7 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
                 "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
             )
     with _naming(str(file)):
-        name, genotype = _parse_genotype(read_text(file), file.suffix, chosen or None)
+        name, genotype = _parse_genotype(read_text(file), file.suffix, chosen)
     return name or file.resolve().parent.name, genotype
 
 
@@ -117,12 +116,22 @@ def read_genotype(path: Path) -> Genotype:
         return _genotype_of_json(read_text(path))
 
 
+def _path_and_name(reference: str) -> tuple[Path, str | None]:
+    """The path in FILE:NAME and the name, None where the reference is a path alone."""
+    path, _, name = reference.rpartition(":")
+    if path and Path(path).is_file() and not Path(reference).exists():
+        return Path(path), name
+    return Path(reference), None
+
+
 def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | None, Genotype]:
     """The name that the text gives it, None where it gives none, and the genotype."""
-    if suffix == ".py":
+    if text.startswith("|"):
+        return None, Genotype.from_nasbench201(text.strip())
+    if suffix == ".py" or (suffix != ".json" and "Genotype(" in text):
         name, genotype = from_python(text, chosen)
         return (None if name == UNNAMED else name), genotype
-    return None, Genotype.from_nasbench201(text.strip()) if text.startswith("|") else _genotype_of_json(text)
+    return None, _genotype_of_json(text)
 
 
 def _genotype_of_json(text: str) -> Genotype:

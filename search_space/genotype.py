@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any
 
 FORMAT_VERSION = 1
@@ -25,9 +26,10 @@ OPERATION_NAMES = (
     "nor_conv_3x3",
     "noise",
 )
-"""What an edge of a genotype may hold. `none` exists in a search alone: an edge that holds it is left out.
+"""What an edge of a genotype may hold beside `none`, which is no connection.
 
-In cells of one input, those of NAS-Bench-201, every node reads all earlier states, and an edge may hold `none`.
+A search of DARTS's spaces leaves an edge of `none` out. NAS-Bench-201 keeps all edges, and some cells of others hold it
+too: a node that only such edges enter is zero and yet takes its place in the output.
 """
 
 BLOCKING = frozenset({"none", "noise"})
@@ -45,7 +47,7 @@ class Edge:
         if self.operation not in (*OPERATION_NAMES, "none"):
             raise ValueError(_unknown(self.operation))
         if not _is_index(self.source):
-            raise ValueError(f"an edge's source is the number of a state, found {self.source!r}")
+            raise ValueError(f"an edge's source is the number of a state, found {shortened(self.source)}")
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,6 @@ class Cell:
         if self.inputs == 1:
             ordered = (tuple(sorted(edges, key=lambda edge: edge.source)) for edges in self.nodes)
             object.__setattr__(self, "nodes", tuple(ordered))
-        if self.inputs == CELL_INPUTS and any(edge.operation == "none" for edge in self.edges):
-            raise ValueError(_unknown("none"))
         for state, edges in enumerate(self.nodes, start=self.inputs):
             if not edges:
                 raise ValueError(f"node {state} has no edge that enters it")
@@ -82,7 +82,8 @@ class Cell:
         states = range(self.inputs, self.inputs + len(self.nodes))
         if not self.concat or len(set(self.concat)) != len(self.concat) or not set(self.concat) <= set(states):
             raise ValueError(
-                f"concat names each output node once, from {states[0]} to {states[-1]}; found {list(self.concat)}"
+                f"concat names each output node once, from {states[0]} to {states[-1]}; "
+                f"found {shortened(list(self.concat))}"
             )
 
     @property
@@ -161,10 +162,11 @@ class Genotype:
             raise ValueError('expected a JSON object with "format": "genotype"')
         version = content.get("version")
         if type(version) is not int or version != FORMAT_VERSION:  # to Python, true and 1.0 equal 1
-            raise ValueError(f"genotype format version {FORMAT_VERSION} expected, found {version!r}")
+            raise ValueError(f"genotype format version {FORMAT_VERSION} expected, found {shortened(version)}")
         cells = {"nasbench201"} if "nasbench201" in content else {"normal", "reduction"}
         if unknown := sorted(content.keys() - cells - {"format", "version"}):
-            raise ValueError(f"expected {', '.join(sorted(cells))} beside format and version, found {unknown[0]!r}")
+            found = shortened(unknown[0])
+            raise ValueError(f"expected {', '.join(sorted(cells))} beside format and version, found {found}")
         if "nasbench201" in content:
             return cls.from_nasbench201(content["nasbench201"])
         return cls(
@@ -187,7 +189,9 @@ class Genotype:
         """Read NAS-Bench-201's string, such as `|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`."""
         nodes = text.split("+") if isinstance(text, str) else []
         if not nodes or not all(re.fullmatch(r"(\|[a-z0-9_]+~[0-9]{1,4})+\|", node) for node in nodes):
-            raise ValueError(f"expected a string such as |nor_conv_3x3~0|+|none~0|skip_connect~1|, found {text!r}")
+            raise ValueError(
+                f"expected a string such as |nor_conv_3x3~0|+|none~0|skip_connect~1|, found {shortened(text)}"
+            )
         pairs = ([edge.split("~") for edge in node.strip("|").split("|")] for node in nodes)
         cell = tuple(tuple(Edge(name, int(source)) for name, source in node) for node in pairs)
         return cls(Cell(cell, (len(cell),), inputs=1), None)
@@ -225,7 +229,7 @@ class Genotype:
 
 
 def _unknown(operation: str) -> str:
-    return f"unknown operation {operation!r}; known are {', '.join(OPERATION_NAMES)}"
+    return f"unknown operation {shortened(operation)}; known are {', '.join((*OPERATION_NAMES, 'none'))}"
 
 
 def _cell_to_plain(cell: Cell) -> dict[str, Any]:
@@ -245,20 +249,20 @@ def _cell_from_plain(plain: Any, name: str) -> Cell:
 
 def _edge_from_plain(plain: Any) -> Edge:
     if not _is_sequence(plain) or len(plain) != 2 or not isinstance(plain[0], str):
-        raise ValueError(f"an edge is [operation, source], found {plain!r}")
+        raise ValueError(f"an edge is [operation, source], found {shortened(plain)}")
     return Edge(plain[0], plain[1])
 
 
 def _items(value: Any) -> Iterable[Any]:
     if not _is_sequence(value):
-        raise ValueError(f"expected a list, found {value!r}")
+        raise ValueError(f"expected a list, found {shortened(value)}")
     items: Iterable[Any] = value
     return items
 
 
 def _index(value: Any) -> int:
     if not _is_index(value):
-        raise ValueError(f"a state is a whole number from 0 up, found {value!r}")
+        raise ValueError(f"a state is a whole number from 0 up, found {shortened(value)}")
     return int(value)
 
 
@@ -271,4 +275,4 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _keys(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
+    return shortened(list(value)) if isinstance(value, Mapping) else type(value).__name__

@@ -265,11 +265,12 @@ class SearchSpace:
     def check_member(self, genotype: Genotype) -> None:
         """Raise ValueError unless a search of this space could derive the genotype."""
         cells = genotype.cells.values()
-        if len(cells) != self.cells or not all(map(self._is_member, cells, self.mask)):
+        if len(cells) != self.cells or not all(map(self._is_member, cells, self.keepable)):
             kept = FAMILIES[self.family].kept or "all"
             raise ValueError(
                 f"the genotype is not one of the space: {self.cells} cells of {self.inputs} inputs and {self.nodes} "
-                f"nodes, {kept} edges a node from different states, operations {', '.join(self.operations)}"
+                f"nodes, {kept} edges a node from different states, operations "
+                + ", ".join(self.operations[index] for index in self.candidates)
                 + (", not all on every edge" if not bool(self.mask.all()) else "")
             )
 

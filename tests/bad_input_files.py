@@ -91,10 +91,10 @@ OF_FILES = [
     (
         "retrain",
         "genotype={files}/none.py",
-        "none.py: expected Python text with NAME = Genotype(normal=..., ...); there is none",
+        "none.py: expected Python text with NAME = Genotype(normal=..., ...) at its top level; there is none",
     ),
     ("retrain", "genotype={files}/syntax.py", "syntax.py: expected Python text; this is not"),
-    ("retrain", "genotype={files}/code.py:A", "code.py: line 2: expected NAME = Genotype( ... nothing is executed"),
+    ("retrain", "genotype={files}/code.py:A", "code.py: expected Python text with NAME = Genotype( ... there is none"),
     (
         "export",
         "genotype={files}/two.py",
@@ -109,12 +109,12 @@ OF_FILES = [
     (
         "cells",
         "genotype={files}/odd.py",
-        "odd.py: A in line 1: normal: expected a list of (operation, source), two a node",
+        "odd.py: A in line 1: normal cell: expected two edges a node, found 1 edges",
     ),
     (
         "cells",
         "genotype={files}/keys.py",
-        "keys.py: A in line 1: expected the keys normal, normal_concat, ... found normal",
+        "keys.py: A in line 1: expected the fields normal, normal_concat, ... found ['normal', 'reduce']",
     ),
     ("cells", "genotype={files}/range.py", "range.py: ... nothing is executed"),
     ("retrain", "genotype={files}/gone.py:A", "gone.py:A is not a published name"),

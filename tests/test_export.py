@@ -316,10 +316,11 @@ def test_cells_are_listed_with_their_published_sizes_and_those_of_this_setting(c
     assert abs(int(out.split("On digits")[1].split("DARTS_V2")[1].split()[1].replace(",", "")) - 30_000) < 3000
 
 
+EXPORTABLE = ("none", *(name for name in OPERATION_NAMES if name != "noise"))
 EVERY_OPERATION = Genotype(
-    Cell(tuple((Edge(name, 0), Edge("skip_connect", 1)) for name in OPERATION_NAMES if name != "noise"), (2, 5, 9, 12)),
+    Cell(tuple((Edge(name, 0), Edge("skip_connect", 1)) for name in EXPORTABLE), (2, 5, 9, 12)),
     Cell(
-        tuple((Edge(name, 1), Edge("sep_conv_3x3", 2 - (i == 0))) for i, name in enumerate(OPERATION_NAMES[:-1])),
+        tuple((Edge(name, 1), Edge("sep_conv_3x3", 2 - (i == 0))) for i, name in enumerate(EXPORTABLE)),
         (7, 3),
     ),
 )

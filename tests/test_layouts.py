@@ -11,7 +11,7 @@ from pipeline.artifacts import load_genotype
 from pipeline.files import RunError
 from search_space import PUBLISHED, Cell, Edge, Genotype, network_cost
 from search_space.genotype import OPERATION_NAMES
-from search_space.layouts import from_fair_darts, from_python, to_fair_darts, to_python
+from search_space.layouts import from_layout, from_python, to_fair_darts, to_python
 
 # Published in the repository of FairDARTS (Chu et al. 2020) with 373 M multiply-accumulates and 2.83 M parameters, and
 # 536 M and 3.88 M; edges are (operation, node, source). No edge enters node 3 of the first.
@@ -54,7 +54,7 @@ def one_input_genotypes(draw):
 
 @given(genotypes)
 def test_triples_there_and_back_as_python_text_give_the_same_genotype(genotype):
-    assert from_fair_darts(to_fair_darts(genotype)) == genotype
+    assert from_layout(to_fair_darts(genotype)) == genotype
     assert from_python(to_python(to_fair_darts(genotype))) == ("genotype", genotype)
 
 
@@ -116,7 +116,7 @@ def test_node_and_source_of_a_triple_may_change_places():
     layout = to_fair_darts(genotype)
     for name in ("normal", "reduce"):
         layout[name] = [[operation, source, node] for operation, node, source in layout[name]]
-    assert from_fair_darts(layout) == genotype
+    assert from_layout(layout) == genotype
 
 
 def test_a_second_name_and_another_form_of_a_file_are_read():
@@ -154,20 +154,30 @@ def darts_text(reduce):
         ("x = 3", "there is none"),
         ("def f(:", "expected Python text"),
         ("(" * 500, "expected Python text"),
-        ("x = 1 + y", "line 1: expected NAME = Genotype"),
-        ("x = y = Genotype()", "line 1: expected NAME = Genotype"),
-        ("x = A", "line 1: expected NAME = Genotype"),
-        ("class Genotype:\n    pass", "line 1: .* found 'class Genotype:'"),
-        ("Genotype(1)", "line 1: expected"),
-        ("Genotype(**{})", "line 1: expected"),
-        ("x = Genotype(normal=[])", "x in line 1: expected the keys normal"),
+        ("x = 1 + y", "there is none"),
+        ("x = A", "there is none"),
+        ("class Genotype:\n    pass", "there is none"),
+        ("x = y = Genotype()", "several genotypes; write :NAME behind its path, out of x, y"),
+        ("Genotype(1)", r"line 1: expected the fields normal, normal_concat.*; found \['normal'\]"),
+        ("Genotype(*[1])", "line 1: expected"),
+        ("Genotype(**{})", r"line 1: expected .* each once; found \[None\]"),
+        ("Genotype([], [], normal=[])", r"each once; found \['normal', 'normal_concat', 'normal'\]"),
+        ("Genotype(1, 2, 3, 4, 5)", r"expected at most 4 arguments \(normal, .*\), found 5"),
+        ("x = Genotype(normal=[])", r"x in line 1: expected the fields normal.*; found \['normal'\]"),
         ("x = Genotype(normal=f(), normal_concat=[], reduce=[], reduce_concat=[])", "found 'f\\(\\)'"),
         (darts_text("range(2, 1000000000)"), "nothing is executed"),
         (darts_text("range(3.5, 4)"), "nothing is executed"),
         (darts_text("range(2, 4, 0)"), "x in line 1: .*must not be zero"),
-        (darts_text("[(1, 0), (2, 0)]"), r"reduce cell: an edge is \[operation, source\]"),
+        (darts_text("[(1, 0), (2, 0)]"), r"reduce cell: an edge is \(operation, source\), found \(1, 0\)"),
+        (darts_text("[('skip_connect', 0)]"), "reduce cell: expected two edges a node, found 1 edges"),
+        (darts_text("[('skip_connect', 0), ('skip_connect', 2)]"), "node 2 reads state 2; only states 0 to 1 come"),
+        (darts_text("[[('skip_connect', 0)], 2]"), "reduce cell: expected a list of edges for each"),
+        (darts_text("[[('skip_connect', 0)], [('skip_connect', 9)]]"), "node 3 reads state 9; only states 0 to 2 come"),
+        (darts_text("[[('skip_connect', 3)], [('skip_connect', 0)]]"), "node 2 reads state 3; only states 0 to 1 come"),
+        (darts_text("[('skip_connect', 0), ('skip_connect', 1)]").replace("[2])", "[5])"), "state 5; the nodes are 2"),
+        (darts_text("[('skip_connect', 0), ('skip_connect', 1)]").replace("[2])", "['2'])"), "a whole number from 0"),
         (darts_text("[('conv_9x9', 0), ('skip_connect', 1)]"), "unknown operation 'conv_9x9'"),
-        (darts_text("[('skip_connect', 2, 0)]"), "normal cell: an edge is \\(operation, node"),
+        (darts_text("[('skip_connect', 2, 0), ('skip_connect', 1)]"), "reduce cell: an edge is \\(operation, node"),
     ],
 )
 def test_what_is_wrong_with_python_text_is_said(text, message):
@@ -185,14 +195,32 @@ TRIPLES = {"normal": [["skip_connect", 2, 0]], "normal_concat": [2], "reduce_con
         ([["skip_connect", 1, 0]], "nodes are numbered from 2"),
         ([["skip_connect", 2, -1]], "states from 0 up"),
         ([["skip_connect", 2, True]], "states from 0 up"),
-        ([["skip_connect", 4, 3]], "state 3 is read, but no edge enters it"),
-        ([], "at least one node"),
-        ("skip", r"expected a list of \(operation, node, source\)"),
+        ([["skip_connect", 4, 3]], "at least one node"),
+        ([["conv_9x9", 4, 3]], "unknown operation 'conv_9x9'"),
+        ([], "concat names state 2; the nodes are none"),
+        ("skip", "expected a list of edges and one of states"),
     ],
 )
 def test_what_is_wrong_with_triples_is_said_with_their_cell(reduce, message):
     with pytest.raises(ValueError, match=f"^reduce cell: .*{message}"):
-        from_fair_darts(TRIPLES | {"reduce": reduce})
+        from_layout(TRIPLES | {"reduce": reduce})
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "good = Genotype(normal=[open({path!r}, 'w')], normal_concat=[2], reduce=[], reduce_concat=[2])",
+        "good = Genotype(normal=[], normal_concat=range(open({path!r}, 'w').write('1')), reduce=[], reduce_concat=[2])",
+        "good = Genotype([('skip_connect', 0), *open({path!r}, 'w')], [2], [], [2])",
+        "good = Genotype(f\"{{open({path!r}, 'w')}}\", [2], [], [2])",
+    ],
+)
+def test_code_in_a_genotype_is_refused_and_not_run(tmp_path, planted):
+    file = tmp_path / "genotypes.py"
+    file.write_text(textwrap.dedent(FAIR_DARTS) + planted.format(path=str(tmp_path / "ran")) + "\n")
+    with pytest.raises(RunError, match=r"genotypes\.py: good in line .*nothing is executed"):
+        load_genotype(f"{file}:good")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
@@ -201,18 +229,16 @@ def test_what_is_wrong_with_triples_is_said_with_their_cell(reduce, message):
         "open({path!r}, 'w').write('x')",
         "x = open({path!r}, 'w')",
         "x = __import__('pathlib').Path({path!r}).touch()",
-        "good = Genotype(normal=[open({path!r}, 'w')], normal_concat=[2], reduce=[], reduce_concat=[2])",
-        "good = Genotype(normal=[], normal_concat=range(open({path!r}, 'w').write('1')), reduce=[], reduce_concat=[2])",
         "@open({path!r}, 'w').write\ndef f(): ...",
         "def f(x=open({path!r}, 'w')): ...",
+        "class A(open({path!r}, 'w')): ...",
         "for x in open({path!r}, 'w'): ...",
         "Genotype = [open({path!r}, 'w') for x in 'a']",
+        "FairDARTS_b = open({path!r}, 'w')",
     ],
 )
-def test_code_in_a_file_is_refused_and_not_run(tmp_path, planted):
-    planted = planted.format(path=str(tmp_path / "ran"))
+def test_code_beside_a_genotype_is_passed_over_and_not_run(tmp_path, planted):
     file = tmp_path / "genotypes.py"
-    file.write_text(textwrap.dedent(FAIR_DARTS) + planted + "\n")
-    with pytest.raises(RunError, match=r"genotypes\.py: .*nothing is executed"):
-        load_genotype(f"{file}:good" if planted.startswith("good") else f"{file}:FairDARTS_a")
+    file.write_text(textwrap.dedent(FAIR_DARTS) + planted.format(path=str(tmp_path / "ran")) + "\n")
+    assert load_genotype(f"{file}:FairDARTS_a")[1] == from_python(FAIR_DARTS, "FairDARTS_a")[1]
     assert not (tmp_path / "ran").exists()

@@ -14,7 +14,7 @@ from test_layouts import one_input_genotypes
 
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Genotype
-from search_space.layouts import KEYS, from_fair_darts, from_layout, from_python, to_fair_darts, to_python
+from search_space.layouts import KEYS, from_layout, from_python, to_fair_darts, to_python
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 PLAIN = OmegaConf.create(Experiment().model_dump(mode="json"))
@@ -138,7 +138,7 @@ LAYOUTS = st.sampled_from(list(PUBLISHED)).map(lambda name: to_fair_darts(PUBLIS
 @settings(PROPERTY, max_examples=80)
 @given(damaged(LAYOUTS) | st.dictionaries(st.sampled_from(KEYS), values))
 def test_a_damaged_layout_is_a_genotype_or_a_refusal_in_one_line(layout):
-    for read in (from_layout, from_fair_darts, Genotype.from_darts):
+    for read in (from_layout, Genotype.from_darts):
         assert isinstance(outcome(read, layout), Genotype | ValueError)
 
 
