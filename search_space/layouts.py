@@ -95,7 +95,7 @@ def _named(calls: Mapping[str, _Arguments], name: str | None) -> tuple[str, Geno
         raise ValueError("expected Python text with NAME = Genotype(normal=..., ...) at its top level; there is none")
     if name is None and len(calls) == 1:
         name = next(iter(calls))
-    if name not in calls:
+    if name is None or name not in calls:
         found = "several genotypes" if name is None else f"no genotype {name}"
         raise ValueError(f"the file holds {found}; write :NAME behind its path, out of {', '.join(calls)}")
     call, fields = calls[name]
@@ -193,7 +193,7 @@ def _value(node: ast.expr) -> Any:
             if len(numbers) > 3 or not all(isinstance(number, int) for number in numbers):
                 raise ValueError(_not_understood(node))
             states = range(*numbers)
-            if len(states) > LONGEST_RANGE:
+            if states[LONGEST_RANGE:]:  # len() fails where the length has more than 64 bits
                 raise ValueError(_not_understood(node))
             return list(states)
     try:
