@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_genotype import genotypes
+from torch.nn import functional as F
 
 from pipeline.artifacts import load_genotype
 from pipeline.files import RunError
@@ -227,16 +228,14 @@ def test_a_cell_of_none_and_skips_computes_what_its_definition_says():
     assert torch.equal(second, first.inputs[0](before))
 
 
-def test_a_network_of_kept_none_is_trained():
+def test_a_network_of_kept_none_passes_finite_gradients_to_its_first_layer():
     network = Network(LRNAS, channels=4, layers=3, auxiliary=True)
     network.drop_path_probability = 0.2
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    before = [parameter.clone() for parameter in network.parameters()]
-    sum(logits.logsumexp(dim=1).sum() for logits in network.forward_with_auxiliary(torch.rand(2, 3, 8, 8))).backward()
-    optimizer.step()
-    changed = [not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)]
-    assert sum(changed) > 0.8 * len(changed)
-    assert all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
+    logits, auxiliary = network.forward_with_auxiliary(torch.rand(4, 3, 8, 8))
+    F.cross_entropy(logits + auxiliary, torch.arange(4)).backward()
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    assert torch.count_nonzero(network.stem[0].weight.grad) > 0
 
 
 def test_a_cell_with_none_is_drawn_with_a_box_for_each():
