@@ -11,6 +11,7 @@ from typing import Any, cast
 import _sweep
 import hydra
 from _endings import ending
+from _job_names import check_names, check_written_by_hydra
 from _refusals import CONF, Refused, described, keys, reason
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -95,6 +96,9 @@ def _prepare_sweep(overrides: Sequence[str], direction: _sweep.Direction | None)
     if _sweep.names_folders(parsed) and len(set(runs)) < len(runs):
         raise Refused(f"run={runs[0]} is the folder of several jobs; name what is varied in it, or nothing at all")
     run = cast("dict[str, Any]", OmegaConf.to_container(configs[0], resolve=False))["run"]
+    if not _sweep.names_folders(parsed):
+        check_names(parsed)
+    check_written_by_hydra([run, "multirun"])
     sys.argv[1:] = ["--multirun", *_sweep.hydra_settings(parsed, run, direction), *overrides]
     _sweep.let_scripts_be_found(Path(__file__).parent)
 

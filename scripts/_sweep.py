@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from _job_names import job_name
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -152,7 +153,8 @@ def let_scripts_be_found(folder: Path) -> None:
 class Job:
     """The job of a sweep that this process runs.
 
-    varied: what tells it from the sweep's other jobs.  shared: the folder of them all, where they lie in one.
+    varied: what tells it from the sweep's other jobs, as a file name.
+    shared: the folder of them all, where they lie in one.
     """
 
     number: int
@@ -165,9 +167,11 @@ class Job:
     def present(cls) -> Job:
         """As Hydra knows it."""
         hydra = HydraConfig.get()
+        fixed = set(hydra.job.config.override_dirname.exclude_keys)
+        task = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
         return cls(
             number=int(hydra.job.num),
-            varied=str(hydra.job.override_dirname),
+            varied=job_name(override for override in task if override.key_or_group not in fixed),
             shared=str(hydra.sweep.dir),
             launcher=str(hydra.launcher["_target_"]),
             is_tuned=hydra.sweeper["_target_"] == SWEEPERS["optuna"],
@@ -194,7 +198,7 @@ class Job:
 
     def folder(self, run: str) -> str:
         """Inside `run` by what is varied; `run` itself where that differs from job to job."""
-        return str(Path(run) / self.varied.replace("/", "_")) if self.shared == run and self.varied else run
+        return str(Path(run) / self.varied) if self.shared == run and self.varied else run
 
 
 def say(line: str) -> None:
