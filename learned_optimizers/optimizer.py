@@ -37,13 +37,26 @@ class LearnedOptimizer(Optimizer):
     def __init__(self, params: Iterable[Any], theta: Theta, *, lr: float = 1.0, chunk: int | None = None) -> None:
         if chunk is not None and chunk < 1:
             raise ValueError(f"expected chunk of at least 1 element, found {chunk}")
+        super().__init__(params, {"lr": lr})
+        self._equip(theta, chunk)
+        self.shared = self.architecture.initial_shared(self._tensors(self._home))
+
+    def _equip(self, theta: Theta, chunk: int | None) -> None:
+        """Set what is made of the meta-parameters and the parameters, and is no state of its own."""
         self.theta, self.chunk = theta, chunk
         self.architecture = architecture(theta.architecture)
-        super().__init__(params, {"lr": lr})
         self._home = self.param_groups[0]["params"][0].new_zeros(())  # where tensors meet
         self._memory: dict[tuple[str, str], Memory] = {}
         self._converted: dict[tuple[torch.device, torch.dtype], Tensors] = {}
-        self.shared = self.architecture.initial_shared(self._tensors(self._home))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold, as those of torch's optimizers do: parameters and state, and theta beside."""
+        own = {"theta": self.theta.detached(), "chunk": self.chunk, "shared": self.shared}
+        return super().__getstate__() | own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._equip(self.theta, self.chunk)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters, with their own `lr`; their accumulators start at their first step."""

@@ -67,6 +67,10 @@ class Theta:
         named = zip(self.tensors.items(), parts, strict=True)
         return replace(self, tensors={name: part.reshape(tensor.shape) for (name, tensor), part in named})
 
+    def detached(self) -> Theta:
+        """The same values outside of any graph, as a copy needs them."""
+        return replace(self, tensors={name: tensor.detach() for name, tensor in self.tensors.items()})
+
     def save(self, path: Path | str) -> None:
         """Write a safetensors file, whole or not at all; its header says which architecture it is for."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
