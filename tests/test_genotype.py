@@ -42,7 +42,9 @@ def test_darts_layout_refuses_a_node_with_three_edges():
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda s: st.lists(s) | st.dictionaries(st.text(), s),
+        max_leaves=20,
     )
 )
 def test_any_json_that_is_not_a_genotype_is_a_value_error(content):
