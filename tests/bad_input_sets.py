@@ -190,10 +190,13 @@ READ_ALIKE = [  # by every stage; the scripts take turns
     ("no class", "data.label_column=label: expected at least 2 classes, found none"),
     (
         "classes in another order",
-        "expected one list of classes in all files, 0, 1, ... found 9, 8, ... in test.parquet",
+        "expected one list of classes in all files, 0, 1, ... found 9, 8, ... in ... test.parquet",
     ),
-    ("classes that differ", "expected one list of classes in all files, 0, 1, ... found a, b, ... in test.parquet"),
-    ("fewer classes in test", "expected one list of classes in all files, 0, ... 8, 9; found 0, ... 8 in test.parquet"),
+    ("classes that differ", "expected one list of classes in all files, 0, 1, ... found a, b, ... in ... test.parquet"),
+    (
+        "fewer classes in test",
+        "expected one list of classes in all files, 0, ... 8, 9; found 0, ... 8 in ... test.parquet",
+    ),
     ("missing images", "image 5 of split train is missing; expected an image"),
     ("RGBA", "image 5 ... has mode RGBA and transparent pixels; lay it on a background first"),
     ("32 bits", "image 5 ... has mode I; expected grey or RGB of 8 bits"),

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import zipfile
+from types import SimpleNamespace
 
 import datasets
 import fsspec
@@ -15,6 +16,7 @@ import torch
 from bad_input_sets import of_folders
 from PIL import Image
 
+from pipeline.data import UnreadableImageError, huggingface
 from pipeline.data import load as load_data
 from pipeline.data.decoding import decoded
 from pipeline.settings import DataSettings
@@ -28,6 +30,7 @@ COLOUR, GREY = Image.fromarray(PIXELS), Image.fromarray(PIXELS[..., 0])
 SIXTEEN = PIXELS[..., 0].astype(np.uint16) * 200 + 77
 PLACES = [f"{part}/{name}/{number}.png" for part in ("train", "test") for name in ("cat", "dog") for number in (0, 1)]
 LAYOUT = "expected a folder for every class, train/<class>/*.png and test/<class>/*.png; found "
+HUB = "hf://datasets/some/set@0/"
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
 
 
@@ -274,6 +277,32 @@ def test_a_path_in_a_table_is_followed_to_files_of_the_set(tmp_path):
     (tmp_path / "link").symlink_to(root)
     assert torch.equal(load(root).train.images, load(tmp_path / "link").train.images)
     assert np.array_equal(load(root).train.images[0].permute(1, 2, 0).numpy(), PIXELS)
+
+
+def test_a_set_of_the_hub_is_read_from_what_was_downloaded_of_it_alone(tmp_path, monkeypatch):
+    cache = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    own, other = cache / "datasets--some--set", cache / "datasets--other--set"
+    for place in (own, other):
+        (place / "blobs").mkdir(parents=True)
+        COLOUR.save(place / "blobs" / "0.png")
+    (own / "snapshots").mkdir()
+    (own / "snapshots" / "1.png").symlink_to("../blobs/0.png")
+    builder = SimpleNamespace(repo_id="some/set", config=SimpleNamespace(data_files={"train": [HUB + "train/1.png"]}))
+    files = huggingface.hub_files("some/set", builder)
+    assert files.read(str(own / "snapshots" / "1.png")) == encoded(COLOUR)
+    for path in (other / "blobs" / "0.png", "/etc/hostname", "https://localhost/1.png"):
+        with pytest.raises(UnreadableImageError, match=r"outside of the set|is an address"):
+            files.read(str(path))
+
+
+@pytest.mark.parametrize(
+    "address", ["https://localhost/1.parquet", "hf://datasets/other/set@0/1.parquet", "/etc/passwd"]
+)
+def test_a_set_of_the_hub_that_names_files_outside_of_it_is_refused(address):
+    builder = SimpleNamespace(repo_id="some/set", config=SimpleNamespace(data_files={"train": [HUB, address]}))
+    with pytest.raises(ValueError, match=f"some/set: its files are to include {address}, which is outside of the set"):
+        huggingface.hub_files("some/set", builder)
 
 
 def test_images_in_archives_are_read_where_a_list_names_them(tmp_path):

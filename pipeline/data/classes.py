@@ -25,9 +25,10 @@ class Labelled:
     test: Labels
 
 
-def read_labels(folder: Path, column: str, train: Split, test: Split) -> Labelled:
+def read_labels(column: str, train: Split, test: Split, parquet_files: Sequence[Path]) -> Labelled:
     """The labels in a column of two splits: class labels, or words or numbers, whose classes are those of `train`.
 
+    parquet_files: of which the splits are made, where they are.
     Words are numbered in the order of their letters, numbers in their own.
     Raises ValueError where a label is missing or no class, or of a class that `train` has no image of.
     """
@@ -37,7 +38,7 @@ def read_labels(folder: Path, column: str, train: Split, test: Split) -> Labelle
     feature = train.rows.features[column]
     if isinstance(feature, datasets.ClassLabel):
         names = tuple(feature.names)
-        check_classes(folder, column, names)
+        check_classes(column, names, parquet_files)
         expected = f"labels must be 0 to {len(names) - 1}"
         labels = [_class_labels(values, len(names), expected) for values in given]
     else:
@@ -79,8 +80,8 @@ def _check_whole(values: Any, expected: str) -> None:
         raise ValueError(f"{expected}, found none at image {missing}")
 
 
-def check_classes(folder: Path, column: str, names: tuple[str, ...]) -> None:
-    """Raise ValueError where there are too few classes, or a Parquet file of a local folder numbers others.
+def check_classes(column: str, names: tuple[str, ...], parquet_files: Sequence[Path]) -> None:
+    """Raise ValueError where there are too few classes, or a Parquet file numbers others.
 
     datasets takes the classes of the first file for those of all.
     """
@@ -88,12 +89,12 @@ def check_classes(folder: Path, column: str, names: tuple[str, ...]) -> None:
     import pyarrow.parquet
 
     _check_number(column, names)
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in sorted(parquet_files):
         own = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(path)).get(column)
         if isinstance(own, datasets.ClassLabel) and tuple(own.names) != names:
             raise ValueError(
-                f"data.path={folder}: expected one list of classes in all files, {_listed(names)}; "
-                f"found {_listed(own.names)} in {path.name}"
+                f"data.label_column={column}: expected one list of classes in all files, {_listed(names)}; "
+                f"found {_listed(own.names)} in {path}"
             )
 
 

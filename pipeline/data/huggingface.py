@@ -14,9 +14,9 @@ from pipeline.data.set_files import SetFiles, UnusableSetError, check_cards, che
 from pipeline.faults import first_line
 from pipeline.settings import DataSettings
 
-IMAGE_FOLDER = "imagefolder"  # one of the library's readers, as are those of READ
+IMAGE_FOLDER, PARQUET = "imagefolder", "parquet"  # two of the library's readers, as are those of READ
 PREPARED = "cache"  # what the library kept of a set of the hub that cannot be reached
-READ = (IMAGE_FOLDER, "parquet", "arrow", "csv", "json", "webdataset", PREPARED)
+READ = (IMAGE_FOLDER, PARQUET, "arrow", "csv", "json", "webdataset", PREPARED)
 LAYOUT = "train/<class>/*.png and test/<class>/*.png"
 WORD_OR_NUMBER = re.compile(r"(large_)?string|bool|u?int\d+")  # types of columns
 OTHER_LAYOUT = re.compile(r"metadata\.\w+|.*\.zip")  # files that list images, or that hold folders of their own
@@ -33,12 +33,16 @@ class Split:
 
 @dataclass(frozen=True)
 class HuggingFaceSet:
-    """A set whose files were looked over.  folder: it, where it is local.  builder: of `datasets`."""
+    """A set whose files were looked over.  builder: of `datasets`.  files: where images may lie."""
 
     settings: DataSettings
-    folder: Path
     builder: Any
     files: SetFiles
+
+    @property
+    def parquet_files(self) -> list[Path]:
+        """Those of a local set that is made of them."""
+        return [Path(name) for name in _named(self.builder) if self.builder.name == PARQUET and "://" not in name]
 
     def split(self, name: str) -> Split:
         """A split by its name. Raises ValueError where it cannot be had."""
@@ -67,10 +71,10 @@ def opened(settings: DataSettings) -> HuggingFaceSet:
             f"data.path={path}: its files are read as {builder.name}; expected images in folders, "
             "or Parquet, Arrow, CSV, JSON or WebDataset files"
         )
-    files = _local_files(path, builder) if is_local else _hub_files(path, builder)
+    files = _local_files(path, builder) if is_local else hub_files(path, builder)
     if is_local and builder.name == IMAGE_FOLDER:
         _check_layout(settings, path, builder.config.data_files)
-    return HuggingFaceSet(settings, Path(path), builder, files)
+    return HuggingFaceSet(settings, builder, files)
 
 
 @contextmanager
@@ -92,7 +96,8 @@ def _local_files(path: str, builder: Any) -> SetFiles:
     return SetFiles(root, (root,))
 
 
-def _hub_files(path: str, builder: Any) -> SetFiles:
+def hub_files(path: str, builder: Any) -> SetFiles:
+    """Where the files of a set of the hub were downloaded to. Raises UnusableSetError where it names other files."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 

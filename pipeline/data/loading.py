@@ -82,7 +82,7 @@ def _huggingface(settings: DataSettings) -> ImageData:
     source = opened(settings)
     train_split, test_split = source.split(settings.train_split), source.split(settings.test_split)
     image_column, label_column = columns(train_split.rows.features, settings)
-    labelled = read_labels(source.folder, label_column, train_split, test_split)
+    labelled = read_labels(label_column, train_split, test_split, source.parquet_files)
     train = _part(train_split, image_column, labelled.train, settings.limit, "data.limit")
     test = _part(test_split, image_column, labelled.test, settings.test_limit, "data.test_limit")
     train = replace(train, table=train.table.with_colours_of(train.rows.tolist()))
