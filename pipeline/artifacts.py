@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,18 @@ def genotype_from_plain(content: Any) -> Genotype:
     return Genotype.from_json(json.dumps(content))
 
 
+def cell_of(folder: Path, reference: str | None) -> tuple[str, Genotype]:
+    """Name and genotype of what `genotype=` names; where it names nothing, of a run folder. Raises RunError."""
+    if reference:
+        return load_genotype(reference)
+    if not any((folder / name).is_file() for name in ("genotype.json", "network.json")):
+        raise RunError(
+            f"run={folder} holds no cell yet: search one (python scripts/search.py {shlex.quote(f'run={folder}')}), "
+            "or give a published one, such as genotype=DARTS_V2"
+        )
+    return load_genotype(str(folder))
+
+
 def load_genotype(reference: str) -> tuple[str, Genotype]:
     """Name and genotype of what `genotype=` may be; raises RunError otherwise.
 
@@ -101,13 +115,21 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
             description = load_network(file).description
             return description.name, genotype_from_plain(description.genotype)
         if not file.is_file():
-            raise RunError(
-                f"genotype={reference} is not a published name ({', '.join(PUBLISHED)}), a genotype.json, Python text "
-                "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
-            )
+            raise RunError(f"genotype={reference} {_no_genotype(reference)}")
     with _naming(str(file)):
         name, genotype = _parse_genotype(read_text(file), file.suffix, chosen)
     return name or file.resolve().parent.name, genotype
+
+
+def _no_genotype(reference: str) -> str:
+    near = get_close_matches(reference.upper(), [name.upper() for name in PUBLISHED], n=1)
+    if near:
+        meant = next(name for name in PUBLISHED if name.upper() == near[0])
+        return f"is no published cell and no file; did you mean {meant}?"
+    return (
+        f"is not a published name ({', '.join(PUBLISHED)}), a genotype.json, Python text "
+        "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
+    )
 
 
 def read_genotype(path: Path) -> Genotype:
@@ -193,6 +215,9 @@ def load_network(folder: Path) -> TrainedNetwork:
 
 def read_description(path: Path) -> NetworkDescription:
     """The content of a network.json. Raises RunError that names the file and what is wrong with it."""
+    if not path.exists():
+        how = f"python scripts/retrain.py {shlex.quote(f'run={path.parent}')}"
+        raise RunError(f"{path} does not exist; train a network first ({how})")
     try:
         return NetworkDescription.model_validate(read_json(path))
     except ValidationError as error:
@@ -202,7 +227,7 @@ def read_description(path: Path) -> NetworkDescription:
 
 def check_cell(folder: Path, trained: TrainedNetwork, reference: str | None) -> None:
     """Raise RunError where `genotype=` is given and names another cell than that of the folder's network, or none."""
-    if reference is not None and load_genotype(reference or str(folder))[1] != trained.network.genotype:
+    if reference is not None and cell_of(folder, reference)[1] != trained.network.genotype:
         raise RunError(f"{folder} holds a network of another cell than genotype={reference}; choose another run=")
 
 

@@ -15,6 +15,7 @@ from pipeline.artifacts import (
     NetworkDescription,
     TrainedNetwork,
     as_safetensors,
+    cell_of,
     check_cell,
     load_genotype,
     load_network,
@@ -68,9 +69,7 @@ def find(folder: Path, reference: str | None) -> Exported:
         check_cell(folder, trained, reference)
     if reference is None and trained:
         return Exported(trained.description.name, trained.network.genotype, trained)
-    if reference is None and not (folder / "genotype.json").exists():
-        raise RunError(f"{folder / 'network.json'} does not exist, nor genotype.json; run a stage, or give genotype=")
-    name, genotype = load_genotype(reference or str(folder))
+    name, genotype = cell_of(folder, reference)
     return Exported(name, genotype, trained)
 
 

@@ -57,10 +57,24 @@ def check_attainable(bounds: Mapping[str, Bound], table: CostTable) -> None:
         asked.append(f"objectives.{name}=[{_number(bound.lower)}, {_number(bound.upper)}]")
         reachable.append(f"{name} {low:,} to {high:,}")
     shape = table.shape
+    fitting = [f"objectives.{name}=[null,{upper}]" for name, upper in _fitting(bounds, table).items()]
     raise ValueError(
         f"no cell of this space meets {' and '.join(asked)} in a network of {shape.channels} channels and "
-        f"{shape.layers} layers; reachable, each alone and in steps: {', '.join(reachable)}"
+        f"{shape.layers} layers; reachable, each alone and in steps: {', '.join(reachable)}; "
+        f"use {' '.join(fitting)}, or objectives=robust for no bounds"
     )
+
+
+def _fitting(bounds: Mapping[str, Bound], table: CostTable) -> dict[str, int]:
+    """Upper bounds that some cell keeps, by name: half-way between the smallest and the largest, if one keeps them all.
+
+    The largest of each are kept by every cell.
+    """
+    ranges = {name: table.reachable(bound.quantity) for name, bound in bounds.items()}
+    half_way = {name: (low + high) // 2 for name, (low, high) in ranges.items()}
+    if table.attainable({bounds[name].quantity: (None, float(upper)) for name, upper in half_way.items()}):
+        return half_way
+    return {name: high for name, (_, high) in ranges.items()}
 
 
 def settle(

@@ -61,7 +61,8 @@ class Retraining:
         self.experiment = experiment
         self.fabric = fabric
         self.augment = augmentation(experiment.data, data.image_size)
-        train, held_back = split(data.train, settings.held_back, stream_seed(experiment.seed, "held back"))
+        part_seed = stream_seed(experiment.seed, "held back")
+        train, held_back = split(data.train, settings.held_back, part_seed, key="retrain.held_back")
         self.train, self.held_back = train.to(fabric.device), held_back.to(fabric.device)
         self.steps_per_epoch = len(train) // settings.batch_size
         if not self.steps_per_epoch:

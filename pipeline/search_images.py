@@ -29,7 +29,8 @@ class SearchImages:
         settings = experiment.search
         self._seed, self._size, self._share = experiment.seed, settings.batch_size, share_of(fabric)
         self._augment = augmentation(experiment.data, data.image_size)
-        weights, alphas = split(data.train, settings.alpha_split, stream_seed(experiment.seed, "split"))
+        part_seed = stream_seed(experiment.seed, "split")
+        weights, alphas = split(data.train, settings.alpha_split, part_seed, key="search.alpha_split")
         self.parts: dict[str, ImageSet] = {"weights": weights.to(fabric.device), "alphas": alphas.to(fabric.device)}
         self.steps_per_epoch = len(weights) // settings.batch_size
         if not self.steps_per_epoch or len(alphas) < settings.batch_size:

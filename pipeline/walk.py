@@ -148,7 +148,7 @@ class Walk(BilevelSearch):
         settings = experiment.pareto
         part_seed = stream_seed(experiment.seed, STAGE, "held back")
         parts, size = self.images.parts, experiment.search.batch_size
-        parts["alphas"], self.held_back = split(parts["alphas"], settings.held_back, part_seed)
+        parts["alphas"], self.held_back = split(parts["alphas"], settings.held_back, part_seed, key="pareto.held_back")
         if len(parts["alphas"]) < size:
             raise RunError(
                 f"search.batch_size={size} is larger than the {len(parts['alphas'])} images that "

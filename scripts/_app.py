@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import _command_line
 import _sweep
 import hydra
-from _endings import ending
+from _endings import PIPE_CLOSED, ending, let_no_more_be_printed
 from _job_names import check_names, check_written_by_hydra
 from _refusals import CONF, Refused, described, keys, reason
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -26,9 +28,7 @@ from pipeline.interruption import Interrupted, handled_by, stop_now
 from pipeline.progress import named
 from pipeline.settings import Experiment
 
-HELP = {"-h", "--help"}
-# Hydra's others read configurations from elsewhere, one of them a pickle
-FLAGS = ("-m", "--multirun", "-h", "--help")
+SEARCH_PATH = "hydra.searchpath"  # of folders with groups of the user's own
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -53,11 +53,11 @@ def run_app(
     """
     arguments = sys.argv[1:]
     overrides = [*defaults, *(argument for argument in arguments if not argument.startswith("-"))]
-    if HELP & set(arguments):
+    _or_exit(lambda: _command_line.check(arguments))
+    if _command_line.HELP & set(arguments):
         _or_exit(lambda: print(explain(description, overrides)))
         return
     is_sweep = bool(_sweep.FLAGS & set(arguments))
-    _or_exit(lambda: _check_flags(arguments))
     if is_sweep:
         _or_exit(lambda: _prepare_sweep(overrides, direction))
     else:
@@ -77,18 +77,14 @@ def run_app(
     app()
 
 
-def _check_flags(arguments: Sequence[str]) -> None:
-    unknown = [flag for flag in arguments if flag.startswith("-") and flag not in FLAGS]
-    if unknown:
-        raise Refused(f"unknown flag {unknown[0]}; expected one of {', '.join(FLAGS)}, or key=value")
-
-
 def _prepare_sweep(overrides: Sequence[str], direction: _sweep.Direction | None) -> None:
     """Check jobs with each value of a sweep, and tell Hydra where they write. Raises Refused."""
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             parsed = _sweep.parsed(overrides, GlobalHydra.instance().config_loader())
             jobs = list(_sweep.some_jobs(parsed))
+    except OverrideParseException as error:
+        raise Refused(_command_line.unreadable(error.override)) from error
     except HydraException as error:
         raise Refused(reason(str(error))) from error
     configs = [_composed(job) for job in jobs]
@@ -156,9 +152,14 @@ def compose_experiment(overrides: Sequence[str] = ()) -> Experiment:
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"), warnings.catch_warnings():
+        warnings.filterwarnings("error", message=f"provider={SEARCH_PATH}", category=UserWarning)
         try:
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
+        except OverrideParseException as error:
+            raise Refused(_command_line.unreadable(error.override)) from error
+        except UserWarning as warning:
+            raise Refused(f"{SEARCH_PATH}: {str(warning).partition(', ')[2]}") from warning
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise Refused(reason(str(error), overrides)) from error
         except (AssertionError, AttributeError) as error:  # OmegaConf's, of a mapping where a plain value is
@@ -204,6 +205,11 @@ def _or_exit(work: Callable[[], Any], when_out_of_memory: str = "") -> None:
     try:
         with handled_by(stop_now):
             work()
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not let_no_more_be_printed():
+            raise
+        sys.exit(PIPE_CLOSED)
     except (Interrupted, Exception) as error:
         found = ending(error, when_out_of_memory)
         if found is None or os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
+import sys
 import traceback
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,6 +19,7 @@ from pipeline.interruption import Interrupted
 REFUSED = 2  # exit status: nothing was done
 STOPPED = 1  # exit status: a figure stopped being finite on the way, or the machine did not have what it takes
 INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
+PIPE_CLOSED = 141  # exit status: nobody reads what is printed, as with | head; what SIGPIPE gives other programs
 
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 CANNOT_WRITE |= {errno.EISDIR, errno.ENOTDIR}  # something else stands where a file belongs
@@ -55,6 +58,16 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
     if isinstance(error, Refused | ValueError) and _is_ours(error):
         return REFUSED, f"error: {error}"
     return None
+
+
+def let_no_more_be_printed() -> bool:
+    """Silence standard output if its reader is gone, for Python would complain as it ends; whether it is."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLERR)
+    is_gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if is_gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return is_gone
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -90,11 +90,12 @@ def unknown_key(key: str) -> str:
     if key.startswith("hydra."):
         return f"unknown key {key} of Hydra's own settings; +{key}=... adds one that a launcher passes on"
     known = [name for name, _, _ in keys(Experiment())]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    if near:
+        return f"unknown key {key}; did you mean {near[0]}?"
     parent = key.rpartition(".")[0]
-    siblings = [name for name in known if name.rpartition(".")[0] == parent] or known
-    hint = f"; did you mean {near[0]}?" if near else "."
-    return f"unknown key {key}{hint} Known here: {', '.join(siblings)}"
+    siblings = [name for name in known if parent and name.rpartition(".")[0] == parent] or Experiment.model_fields
+    return f"unknown key {key}. Known here: {', '.join(siblings)}"
 
 
 def described(error: ValidationError) -> str:

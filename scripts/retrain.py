@@ -6,7 +6,7 @@ from pathlib import Path
 
 from _app import run_app
 
-from pipeline.artifacts import load_genotype
+from pipeline.artifacts import cell_of
 from pipeline.data import load
 from pipeline.retrain import retrain
 from pipeline.run import make_fabric
@@ -15,7 +15,7 @@ from pipeline.settings import Experiment
 
 def main(experiment: Experiment) -> float:
     """Retrain, and say what the network is. -> accuracy on the held-back images, by which the checkpoint was chosen."""
-    name, genotype = load_genotype(experiment.genotype or experiment.run)
+    name, genotype = cell_of(Path(experiment.run), experiment.genotype)
     fabric = make_fabric(experiment.fabric)
     data = load(experiment.data)
     fabric.launch()

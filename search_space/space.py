@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,8 +76,10 @@ class SearchSpace:
         unknown = [name for name in self.operations if name not in OPERATIONS]
         if unknown:
             raise ValueError(f"unknown operations {unknown}; known are {', '.join(OPERATIONS)}")
-        if len(set(self.operations)) != len(self.operations):
-            raise ValueError(f"each operation is named once, found {list(self.operations)}")
+        repeated = {name: count for name, count in Counter(self.operations).items() if count > 1}
+        if repeated:
+            found = ", ".join(f"{name} {count} times" for name, count in repeated.items())
+            raise ValueError(f"each operation is named once, found {found}")
         if not set(self.operations) - self._idle:
             raise ValueError(f"a search needs at least one operation other than {' and '.join(sorted(self._idle))}")
         if self.reduction is not None and self.cells == 1:

@@ -71,20 +71,24 @@ OF_FILES = [
     (
         "export",
         "run={files}/text",
-        "text/network.json does not exist, nor genotype.json; run a stage, or give genotype=",
+        "text holds no cell yet: search one (python scripts/search.py run=",
     ),
     ("report", "run={files}", "holds nothing to report, nor do folders in it; looked for genotype.json, network.json"),
     ("report", "run=nowhere", "nowhere holds nothing to report, nor do folders in it"),
     ("evaluate", "", "network.json does not exist"),
-    ("export", "", "network.json does not exist, nor genotype.json; run a stage, or give genotype="),
-    ("retrain", "", "is not a published name (DARTS_V1, DARTS_V2, ... or a finished run"),
+    ("export", "", "run=run holds no cell yet: search one (python scripts/search.py run=run), or give a published one"),
+    (
+        "retrain",
+        "",
+        "run=run holds no cell yet: search one (python scripts/search.py run=run), or give a published one",
+    ),
     ("search", "run=" + 300 * "x", "cannot be made a folder: File name too long"),
     ("retrain", "run=" + 300 * "x", "File name too long"),
     ("report", "run=" + 300 * "x", "File name too long"),
     ("export", "run=" + 300 * "x", "File name too long"),
     # genotypes
-    ("retrain", "genotype=DARTS_V9", "genotype=DARTS_V9 is not a published name (DARTS_V1, DARTS_V2, "),
-    ("retrain", "genotype=", "genotype=run is not a published name"),
+    ("retrain", "genotype=DARTS_V9", "genotype=DARTS_V9 is no published cell and no file; did you mean DARTS_V2?"),
+    ("retrain", "genotype=", "run=run holds no cell yet"),
     ("retrain", "genotype={files}", "is not a published name ... or a finished run"),
     ("retrain", "genotype={files}/text", "text: a genotype file holds JSON; this is not"),
     ("cells", "genotype={files}/pickle", "pickle is not text in UTF-8"),
@@ -296,7 +300,7 @@ OF_FILES = [
     (
         "retrain",
         "genotype=DARTS_V2 retrain.held_back=0.01",
-        "80 images are too few to split off a fraction of 0.01: of every",
+        "retrain.held_back=0.01 splits off none of 80 images ... raise retrain.held_back",
     ),
     (
         "compare",

@@ -261,12 +261,12 @@ OF_SETS = [
     (
         "search",
         WHOLE + DATA % "one image a class" + " data.limit=10",
-        "10 images are too few to split off a fraction of 0.5",
+        "search.alpha_split=0.5 splits off none of 10 images",
     ),
     (
         "retrain",
         "genotype=DARTS_V2 retrain.batch_size=4 " + WHOLE + DATA % "good",
-        "40 images are too few to split off a fraction of 0.1",
+        "retrain.held_back=0.1 splits off none of 40 images ... raise retrain.held_back, or give more images",
     ),
     ("search", "data=huggingface data.path=nobody/nothing", "cannot load split 'train' of data.path=nobody/nothing: "),
     ("search", "data=huggingface data.path=../escape/..", "cannot load split 'train' of data.path=../escape/.."),

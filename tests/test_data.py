@@ -44,11 +44,11 @@ def test_shuffled_batches_depend_on_the_seed_alone_and_shares_make_up_the_whole(
 
 
 def test_a_split_is_disjoint_complete_and_keeps_the_classes(digits):
-    first, second = split(digits.train, 0.25, seed=3)
+    first, second = split(digits.train, 0.25, seed=3, key="part")
     assert len(first) + len(second) == len(digits.train)
     counts = torch.bincount(digits.train.labels)
     assert torch.equal(torch.bincount(second.labels), torch.round(0.25 * counts).long())
-    again = split(digits.train, 0.25, seed=3)[1]
+    again = split(digits.train, 0.25, seed=3, key="part")[1]
     assert torch.equal(second.images, again.images)
 
 

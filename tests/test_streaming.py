@@ -83,7 +83,7 @@ def test_streamed_batches_are_those_in_memory_bit_for_bit(folder, kept, streamed
     assert_same_batches(data.train.batches(30), kept.train.batches(30))
     for share in ((0, 1), (1, 2)):
         assert_same_batches(data.train.shuffled_batches(32, 7, share), kept.train.shuffled_batches(32, 7, share))
-    for part, wanted in zip(split(data.train, 0.3, 5), split(kept.train, 0.3, 5), strict=True):
+    for part, wanted in zip(*(split(part.train, 0.3, 5, key="part") for part in (data, kept)), strict=True):
         assert_same_batches(part.shuffled_batches(16, 1), wanted.shuffled_batches(16, 1))
         assert torch.equal(part.take(torch.tensor([3, 1, 3])).kept().images, wanted.images[[3, 1, 3]])
     assert data.train.take(torch.arange(0)).kept().images.shape == (0, 1, 8, 8)

@@ -13,8 +13,11 @@ from pipeline.data.images import ImageSet
 SPLIT_SEED = 0  # subsets and test images are part of a data set, not of a run
 
 
-def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Two disjoint parts, the second with `fraction` of each class; drawn from `seed`."""
+def split(images: ImageSet, fraction: float, seed: int, *, key: str) -> tuple[ImageSet, ImageSet]:
+    """Two disjoint parts, the second with `fraction` of each class; drawn from `seed`.
+
+    key: of the setting that says which fraction.  Raises ValueError that names it where a part would be empty.
+    """
     rng = np.random.default_rng(seed)
     labels = images.labels.cpu().numpy()
     second = np.zeros(len(labels), dtype=bool)
@@ -23,8 +26,8 @@ def split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Image
         second[of_class[: round(fraction * len(of_class))]] = True
     if second.all() or not second.any():
         raise ValueError(
-            f"{len(labels)} images are too few to split off a fraction of {fraction}: of every class it leaves "
-            f"{'none' if second.all() else 'all'}, and expected are both parts"
+            f"{key}={fraction:.6g} splits off {'all' if second.all() else 'none'} of {len(labels)} images, class by "
+            f"class; expected a part and a rest: {'lower' if second.all() else 'raise'} {key}, or give more images"
         )
     return images.take(torch.from_numpy(np.flatnonzero(~second))), images.take(torch.from_numpy(np.flatnonzero(second)))
 

@@ -1,4 +1,4 @@
-"""Numbers and their ranges, and the base of all settings: immutable, and without unknown keys."""
+"""Numbers and their ranges, no whole number without a largest one; the base of all settings is immutable and strict."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from pydantic import (
 from search_space.skeleton import MINIMUM_LAYERS
 
 LARGEST = 4096  # channels or layers that a network.json may ask for
+LARGEST_COUNT = 10**9  # of steps, images or parameters: no machine gets through more, and products fit 64 bits
+LARGEST_SEED = 2**63 - 1  # seeds that count up from it still fit the 64 bits that PyTorch takes
+MOST_PROCESSES = 1024  # or threads: of a hundred thousand, the libraries below end in a segmentation fault
+MOST_NODES = 64  # of a cell, whose edges grow with the square; published cells have 3 to 7
+LARGEST_IMAGE = 8192  # pixels a side
 NO_NUMBER = "expected a number, neither true nor false"
 
 
@@ -25,6 +30,7 @@ def _from_fraction(value: Any) -> Any:
         raise ValueError(NO_NUMBER)
     if isinstance(value, str) and "/" in value:
         try:
+            value.encode("ascii")  # Fraction reads the digits of any script
             return float(Fraction(value.replace(" ", "")))
         except (ValueError, ArithmeticError):
             raise ValueError("expected a number or a fraction such as 8/255") from None
@@ -46,6 +52,17 @@ Epsilon = Annotated[Number, Field(gt=0, le=1)]
 UpToOne = Annotated[Number, Field(ge=0, le=1)]
 BelowOne = Annotated[Number, Field(ge=0, lt=1)]
 Split = Annotated[Number, Field(gt=0, lt=1)]
+Weight = Annotated[Number, Field(ge=1e-6, le=1e6)]
+"""What something counts beside others; a wider range is lost in single precision."""
+
+Count = Annotated[int, Field(gt=0, le=LARGEST_COUNT)]
+CountOrZero = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+AtLeastTwo = Annotated[int, Field(ge=2, le=LARGEST_COUNT)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Processes = Annotated[int, Field(gt=0, le=MOST_PROCESSES)]
+ProcessesOrZero = Annotated[int, Field(ge=0, le=MOST_PROCESSES)]
+Nodes = Annotated[int, Field(gt=0, le=MOST_NODES)]
+Pixels = Annotated[int, Field(ge=0, le=LARGEST_IMAGE)]
 Layers = Annotated[int, Field(ge=MINIMUM_LAYERS, le=LARGEST)]
 Channels = Annotated[int, Field(ge=1, le=LARGEST)]
 Range = tuple[Positive | None, Positive | None]

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from pipeline.settings.base import (
-    Settings,
-)
+from pipeline.settings.base import Seed, Settings
 from pipeline.settings.meta import MetaSettings
 from pipeline.settings.problem import (
     DataSettings,
@@ -42,7 +36,7 @@ class Experiment(Settings):
         None, description="published name, NAS-Bench-201 string, file (genotypes.py:NAME too) or run; null: of run"
     )
     compare: tuple[str, ...] = Field((), description="report: other run folders to set beside this one")
-    seed: NonNegativeInt = Field(0, description="of all randomness")
+    seed: Seed = Field(0, description="of all randomness")
     data: DataSettings = DataSettings()
     space: SpaceSettings = SpaceSettings()
     objectives: ObjectiveSettings = ObjectiveSettings()

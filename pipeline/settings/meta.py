@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from learned_optimizers import ARCHITECTURES
 from learned_optimizers.streams import Estimator
 from learned_optimizers.tasks import FAMILIES, TRAINED_ON, buckets
 from learned_optimizers.teachers import SHAPES
-from pipeline.settings.base import Positive, Settings, UpToOne
+from pipeline.settings.base import AtLeastTwo, Count, CountOrZero, Positive, Processes, Seed, Settings, UpToOne
 
 
 class ImitationSettings(Settings):
     """What comes before outer training: theta learns the steps of a teacher, by regression."""
 
-    steps: NonNegativeInt = Field(0, description="of the fit to the teacher's steps; 0 for outer training alone")
+    steps: CountOrZero = Field(0, description="of the fit to the teacher's steps; 0 for outer training alone")
     teacher: str = Field(
         "squashed",
         description=f"{', '.join(SHAPES)}: momentum over its rms over the tensor, as it is or through tanh; its rate "
@@ -39,21 +39,21 @@ class MetaSettings(Settings):
     families: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         TRAINED_ON, description=f"of tasks, each once, of {', '.join(FAMILIES)}"
     )
-    tasks: PositiveInt = Field(16, description="of each bucket of a family (a shape of its networks), to draw from")
-    task_seed: NonNegativeInt = Field(0, description="of the tasks themselves")
-    horizon: PositiveInt = Field(200, description="inner steps of a whole training")
+    tasks: Count = Field(16, description="of each bucket of a family (a shape of its networks), to draw from")
+    task_seed: Seed = Field(0, description="of the tasks themselves")
+    horizon: Count = Field(200, description="inner steps of a whole training")
     imitate: ImitationSettings = ImitationSettings()
     full: bool = Field(False, description="unroll whole trainings; else stretches of growing length, one after another")
-    first_length: PositiveInt = Field(20, description="inner steps of a stretch at first; each is times U(.8, 1.2)")
-    last_length: PositiveInt = Field(50, description="inner steps of a stretch after the ramp")
+    first_length: Count = Field(20, description="inner steps of a stretch at first; each is times U(.8, 1.2)")
+    last_length: Count = Field(50, description="inner steps of a stretch after the ramp")
     ramp: UpToOne = Field(0.5, description="part of the outer steps over which stretches grow")
     estimator: Estimator = Field(
         "merged", description="of the gradient: es, rp (through the unroll), both merged by variance, persistent es"
     )
-    pairs: Annotated[int, Field(ge=2)] = Field(8, description="antithetic pairs of a stream, each with its own task")
-    streams: PositiveInt = Field(6, description="buckets that take part in an outer step, at most; they take turns")
+    pairs: AtLeastTwo = Field(8, description="antithetic pairs of a stream, each with its own task")
+    streams: Count = Field(6, description="buckets that take part in an outer step, at most; they take turns")
     sigma: Positive = Field(0.01, description="standard deviation of the perturbation of the meta-parameters")
-    steps: PositiveInt = Field(500, description="outer steps")
+    steps: Count = Field(500, description="outer steps")
     trainer: str | None = Field(
         None,
         min_length=1,
@@ -66,10 +66,10 @@ class MetaSettings(Settings):
     late: UpToOne = Field(
         0.0, description="weight of late losses of a training: 0 all alike, 1 in proportion to the inner step"
     )
-    outer_batches: PositiveInt = Field(5, description="batches of outer validation data after each inner step")
-    judged_tasks: PositiveInt = Field(2, description="of each bucket, that choose the best step and train nothing")
-    judge_every: PositiveInt = Field(50, description="outer steps from one judgement and checkpoint to the next")
-    processes: PositiveInt | None = Field(None, description="that share the streams of a step; null for one a core")
+    outer_batches: Count = Field(5, description="batches of outer validation data after each inner step")
+    judged_tasks: Count = Field(2, description="of each bucket, that choose the best step and train nothing")
+    judge_every: Count = Field(50, description="outer steps from one judgement and checkpoint to the next")
+    processes: Processes | None = Field(None, description="that share the streams of a step; null for one a core")
     executor: Literal["processes", "ray"] = Field("processes", description="what runs them; ray has to be installed")
 
     @field_validator("architecture")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import (
     BelowOne,
+    Count,
     Epsilon,
+    Nodes,
+    Pixels,
     Positive,
+    Processes,
+    ProcessesOrZero,
     Range,
     Settings,
+    Weight,
 )
 from search_space.genotype import OPERATION_NAMES
 from search_space.space import DARTS_OPERATIONS, SearchSpace
@@ -38,20 +39,20 @@ class DataSettings(Settings):
     test_split: str = Field("test", description="huggingface: the split that evaluation alone reads")
     image_column: str | None = Field(None, description="huggingface: null takes the only image column")
     label_column: str | None = Field(None, description="huggingface: null takes the only class label column")
-    limit: PositiveInt | None = Field(None, description="train on a subset of this many images, balanced over classes")
-    test_limit: PositiveInt | None = Field(None, description="keep this many test images, balanced over classes")
+    limit: Count | None = Field(None, description="train on a subset of this many images, balanced over classes")
+    test_limit: Count | None = Field(None, description="keep this many test images, balanced over classes")
     streaming: Literal["auto", True, False] = Field(
         "auto",
         description="huggingface: true leaves images on disk and decodes each batch as it is needed, false keeps them "
         "decoded in memory, auto streams a split above 2 GiB; the results are the same",
     )
-    workers: NonNegativeInt = Field(
+    workers: ProcessesOrZero = Field(
         2,
         description="streaming: processes that decode ahead of what is needed; 0 decodes in the one that trains",
     )
-    crop_padding: NonNegativeInt = Field(0, description="augmentation: random crop after padding by this many pixels")
+    crop_padding: Pixels = Field(0, description="augmentation: random crop after padding by this many pixels")
     flip: bool = Field(False, description="augmentation: mirror half of the images")
-    cutout: NonNegativeInt = Field(0, description="augmentation: grey square of this many pixels a side; 0 for none")
+    cutout: Pixels = Field(0, description="augmentation: grey square of this many pixels a side; 0 for none")
 
     @model_validator(mode="after")
     def _path_belongs_to_huggingface(self) -> Self:
@@ -76,7 +77,7 @@ class SpaceSettings(Settings):
     family: Literal["darts", "nasbench201"] = Field(
         "darts", description="darts: two kinds of cells, two edges a node; nasbench201: one, of all edges"
     )
-    nodes: PositiveInt = Field(4, description="intermediate nodes of a cell")
+    nodes: Nodes = Field(4, description="intermediate nodes of a cell")
     operations: tuple[OperationName, ...] = Field(DARTS_OPERATIONS, description="what an edge may hold")
     normal: EdgeOperations | None = Field(
         None, description="what each edge of the normal cell may hold, node by node; null for all operations"
@@ -110,14 +111,14 @@ class BalanceSettings(Settings):
 class PreferenceSettings(Settings):
     """How much each objective counts beside the others."""
 
-    accuracy: Positive = Field(
+    accuracy: Weight = Field(
         1.0,
         description="mgda: ratio in which objectives fall, with normalisation l2 relative to their gradients' lengths; "
         "weighted_sum, upgrad: weight",
     )
-    robustness: Positive = Field(1.0, description="as preferences.accuracy")
-    parameters: Positive = Field(1.0, description="as preferences.accuracy, while the bound is broken")
-    macs: Positive = Field(1.0, description="as preferences.accuracy, while the bound is broken")
+    robustness: Weight = Field(1.0, description="as preferences.accuracy")
+    parameters: Weight = Field(1.0, description="as preferences.accuracy, while the bound is broken")
+    macs: Weight = Field(1.0, description="as preferences.accuracy, while the bound is broken")
 
 
 class ObjectiveSettings(Settings):
@@ -175,7 +176,7 @@ class AttackSettings(Settings):
     name: Literal["pgd", "fgsm", "fgsm_rs"] = Field("pgd", description="pgd, fgsm, or fgsm with a random start")
     eps: Epsilon = Field(8 / 255, description="largest change of a pixel; images are in [0, 1]")
     step: Epsilon | None = Field(None, description="change of a pixel in one step of pgd; null is eps / 4")
-    steps: PositiveInt = Field(7, description="number of steps of pgd")
+    steps: Count = Field(7, description="number of steps of pgd")
     statistics: Literal["running", "batch"] = Field("running", description="what BatchNorm uses while attacked")
 
     @model_validator(mode="after")
@@ -191,7 +192,7 @@ class SearchAttackSettings(AttackSettings):
     carry_over: bool = Field(
         False, description="pgd: start where the image's attack of the epoch before ended (Zheng et al. 2020)"
     )
-    reset_every: PositiveInt | None = Field(
+    reset_every: Count | None = Field(
         10, description="carry_over: epochs from one random start to the next; null for the first epoch alone"
     )
 
@@ -208,10 +209,10 @@ class FabricSettings(Settings):
     """Where the work runs (Lightning Fabric)."""
 
     accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where there is one")
-    devices: PositiveInt = Field(1, description="processes, one a device, which share every batch")
+    devices: Processes = Field(1, description="processes, one a device, which share every batch")
     strategy: Literal["auto", "ddp"] = Field("auto", description="how processes are started")
     synchronised_statistics: bool = Field(
         False, description="batch norm in training takes the batches of all processes together, not each its own share"
     )
-    threads: PositiveInt | None = Field(None, description="of each process on the CPU; null leaves it to PyTorch")
+    threads: Processes | None = Field(None, description="of each process on the CPU; null leaves it to PyTorch")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="of the arithmetic")

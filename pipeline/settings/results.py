@@ -6,23 +6,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
-    NonNegativeInt,
-    PositiveInt,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from pipeline.settings.base import (
+    AtLeastTwo,
     BelowOne,
     Channels,
+    Count,
+    CountOrZero,
     Layers,
     NotNegative,
     Positive,
+    Processes,
     Range,
     Settings,
     Split,
     UpToOne,
+    Weight,
 )
 from pipeline.settings.problem import AttackSettings
 from search_space.published import PUBLISHED
@@ -32,10 +35,10 @@ class RetrainSettings(Settings):
     """Training of a derived or published network from scratch."""
 
     channels: Channels = Field(36, description="of the network's first cell; not used when parameters is given")
-    parameters: PositiveInt | None = Field(None, description="choose the channels for about this many parameters")
+    parameters: Count | None = Field(None, description="choose the channels for about this many parameters")
     layers: Layers = Field(20, description="cells of the network")
-    epochs: PositiveInt = Field(600, description="passes over the training images")
-    batch_size: PositiveInt = Field(96, description="images of a step, over all processes")
+    epochs: Count = Field(600, description="passes over the training images")
+    batch_size: Count = Field(96, description="images of a step, over all processes")
     final_rate: UpToOne = Field(0.0, description="learning rate at the end of the cosine, as a part of the first")
     rate_interval: Literal["epoch", "step"] = Field(
         "epoch", description="after what the cosine lowers the learning rate; step where epochs are few"
@@ -48,7 +51,7 @@ class RetrainSettings(Settings):
     beta: NotNegative | None = Field(
         None, description="trades, mart: weight of the divergence under attack; null is 6 and 5, as published"
     )
-    replays: PositiveInt = Field(8, description="free: steps on each batch; they count as passes over the images")
+    replays: Count = Field(8, description="free: steps on each batch; they count as passes over the images")
     attack: AttackSettings = Field(
         AttackSettings(steps=10),
         description="of training, by its name with pgd_at and mart; pgd of its steps chooses robust checkpoints",
@@ -56,13 +59,13 @@ class RetrainSettings(Settings):
     awp_gamma: NotNegative = Field(
         0.0, description="AWP: largest change of a weight tensor, relative to its norm; 0.005 as published, 0 for none"
     )
-    awp_warmup: NonNegativeInt = Field(0, description="AWP: epochs without it at the start")
+    awp_warmup: CountOrZero = Field(0, description="AWP: epochs without it at the start")
     average_decay: BelowOne = Field(
         0.0, description="of the mean of the weights that is judged and kept; 0.999 is common, 0 for the last weights"
     )
     held_back: Split = Field(0.1, description="part of the training set that chooses the checkpoint")
-    select_every: PositiveInt = Field(1, description="epochs from one judgement on the held-back images to the next")
-    patience: PositiveInt | None = Field(
+    select_every: Count = Field(1, description="epochs from one judgement on the held-back images to the next")
+    patience: Count | None = Field(
         None, description="stop after this many judgements without a better one; null trains all epochs"
     )
     check_overfitting: bool = Field(
@@ -98,7 +101,7 @@ class EvaluateSettings(Settings):
     attacks: tuple[AttackName, ...] = Field(("fgsm", "pgd-20", "autoattack"), description="run one by one")
     eps: Positive = Field(8 / 255, description="radius in norm; images are in [0, 1]")
     norm: Literal["Linf", "L2"] = Field("Linf", description="in which perturbations are bounded")
-    restarts: PositiveInt = Field(
+    restarts: Count = Field(
         1, description="random starts, of which any may break an image; fgsm and cw have none, autoattack its own"
     )
     cw_radius: Positive = Field(
@@ -126,8 +129,8 @@ class EvaluateSettings(Settings):
         (), description="run folders or package.module:factory, at least two: how attacks transfer from each to each"
     )
     transfer_attack: Literal["fgsm", "pgd-20", "pgd-100"] = Field("pgd-20", description="models: what is transferred")
-    images: PositiveInt | None = Field(None, description="number of test images, balanced over classes; null for all")
-    batch_size: PositiveInt = Field(250, description="images attacked at once")
+    images: Count | None = Field(None, description="number of test images, balanced over classes; null for all")
+    batch_size: Count = Field(250, description="images attacked at once")
 
     @field_validator("attacks", "sweep", "corruptions", "models")
     @classmethod
@@ -175,7 +178,7 @@ class ExportSettings(Settings):
         description="of the cell (the first five) and of the trained network; null for all that fit, but json and svg, "
         "which the search writes",
     )
-    images: PositiveInt = Field(
+    images: Count = Field(
         256, description="onnx, torch_export: they are checked on at most so many test images, clean and attacked"
     )
 
@@ -190,19 +193,19 @@ class ExportSettings(Settings):
 class ComparisonSettings(Settings):
     """Searched cells beside random and published ones, retrained by one recipe."""
 
-    searches: PositiveInt = Field(3, description="searches, with seeds that count up from seed")
-    random: Annotated[int, Field(ge=2)] = Field(10, description="random cells inside the bounds of the search")
+    searches: Count = Field(3, description="searches, with seeds that count up from seed")
+    random: AtLeastTwo = Field(10, description="random cells inside the bounds of the search")
     published: tuple[str, ...] = Field(
         ("DARTS_V2", "PC_DARTS_cifar", "PDARTS", "ADVRUSH", "RACL"),
         description="published cells, with the channels that come nearest to the searched cells' parameters",
     )
-    seeds: PositiveInt = Field(3, description="retrainings of searched and published cells, seeds count up from seed")
-    random_seeds: PositiveInt = Field(1, description="retrainings of each random cell, seeds count up from seed")
-    random_searches: NonNegativeInt | None = Field(
+    seeds: Count = Field(3, description="retrainings of searched and published cells, seeds count up from seed")
+    random_seeds: Count = Field(1, description="retrainings of each random cell, seeds count up from seed")
+    random_searches: CountOrZero | None = Field(
         None,
         description="last choices between random cells, as many as a search has candidates; null for one a search",
     )
-    processes: PositiveInt | None = Field(None, description="retrainings at once; null for one a core")
+    processes: Processes | None = Field(None, description="retrainings at once; null for one a core")
     results: str = Field("benchmarks/results", min_length=1, description="folder of the table and the pictures")
 
     @field_validator("published")
@@ -220,21 +223,21 @@ class ParetoSettings(Settings):
     walk: Literal["parameters", "macs", "preferences"] = Field(
         "parameters", description="what differs from point to point: bounds of one size, or preferences"
     )
-    points: Annotated[int, Field(ge=2)] = Field(6, description="number of points; not used where they are listed")
+    points: AtLeastTwo = Field(6, description="number of points; not used where they are listed")
     bounds: Annotated[tuple[Range, ...], Field(min_length=1)] | None = Field(
         None, description="parameters, macs: [lower, upper] of each point; null shares out what can be reached"
     )
-    preferences: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)] | None = Field(
+    preferences: Annotated[tuple[tuple[Weight, ...], ...], Field(min_length=1)] | None = Field(
         None,
         description="preferences: of each point, in the order of objectives.names; null for accuracy to robustness "
         "from 10:1 to 1:10",
     )
-    epochs: PositiveInt = Field(5, description="of the alphas to each point, from where the search ended")
+    epochs: Count = Field(5, description="of the alphas to each point, from where the search ended")
     weights: Literal["frozen", "trained"] = Field(
         "frozen", description="what the supernet's weights do meanwhile; trained: as in the search"
     )
     alpha_learning_rate: Positive | None = Field(None, description="null is search.alpha_learning_rate")
-    adapt_epochs: NonNegativeInt = Field(
+    adapt_epochs: CountOrZero = Field(
         2, description="of the supernet's weights in a point's cell alone, before it is judged there"
     )
     held_back: Split = Field(0.5, description="part of the images of the alphas that judges points and trains none")

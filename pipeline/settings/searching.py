@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import (
     BelowOne,
     Channels,
+    Count,
+    CountOrZero,
     Layers,
     NotNegative,
     Number,
@@ -61,12 +58,10 @@ class RelaxationSettings(Settings):
         0.0, description="added to skip_connect, falling to 0 over the search; 1 as published (DARTS-)"
     )
     dropout: BelowOne = Field(0.0, description="probability that an operation of an edge is left out of a step")
-    sampled_operations: PositiveInt | None = Field(
+    sampled_operations: Count | None = Field(
         None, description="operations of an edge that take part in a step, at least 2; null for all"
     )
-    sampled_edges: PositiveInt | None = Field(
-        None, description="edges of a node that take part in a step; null for all"
-    )
+    sampled_edges: Count | None = Field(None, description="edges of a node that take part in a step; null for all")
     temperature: tuple[Positive, Positive] = Field(
         (10.0, 0.1), description="gumbel: at the start and the end of the search, in a line between"
     )
@@ -84,8 +79,8 @@ class RelaxationSettings(Settings):
 class DiagnosticsSettings(Settings):
     """The largest eigenvalue of the validation loss's Hessian in alpha, measured once an epoch."""
 
-    iterations: NonNegativeInt = Field(10, description="products of the power iteration at most; 0 measures none")
-    images: PositiveInt = Field(
+    iterations: CountOrZero = Field(10, description="products of the power iteration at most; 0 measures none")
+    images: Count = Field(
         16, description="images of the loss, of those that train alphas; each takes what three of a step take in memory"
     )
 
@@ -99,9 +94,9 @@ class GuardSettings(Settings):
     rule: Literal["eigenvalue", "skips"] = Field(
         "eigenvalue", description="its rise over `window` epochs (RobustDARTS), or skips of the normal cell (DARTS+)"
     )
-    window: PositiveInt = Field(5, description="eigenvalue: epochs of the mean, and from one mean to the other")
+    window: Count = Field(5, description="eigenvalue: epochs of the mean, and from one mean to the other")
     ratio: Split = Field(0.75, description="eigenvalue: collapsed when the earlier mean is below this part of it")
-    most_skips: NonNegativeInt = Field(2, description="skips: collapsed when the normal cell has more")
+    most_skips: CountOrZero = Field(2, description="skips: collapsed when the normal cell has more")
     decay_factor: Annotated[Number, Field(ge=1)] = Field(
         10.0, description="rollback: the weight decay of weights is multiplied by it each time (DARTS-ADA)"
     )
@@ -115,7 +110,7 @@ class GuardSettings(Settings):
 class ImplicitSettings(Settings):
     """The linear system behind an implicit gradient of alpha: (Hessian + weight decay + damping) x = v."""
 
-    iterations: PositiveInt = Field(5, description="Hessian-vector products for each of accuracy and robustness")
+    iterations: Count = Field(5, description="Hessian-vector products for each of accuracy and robustness")
     damping: NotNegative = Field(10.0, description="added to the Hessian in the weights, to make it positive definite")
     step: Positive | None = Field(None, description="neumann: step size; null is the learning rate of the weights")
 
@@ -123,16 +118,16 @@ class ImplicitSettings(Settings):
 class SelectionSettings(Settings):
     """The last choice of a search, between its likeliest cells."""
 
-    candidates: PositiveInt = Field(
+    candidates: Count = Field(
         1, description="cells drawn from the alphas' probabilities inside the bounds; 1 takes the likeliest untried"
     )
-    pool: PositiveInt | None = Field(
+    pool: Count | None = Field(
         None,
         description="cells drawn from the alphas, of which the candidates are the best in the supernet, as "
         "pareto.adapt_epochs, held_back and attack say; null draws no more than candidates",
     )
-    epochs: PositiveInt = Field(10, description="for which each candidate is trained, by the recipe of retraining")
-    finalists: PositiveInt = Field(
+    epochs: Count = Field(10, description="for which each candidate is trained, by the recipe of retraining")
+    finalists: Count = Field(
         1, description="best of the candidates, which go on for the rest of retrain.epochs; 1 for no such round"
     )
     measure: Literal["held_back_accuracy", "training_accuracy"] = Field(
@@ -167,11 +162,11 @@ class SearchSettings(Settings):
     layers: Layers = Field(8, description="cells of the supernet")
     derived_channels: Channels = Field(36, description="of the network to be derived, whose size is bounded")
     derived_layers: Layers = Field(20, description="cells of the network to be derived")
-    epochs: PositiveInt = Field(50, description="passes over the images that train weights")
-    warm_up: NonNegativeInt = Field(
+    epochs: Count = Field(50, description="passes over the images that train weights")
+    warm_up: CountOrZero = Field(
         0, description="first epochs, of `epochs`, in which the weights train alone (15 of 50 in PC-DARTS)"
     )
-    batch_size: PositiveInt = Field(64, description="images of a step, over all processes")
+    batch_size: Count = Field(64, description="images of a step, over all processes")
     order: Literal["first", "unrolled", "neumann", "cg"] = Field(
         "first", description="gradient of alpha: weights fixed, after one step (DARTS), or at a minimum (implicit)"
     )
@@ -185,7 +180,7 @@ class SearchSettings(Settings):
     alpha_learning_rate: Positive = Field(3e-4, description="of Adam on the alphas")
     alpha_betas: tuple[BelowOne, BelowOne] = Field((0.5, 0.999), description="of Adam on the alphas")
     alpha_weight_decay: NotNegative = Field(1e-3, description="of Adam on the alphas")
-    partial_channels: PositiveInt = Field(
+    partial_channels: Count = Field(
         1, description="1 / this part of the channels goes through the operations (PC-DARTS); must divide channels"
     )
     recompute: bool = Field(False, description="compute each cell again in the backward pass: less memory, more time")

@@ -1,0 +1,48 @@
+"""What can be wrong with a command line before its settings are looked at, and how Hydra's grammar is explained."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from _refusals import Refused, shortened
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+HELP = {"-h", "--help"}
+# Hydra's others read configurations from elsewhere, one of them a pickle
+FLAGS = ("-m", "--multirun", "-h", "--help")
+LONGEST_OVERRIDE = 20_000  # letters: Hydra reads so many in two seconds; the largest space of conf/ has 1,000
+EXPECTED = "expected key=value or group=option"
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Raise Refused for a flag that is unknown, or an override that is too long to be read in a moment."""
+    for argument in arguments:
+        if argument.startswith("-") and argument not in FLAGS:
+            raise Refused(f"unknown flag {shortened(argument)}; expected one of {', '.join(FLAGS)}, or key=value")
+        if len(argument) > LONGEST_OVERRIDE:
+            found = f"found {len(argument):,}"
+            raise Refused(f"{shortened(argument)}: expected at most {LONGEST_OVERRIDE:,} letters, {found}")
+
+
+def unreadable(override: str) -> str:
+    """What to say of an override that Hydra's grammar does not hold: with quotes, where they make it readable."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{shortened(override)}: {EXPECTED}, found no ="
+    # backslashes are themselves, but for those before a quote
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
+    quoted = f'{key}="{escaped}"'
+    if value[:1] in ("[", "{") or not _is_readable(quoted):
+        return f"{shortened(override)}: {EXPECTED}; a value is plain, quoted, a [list] or a {{name: value}}"
+    return f"{shortened(override)}: this value has to be quoted, as in {shortened(shlex.quote(quoted))}"
+
+
+def _is_readable(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
