@@ -28,6 +28,7 @@ from pipeline.progress import progress_bar
 from pipeline.run import check_same_settings, exclusive, make_fabric, plain
 from pipeline.seeds import stream_seed
 from pipeline.settings import Experiment, MetaSettings
+from pipeline.settings_record import keep_settings
 from pipeline.workers import Mapper, workers
 
 STAGE = "meta_train"
@@ -111,6 +112,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
             check_same_settings(read_settings(folder / "theta.json"), settings, folder)
             return load_theta(folder / "theta.safetensors")
         state = Checkpoints(folder, STAGE, fabric).begun_with(settings)
+        keep_settings(folder, STAGE, experiment)
         with workers(meta.processes, meta.executor) as mapper:
             training = _prepared(folder, experiment, mapper, begun=state is not None)
             if state is not None:

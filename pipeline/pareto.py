@@ -26,6 +26,7 @@ from pipeline.run import check_same_settings, exclusive, plain
 from pipeline.search import search, search_settings
 from pipeline.search_images import STAGE as SEARCH
 from pipeline.settings import Experiment
+from pipeline.settings_record import keep_settings
 from pipeline.walk import STAGE, Point, Walk, plan
 from search_space import CostTable, Genotype
 from search_space.cost import QUANTITIES
@@ -46,6 +47,7 @@ def pareto(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
     steps = _checked(folder, points, experiment, data, fabric).steps_per_epoch
     search(folder, experiment, data, fabric)
     with exclusive(folder, STAGE):
+        keep_settings(folder, STAGE, experiment)
         rows = _walk(folder, points, steps, data, fabric)
     judged = [_by_supernet(point, row, experiment) for point, row in zip(points, rows, strict=True)]
     if experiment.pareto.retrain:
@@ -135,6 +137,7 @@ def _find(folder: Path, point: Point, data: ImageData, fabric: Fabric, bar: Bar)
     walk.go_on_from(state)
     where = _folder(folder, point.name)
     with exclusive(where, STAGE):
+        keep_settings(where, STAGE, point.experiment)
         genotype = point.genotype or _move(walk, where, point.name, bar)
         for loss in walk.adapt(genotype):
             bar.advance(f"{point.name} adapts: loss {loss:.2f}")

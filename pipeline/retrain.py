@@ -21,6 +21,7 @@ from pipeline.recipes import best, first_overfitted
 from pipeline.retraining import STAGE, Retraining
 from pipeline.run import check_same_settings, exclusive, what_training_depends_on
 from pipeline.settings import Experiment
+from pipeline.settings_record import keep_settings
 from pipeline.stored import StoredTraining, check_stored
 from pipeline.training import naming
 from search_space import Genotype
@@ -87,6 +88,8 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs:
     fabric = training.fabric
     checkpoints = Checkpoints(folder, STAGE, fabric)
     checkpoints.resume(settings, training.restore)
+    if fabric.is_global_zero:
+        keep_settings(folder, STAGE, training.experiment)
     with (
         MetricLog(folder, STAGE, first_step=training.steps, write=fabric.is_global_zero) as log,
         progress_bar(STAGE, epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero) as bar,

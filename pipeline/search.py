@@ -30,6 +30,7 @@ from pipeline.search_images import STAGE
 from pipeline.seeds import seed_stream, stream_seed
 from pipeline.selection import Tried, best_first, draw_candidates, try_cells
 from pipeline.settings import Experiment
+from pipeline.settings_record import keep_settings
 from pipeline.stored import StoredSearch, read_stored
 from pipeline.training import naming
 from search_space import Genotype
@@ -55,6 +56,8 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
             return read_genotype(folder / "genotype.json")
         checkpoints = Checkpoints(folder, STAGE, fabric)
         checkpoints.resume(settings, bilevel.restore)
+        if fabric.is_global_zero:
+            keep_settings(folder, STAGE, experiment)
         _train(bilevel, folder, settings, checkpoints)
         tried = _candidates_tried(bilevel, folder, data)
         return _finish(bilevel, folder, settings, tried)

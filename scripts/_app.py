@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import _command_line
+import _remembered
 import _sweep
 import hydra
+from _command_line import SEARCH_PATH
 from _endings import PIPE_CLOSED, ending, let_no_more_be_printed
 from _job_names import check_names, check_written_by_hydra
 from _refusals import CONF, Refused, described, keys, reason
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,8 +30,7 @@ from yaml import YAMLError
 from pipeline.interruption import Interrupted, handled_by, stop_now
 from pipeline.progress import named
 from pipeline.settings import Experiment
-
-SEARCH_PATH = "hydra.searchpath"  # of folders with groups of the user's own
+from pipeline.settings_record import Stage
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -37,6 +39,7 @@ def run_app(
     stage: Callable[[Experiment], float | None],
     description: str,
     *defaults: str,
+    remembers: Stage | None = None,
     one_process: bool = False,
     direction: _sweep.Direction | None = None,
     lacks_figure: Callable[[Experiment], str | None] = lambda experiment: None,
@@ -46,6 +49,7 @@ def run_app(
 
     stage: returns the figure that settings may be chosen by, if it has one.  direction: in which it gets better.
     lacks_figure: what to set where it has none.
+    remembers: whose settings in the run folder it starts from.
     defaults: overrides that come before the user's own.  one_process: refuse fabric.devices above 1.
     when_out_of_memory: what the user is told to do then.
     A configuration that cannot be used is refused before any work, on standard error and with exit status 2;
@@ -58,10 +62,14 @@ def run_app(
         _or_exit(lambda: print(explain(description, overrides)))
         return
     is_sweep = bool(_sweep.FLAGS & set(arguments))
+
+    def experiment_of(config: DictConfig, given: Sequence[str]) -> Experiment:
+        return _with_remembered(config, given, remembers, one_process)
+
     if is_sweep:
         _or_exit(lambda: _prepare_sweep(overrides, direction))
     else:
-        _or_exit(lambda: compose_experiment(overrides))
+        _or_exit(lambda: experiment_of(_composed(overrides), overrides))
         sys.argv[1:] = overrides
 
     def work(experiment: Experiment) -> float | None:
@@ -70,8 +78,8 @@ def run_app(
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def app(config: DictConfig) -> float | None:
         if is_sweep:
-            return _job(config, work, lacks_figure, when_out_of_memory)
-        _or_exit(lambda: work(validated(config)), when_out_of_memory)
+            return _job(config, experiment_of, work, lacks_figure, when_out_of_memory)
+        _or_exit(lambda: work(experiment_of(config, overrides)), when_out_of_memory)
         return None
 
     app()
@@ -111,6 +119,7 @@ def _run_of_job(config: DictConfig) -> str | None:
 
 def _job(
     config: DictConfig,
+    experiment_of: Callable[[DictConfig, Sequence[str]], Experiment],
     work: Callable[[Experiment], float | None],
     lacks_figure: Callable[[Experiment], str | None],
     when_out_of_memory: str,
@@ -119,9 +128,9 @@ def _job(
     job = _sweep.Job.present()
     try:
         with handled_by(stop_now):
-            experiment = validated(config)
+            own = OmegaConf.merge(config, {"run": job.folder(str(config.run))})
+            experiment = experiment_of(cast("DictConfig", own), list(HydraConfig.get().overrides.task))
             job.check(experiment.fabric.devices, lacks_figure(experiment))
-            experiment = experiment.model_copy(update={"run": job.folder(experiment.run)})
             job.draw_no_bars_over_others()
             _sweep.say(f"job {job.number}: {experiment.run}")
             with named(f"job {job.number}:"):
@@ -135,6 +144,17 @@ def _job(
         if isinstance(error, Interrupted):
             sys.exit(status)
         raise _sweep.JobFailed(f"job {job.number} failed") from None
+
+
+def _with_remembered(
+    config: DictConfig, overrides: Sequence[str], stage: Stage | None, one_process: bool
+) -> Experiment:
+    """Settings from a composed configuration and from the run folder. Raises Refused, or RunError of its files."""
+    if stage is None:
+        return validated(config)
+    experiment = validated(_remembered.filled(config, overrides, stage, one_process=one_process))
+    _remembered.check_agrees(experiment, overrides, stage)
+    return experiment
 
 
 def _fitting(experiment: Experiment, one_process: bool) -> Experiment:

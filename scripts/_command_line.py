@@ -14,6 +14,7 @@ HELP = {"-h", "--help"}
 # Hydra's others read configurations from elsewhere, one of them a pickle
 FLAGS = ("-m", "--multirun", "-h", "--help")
 LONGEST_OVERRIDE = 20_000  # letters: Hydra reads so many in two seconds; the largest space of conf/ has 1,000
+SEARCH_PATH = "hydra.searchpath"  # of folders with groups of the user's own
 EXPECTED = "expected key=value or group=option"
 
 

@@ -76,5 +76,6 @@ if __name__ == "__main__":
     run_app(
         main,
         "Accuracy of a network, clean and under attack, with 95 % intervals.",
+        remembers="evaluate",
         when_out_of_memory="lower evaluate.batch_size",
     )

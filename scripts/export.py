@@ -35,4 +35,9 @@ def main(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run_app(main, "Export the cell and the trained network in the forms that other programs read.", one_process=True)
+    run_app(
+        main,
+        "Export the cell and the trained network in the forms that other programs read.",
+        remembers="export",
+        one_process=True,
+    )

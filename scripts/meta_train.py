@@ -23,6 +23,7 @@ if __name__ == "__main__":
     run_app(
         main,
         "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).",
+        remembers="meta_train",
         one_process=True,
         direction="minimize",
         when_out_of_memory="lower meta.processes, meta.pairs or meta.last_length",

@@ -25,6 +25,7 @@ if __name__ == "__main__":
     run_app(
         main,
         "Walk budgets or preferences from one trained supernet, and write the front with its hypervolume.",
+        remembers="pareto",
         one_process=True,
         when_out_of_memory="lower search.batch_size or search.channels, or set search.recompute=true",
     )

@@ -37,6 +37,7 @@ if __name__ == "__main__":
     run_app(
         main,
         "Train the network of a searched or published cell from scratch.",
+        remembers="retrain",
         direction="maximize",
         when_out_of_memory="lower retrain.batch_size or retrain.channels",
     )

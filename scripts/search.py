@@ -37,6 +37,7 @@ if __name__ == "__main__":
     run_app(
         main,
         "Search a cell for accuracy, robustness and size (bi-level, MGDA).",
+        remembers="search",
         direction="maximize",
         lacks_figure=lambda experiment: (
             None if experiment.search.selection.candidates > 1 else "set search.selection.candidates to 2 or more"

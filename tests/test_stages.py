@@ -230,7 +230,7 @@ def test_a_search_without_bounds_runs_to_its_end(tmp_path, succeed, objectives):
 def test_search_and_retraining_run_with_other_settings(tmp_path, succeed, overrides):
     folder = tmp_path / "run"
     succeed("search", f"run={folder}", "search.epochs=1", *overrides)
-    succeed("retrain", f"run={folder}", "retrain.epochs=1", *overrides)
+    succeed("retrain", f"run={folder}", "search.epochs=1", "retrain.epochs=1", *overrides)
     assert (folder / "network.json").exists()
 
 
@@ -240,7 +240,7 @@ def test_two_processes_search_and_retrain_and_agree(tmp_path):
         status, _, err = run_script(script, *TINY, f"run={folder}", "fabric.devices=2")
         assert status == 0, err
     assert len(read_metrics(folder, "search")) == 4
-    status, _, err = run_script("search", *TINY, f"run={folder}")
+    status, _, err = run_script("search", *TINY, f"run={folder}", "fabric.devices=1")
     assert status == 2
     assert "processes was 2, is 1" in err
 
@@ -256,8 +256,8 @@ def test_results_of_other_attacks_stay_when_more_are_asked_for(run, tmp_path, su
 def test_a_published_cell_goes_through_all_stages_without_a_search(tmp_path, succeed):
     folder = tmp_path / "pdarts"
     succeed("retrain", f"run={folder}", "genotype=PDARTS", "retrain.parameters=3000", "retrain.epochs=1")
-    succeed("evaluate", f"run={folder}", "evaluate.attacks=[fgsm]")
-    succeed("export", f"run={folder}")
+    succeed("evaluate", f"run={folder}", "evaluate.attacks=[fgsm]", "retrain.epochs=1")
+    succeed("export", f"run={folder}", "retrain.epochs=1")
     succeed("report", f"run={folder}")
     assert "sep_conv_3x3" in (folder / "genotype_darts.py").read_text()
     assert (folder / "report.html").exists()

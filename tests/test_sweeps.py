@@ -205,7 +205,7 @@ REFUSED = {
         ("search", "seed=0,1", "hydra.sweeper.params={x:{y:1}}"),
         "an override does not fit what it is put into",
     ),
-    "no sweep that can be read": (("search", "seed=choice(1,"), "no viable alternative at input 'choice(1,'"),
+    "no sweep that can be read": (("search", "seed=choice(1,"), "seed=choice(1,: this value has to be quoted"),
     "a value of the sweep": (("search", "seed=0,1", "balance=mgda,luck"), "Could not find 'balance/luck'"),
 }
 

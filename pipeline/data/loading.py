@@ -30,6 +30,13 @@ def load(settings: DataSettings) -> ImageData:
     return _digits(settings) if settings.source == "digits" else _huggingface(settings)
 
 
+def set_name(settings: DataSettings) -> str:
+    """The name of the set that the settings ask for, in results."""
+    if settings.source == "digits":
+        return "digits"
+    return settings.name or Path(settings.path or "").name
+
+
 def _balanced_subset(images: Images, limit: int | None, key: str) -> Images:
     if limit is None or limit == len(images):
         return images
@@ -55,7 +62,7 @@ def _digits(settings: DataSettings) -> ImageData:
     everything = Images(pixels, labels)
     names = tuple(str(name) for name in digits.target_names)
     return ImageData(
-        "digits",
+        set_name(settings),
         _balanced_subset(everything.take(torch.from_numpy(train)), settings.limit, "data.limit"),
         _balanced_subset(everything.take(torch.from_numpy(test)), settings.test_limit, "data.test_limit"),
         names,
@@ -90,7 +97,7 @@ def _huggingface(settings: DataSettings) -> ImageData:
         test = replace(test, table=test.table.in_colour())
     if train.table.shape != test.table.shape:
         raise ValueError(f"train images are {list(train.table.shape)}, test images {list(test.table.shape)}")
-    name = settings.name or Path(str(settings.path)).name
+    name = set_name(settings)
     return ImageData(name, train.images(settings), test.images(settings), labelled.class_names)
 
 

@@ -1,0 +1,152 @@
+"""A stage starts from the settings that its run folder's own files hold; what the command line gives comes on top."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from _command_line import SEARCH_PATH
+from _refusals import CONF, Refused
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.data import set_name
+from pipeline.settings import DataSettings, Experiment
+from pipeline.settings_record import Stage, kept_settings, leaves, result_settings
+
+SEARCHED = ("space.", "objectives.", "search.")
+FIXED: Mapping[Stage, Mapping[Stage, tuple[str, ...]]] = {
+    "retrain": {"search": SEARCHED},
+    "evaluate": {"search": SEARCHED, "retrain": ("retrain.",)},
+    "export": {"search": SEARCHED, "retrain": ("retrain.",)},
+}
+"""Of a stage: what earlier ones were made with, and nothing can be done about it now."""
+DONE = {"search": "searched", "retrain": "trained"}
+
+
+def filled(config: DictConfig, overrides: Sequence[str], stage: Stage, *, one_process: bool) -> DictConfig:
+    """The configuration with the run folder's values, but where the command line gives its own.
+
+    A key that follows another (evaluate.eps follows attack.eps) goes on doing so, where it did in the run folder.
+    one_process: a stage that has no others does not ask for those of an earlier one.
+    """
+    run = OmegaConf.select(config, "run")
+    if not isinstance(run, str) or not run:
+        return config
+    kept = kept_settings(Path(run), stage)
+    if one_process:
+        kept.pop("fabric.devices", None)
+    given = set(given_keys(overrides))
+    result = config.copy()
+    written = dict(_paths(OmegaConf.to_container(config, resolve=False)))
+    for key, value in kept.items():
+        follows = re.fullmatch(r"\$\{([\w.]+)\}", str(written.get(key)))
+        if not _covers(given, key) and not (follows and kept.get(follows[1]) == value):
+            OmegaConf.update(result, key, value, merge=False)
+    return result
+
+
+def check_agrees(experiment: Experiment, overrides: Sequence[str], stage: Stage) -> None:
+    """Raise Refused for a value on the command line that contradicts what a finished earlier stage was made with."""
+    folder, values = Path(experiment.run), dict(leaves(experiment))
+    given = set(given_values(overrides))
+    for earlier, prefixes in FIXED.get(stage, {}).items():
+        made_with = result_settings(folder, earlier)
+        for key, before in made_with.items():
+            if key.startswith(prefixes) and _covers(given, key) and values[key] != before:
+                raise Refused(
+                    f"{key}: {folder} was {DONE[earlier]} with {_shown(before)}, the command line says "
+                    f"{_shown(values[key])}; leave it out, or choose another run="
+                )
+        if stage == "retrain" and made_with:
+            _check_same_images(folder, made_with, experiment)
+
+
+def _check_same_images(folder: Path, made_with: Mapping[str, Any], experiment: Experiment) -> None:
+    known = {key.removeprefix("data."): value for key, value in made_with.items() if key.startswith("data.")}
+    before, now = set_name(DataSettings.model_validate(known)), set_name(experiment.data)
+    if before != now:
+        raise Refused(
+            f"data.name: {folder} was searched on {before}, the command line says {now}; choose another run= with "
+            f"genotype={folder} to train its cell on {now}, or data.name={before} if these are the same images"
+        )
+
+
+def given_keys(overrides: Sequence[str]) -> Iterator[str]:
+    """Dotted keys that overrides give a value, those in the files of groups too; a key stands for all below it."""
+    folders = [CONF, *_search_path(overrides)]
+    for key, value in _parsed(overrides):
+        if any((folder / key).is_dir() for folder in folders):
+            for option in value if isinstance(value, list) else [value]:
+                yield from _of_option(folders, key, str(option))
+        else:
+            yield from (path for path, _ in _paths(value, key))
+
+
+def given_values(overrides: Sequence[str]) -> Iterator[str]:
+    """As `given_keys`, but without those of groups, of which a user may not know all."""
+    for key, value in _parsed(overrides):
+        if not (CONF / key).is_dir():
+            yield from (path for path, _ in _paths(value, key))
+
+
+def _parsed(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        yield override.key_or_group, override.value()
+
+
+def _search_path(overrides: Sequence[str]) -> list[Path]:
+    values = [value for key, value in _parsed(overrides) if key == SEARCH_PATH]
+    return [Path(str(path).removeprefix("file://")) for value in values for path in value or ()]
+
+
+def _of_option(folders: Sequence[Path], group: str, option: str) -> Iterator[str]:
+    """Keys in the file of a group's option, and in those that its list of defaults names.
+
+    A group that is a node of the settings, such as data, is chosen whole: what its file leaves out is as by default.
+    """
+    path = next((path for path in (folder / group / f"{option}.yaml" for folder in folders) if path.is_file()), None)
+    if path is None:
+        return
+    content = OmegaConf.load(path)
+    if not isinstance(content, DictConfig):
+        return
+    for default in content.pop("defaults", None) or ():
+        yield from _of_default(folders, group, default)
+    package = re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"))
+    if package is None:
+        yield group.replace("/", ".")
+        return
+    prefix = "" if package[1] == "_global_" else f"{package[1]}."
+    yield from (f"{prefix}{key}" for key, _ in _paths(OmegaConf.to_container(content, resolve=False)))
+
+
+def _of_default(folders: Sequence[Path], group: str, default: Any) -> Iterator[str]:
+    """Of an entry of a list of defaults: an option of the same group, or {override /other: option}."""
+    if isinstance(default, str):
+        yield from _of_option(folders, group, default)
+    elif isinstance(default, DictConfig):
+        for name, option in default.items():
+            other = str(name).removeprefix("override ").strip()
+            yield from _of_option(folders, other.removeprefix("/"), str(option))
+
+
+def _paths(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested mappings; of what is none, the key it has."""
+    if not isinstance(tree, Mapping) or not tree:
+        yield key, tree
+        return
+    for name, inner in tree.items():
+        yield from _paths(inner, f"{key}.{name}" if key else str(name))
+
+
+def _covers(given: set[str], key: str) -> bool:
+    """Whether a key, or one that it lies in, is among those given."""
+    parts = key.split(".")
+    return any(".".join(parts[:count]) in given for count in range(1, len(parts) + 1))
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
