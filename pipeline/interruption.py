@@ -1,23 +1,40 @@
-"""Signals by which a scheduler takes its machine back: a training stops at a whole step, with a checkpoint of it."""
+"""How a process of this program is asked to stop, and ends. The standard library alone: scripts import it first."""
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
-import torch
-from lightning_fabric import Fabric
+REFUSED = 2  # exit status: nothing was done
+STOPPED = 1  # exit status: a figure stopped being finite on the way, or the machine did not have what it takes
+INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
+INTERRUPTED_BY_HAND = 130  # exit status: what shells give for Ctrl-C (128 + SIGINT), so that nothing is queued again
 
-from pipeline.processes import mean_over_processes
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # SLURM's before it kills, and the one that --signal is mostly given
+# Ctrl-C, SLURM's before it kills, and the one that its --signal is mostly given
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+PARENT = "E2RNAS_PARENT"  # environment variable: process that started this one, and that it ends with
+POLL = 0.5  # seconds between two looks at a parent
 
 
 class Interrupted(BaseException):
-    """A signal asked the process to stop. Not an Exception: what mends failures must not take it for one."""
+    """A signal, by its name, asked the process to stop. Not an Exception: what mends failures must not take it."""
+
+    @property
+    def status(self) -> int:
+        """Exit status of the process that it ends."""
+        return INTERRUPTED_BY_HAND if str(self) == signal.SIGINT.name else INTERRUPTED
+
+    @property
+    def line(self) -> str:
+        """What is said of it on standard error."""
+        return f"interrupted by {self}; the same command goes on from the last checkpoint"
 
 
 @contextmanager
@@ -34,43 +51,94 @@ def handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[N
             signal.signal(number, earlier)
 
 
+heard = threading.Event()
+"""Set once a signal was obeyed: the main thread is not in a call that keeps signals waiting."""
+
+
 def stop_now(number: int, frame: FrameType | None) -> None:
     """Raise Interrupted, for work that is whole files or none."""
+    heard.set()
     raise Interrupted(signal.Signals(number).name)
 
 
-class StopRequest:
-    """Whether a signal asked a training to stop at its next whole step."""
-
-    def __init__(self, fabric: Fabric) -> None:
-        self._fabric = fabric
-        self._signal = ""
-        self._is_agreed = False
-
-    def take(self, number: int, frame: FrameType | None) -> None:
-        """Remember a signal."""
-        self._signal = signal.Signals(number).name
-
-    def is_made(self) -> bool:
-        """Whether any of the processes got a signal; all of them must ask, and get the same answer."""
-        asked = bool(self._signal)
-        if self._fabric.world_size > 1:
-            (mean,) = mean_over_processes(self._fabric, [torch.tensor(float(asked), device=self._fabric.device)])
-            asked = mean.item() > 0
-        self._is_agreed = asked
-        return asked
-
-    def obey(self) -> None:
-        """Raise Interrupted if the last answer was yes."""
-        if self._is_agreed:
-            raise Interrupted(self._signal or "a signal to another process")
-
-
 @contextmanager
-def stop_requests(fabric: Fabric) -> Iterator[StopRequest]:
-    """Signals as requests while a training runs; one that came after its last look is obeyed at the end."""
-    request = StopRequest(fabric)
-    with handled_by(request.take):
-        yield request
-    request.is_made()
-    request.obey()
+def unheard_by_children(numbers: Collection[int] = (signal.SIGINT,)) -> Iterator[None]:
+    """Let processes that this thread starts never hear some signals, from their first moment on.
+
+    A terminal sends SIGINT to all processes of a command; the one that started the others tells them what to do. Here
+    the signals wait meanwhile.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start(
+    command: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    *,
+    stdout: int | None = None,
+    stderr: int | None = None,
+) -> subprocess.Popen[str]:
+    """Start a script of this program that ends with this process, however this one ends, and hears no Ctrl-C.
+
+    variables: added to the environment.  stdout, stderr: as subprocess.Popen takes them.
+    """
+    environment = {**os.environ, **(variables or {}), PARENT: str(os.getpid())}
+    with unheard_by_children():
+        return subprocess.Popen(  # noqa: S603 - our own scripts
+            command, env=environment, stdout=stdout, stderr=stderr, text=True
+        )
+
+
+_followers = threading.Event()
+
+
+def is_follower() -> bool:
+    """Return whether another process of this program started this one, stops it, and speaks for it."""
+    return _followers.is_set()
+
+
+def follow(wait_for_parent: Callable[[], object]) -> None:
+    """End this process silently when its parent has ended. wait_for_parent: returns then."""
+    _followers.set()
+
+    def end() -> None:
+        wait_for_parent()
+        os._exit(STOPPED)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def follow_starter() -> None:
+    """Follow the process that started this one by `start`, if one did."""
+    parent = os.environ.pop(PARENT, None)
+    if parent is not None:
+        follow(lambda: _wait_while_parent_is(int(parent)))
+
+
+def _wait_while_parent_is(process: int) -> None:
+    while os.getppid() == process:
+        time.sleep(POLL)
+
+
+_said: list[int] = []
+
+
+def note_end(status: int) -> None:
+    """Remember that this process is about to end with a status, and that why is said already."""
+    _said.append(status)
+
+
+def end_now(status: int, line: str) -> NoReturn:
+    """End this process from any of its threads, whatever the others wait for, with one line unless that was said.
+
+    Files stay whole: each is written under another name and then renamed.
+    """
+    if _said:
+        os._exit(_said[-1])
+    if not is_follower():
+        os.write(2, f"{line}\n".encode())
+    os._exit(status)

@@ -21,7 +21,6 @@ from pipeline.checkpoints import Checkpoints, going_on_from
 from pipeline.figures.meta import meta_pictures
 from pipeline.files import RunError, read_json, read_settings, write_atomically, write_json
 from pipeline.imitating import after_imitation
-from pipeline.interruption import stop_requests
 from pipeline.metrics import MetricLog, read_metrics
 from pipeline.optimizers import cosine, set_learning_rate
 from pipeline.progress import progress_bar
@@ -29,6 +28,7 @@ from pipeline.run import check_same_settings, exclusive, make_fabric, plain
 from pipeline.seeds import stream_seed
 from pipeline.settings import Experiment, MetaSettings
 from pipeline.settings_record import keep_settings
+from pipeline.stop_requests import stop_requests
 from pipeline.workers import Mapper, workers
 
 STAGE = "meta_train"
@@ -101,7 +101,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
 
     A folder with a finished training returns its theta; one with an unfinished training resumes after its last
     checkpoint and ends in the same bits as one that was never stopped, in any number of processes of as many threads.
-    SIGTERM and SIGUSR1 write a checkpoint after the present step and raise Interrupted.
+    A signal to stop writes a checkpoint after the present step and raises Interrupted.
     Raises RunError before any work when the folder holds a training with other settings.
     """
     settings, meta = meta_settings(experiment), experiment.meta

@@ -14,7 +14,6 @@ from pipeline.artifacts import NetworkDescription, load_network, save_network
 from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
 from pipeline.environment import environment
-from pipeline.interruption import StopRequest, stop_requests
 from pipeline.metrics import MetricLog
 from pipeline.progress import Bar, progress_bar
 from pipeline.recipes import best, first_overfitted
@@ -22,6 +21,7 @@ from pipeline.retraining import STAGE, Retraining
 from pipeline.run import check_same_settings, exclusive, what_training_depends_on
 from pipeline.settings import Experiment
 from pipeline.settings_record import keep_settings
+from pipeline.stop_requests import StopRequest, stop_requests
 from pipeline.stored import StoredTraining, check_stored
 from pipeline.training import naming
 from search_space import Genotype
@@ -34,7 +34,7 @@ def retrain(
 
     The checkpoint with the best accuracy on a held-back part of the training set is kept, under PGD unless the recipe
     is standard; ties go to the later one. A finished run is returned as it is, an unfinished one resumes after its last
-    checkpoint: there is one after each epoch, and one where SIGTERM or SIGUSR1 came, which raises Interrupted. Raises
+    checkpoint: there is one after each epoch, and one where a signal asked to stop, which raises Interrupted. Raises
     ValueError before any work when the settings do not fit the data or the run in the folder.
     """
     settings = retrain_settings(experiment, genotype)

@@ -19,7 +19,6 @@ from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
 from pipeline.environment import environment
 from pipeline.files import read_settings, write_atomically, write_json
-from pipeline.interruption import StopRequest, stop_requests
 from pipeline.judgement import best_judged, check_judging, how_cells_are_judged
 from pipeline.metrics import MetricLog
 from pipeline.objectives import settle
@@ -31,6 +30,7 @@ from pipeline.seeds import seed_stream, stream_seed
 from pipeline.selection import Tried, best_first, draw_candidates, try_cells
 from pipeline.settings import Experiment
 from pipeline.settings_record import keep_settings
+from pipeline.stop_requests import StopRequest, stop_requests
 from pipeline.stored import StoredSearch, read_stored
 from pipeline.training import naming
 from search_space import Genotype
@@ -42,7 +42,7 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
 
     A folder with a finished search returns its genotype; one with an unfinished search resumes after its last
     checkpoint and ends, on the CPU, in the same bits as a search that was never stopped. There is one after each epoch,
-    and one where SIGTERM or SIGUSR1 came, which raises Interrupted. Raises ValueError before any work when bounds
+    and one where a signal asked to stop, which raises Interrupted. Raises ValueError before any work when bounds
     cannot be met, batches do not fit, or the folder holds a search with other settings.
     """
     settings = search_settings(experiment)

@@ -6,19 +6,19 @@ import importlib
 import importlib.util
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from typing import Any, Literal, TypeVar
+from multiprocessing import get_context, parent_process, resource_tracker
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 
 from pipeline.files import RunError
-from pipeline.interruption import SIGNALS, Interrupted, handled_by, stop_now
+from pipeline.interruption import SIGNALS, Interrupted, follow, handled_by, stop_now, unheard_by_children
 
 T = TypeVar("T")
+P = ParamSpec("P")
 # variable of Python: python -c and -m, by which processes are begun, look first into the current folder without it
 SAFE_PATH = "PYTHONSAFEPATH"
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -47,8 +47,23 @@ def _nothing() -> None:
     pass
 
 
+class _Pool(ProcessPoolExecutor):
+    """Processes that never hear some signals."""
+
+    def __init__(self, count: int, threads: int, deaf_to: Collection[int], prepare: Callable[[], object]) -> None:
+        spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
+        super().__init__(count, spawn, _begin, (threads, prepare))
+        self._deaf_to = deaf_to
+
+    def submit(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> Future[T]:
+        """Give a work to the processes; another one of them may be started for it."""
+        resource_tracker.ensure_running()  # its own start would let the signals through
+        with unheard_by_children(self._deaf_to):
+            return super().submit(function, *arguments, **named)
+
+
 def process_pool(
-    count: int, threads: int, *, deaf_to: Iterable[int] = (), prepare: Callable[[], object] = _nothing
+    count: int, threads: int, *, deaf_to: Collection[int] = (signal.SIGINT,), prepare: Callable[[], object] = _nothing
 ) -> ProcessPoolExecutor:
     """Processes of so many threads each, that end with the one that made them, however it ends.
 
@@ -56,23 +71,15 @@ def process_pool(
     prepare: called in each of them first.
     """
     os.environ[SAFE_PATH] = "1"
-    spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
-    return ProcessPoolExecutor(count, spawn, _begin, (threads, tuple(deaf_to), prepare))
+    return _Pool(count, threads, deaf_to, prepare)
 
 
-def _begin(threads: int, deaf_to: Iterable[int], prepare: Callable[[], object]) -> None:
+def _begin(threads: int, prepare: Callable[[], object]) -> None:
     torch.set_num_threads(threads)
-    for number in deaf_to:
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_after_parent, daemon=True).start()
-    prepare()
-
-
-def _end_after_parent() -> None:
     parent = parent_process()
     if parent is not None:
-        parent.join()
-        os._exit(1)
+        follow(parent.join)
+    prepare()
 
 
 _noted: list[int] = []

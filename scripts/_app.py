@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
+import _signals  # noqa: F401 - what follows takes seconds, in which signals come as well
+
+# isort: split
 import _command_line
 import _remembered
 import _sweep
@@ -27,10 +31,12 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from pipeline.interruption import Interrupted, handled_by, stop_now
+from pipeline.interruption import Interrupted, handled_by, note_end, stop_now
 from pipeline.progress import named
 from pipeline.settings import Experiment
 from pipeline.settings_record import Stage
+
+FIRST_MAY_SPEAK = 3.0  # seconds; a process that it started ends silently with it
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -234,6 +240,13 @@ def _or_exit(work: Callable[[], Any], when_out_of_memory: str = "") -> None:
         found = ending(error, when_out_of_memory)
         if found is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        status, message = found
-        print(message, file=sys.stderr)
-        sys.exit(status)
+        _leave(*found)
+
+
+def _leave(status: int, line: str) -> NoReturn:
+    """End with a line, unless the first process of the run says it: the others mostly end for the same reason."""
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        time.sleep(FIRST_MAY_SPEAK)
+    print(line, file=sys.stderr)
+    note_end(status)
+    sys.exit(status)

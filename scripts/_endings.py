@@ -12,13 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from _refusals import Refused, shortened
+from torch.distributed import DistError
 
 from pipeline.faults import first_line
-from pipeline.interruption import Interrupted
+from pipeline.interruption import REFUSED, STOPPED, Interrupted
 
-REFUSED = 2  # exit status: nothing was done
-STOPPED = 1  # exit status: a figure stopped being finite on the way, or the machine did not have what it takes
-INTERRUPTED = 75  # exit status: EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
 PIPE_CLOSED = 141  # exit status: nobody reads what is printed, as with | head; what SIGPIPE gives other programs
 
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -35,9 +33,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | None:
     """Exit status and line for what a user or the machine did; None for what is a fault of this project."""
     if isinstance(error, Interrupted):
-        # lightning-fabric kills the first process when another one of the run does not end in 0
-        status = 0 if int(os.environ.get("LOCAL_RANK", "0")) else INTERRUPTED
-        return status, f"interrupted by {error}; the same command goes on from the last checkpoint"
+        return error.status, error.line
     if isinstance(error, FloatingPointError):
         return STOPPED, f"stopped: {error}"
     if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
@@ -51,7 +47,7 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: {NO_THREAD}, for want of memory or by a limit of this machine (ulimit -u)"
     if isinstance(error, BrokenProcessPool):
         return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({first_line(error)})"
-    if isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):
+    if isinstance(error, DistError) or (isinstance(error, RuntimeError) and LOST_PEER.search(str(error))):
         return STOPPED, f"stopped: another process of this run ended ({first_line(error)})"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return REFUSED, f"error: {shortened(str(error.filename))}: {error.strerror}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from _app import run_app
@@ -15,6 +18,7 @@ from pipeline.data import load
 from pipeline.evaluate import check_retrain_and_evaluate, evaluate
 from pipeline.export import export, find, forms_of
 from pipeline.exports.graph import check_onnx_installed
+from pipeline.interruption import start
 from pipeline.retrain import retrain
 from pipeline.run import make_fabric
 from pipeline.search import search
@@ -41,9 +45,10 @@ def main(experiment: Experiment) -> None:
         image_size=data.image_size,
         in_channels=data.in_channels,
     ).parameters
-    with ThreadPoolExecutor(1) as beside:
+    scripts = Scripts(("retrain", "evaluate"), [f"run={rival}", f"genotype={RIVAL}", f"retrain.parameters={size}"])
+    with ThreadPoolExecutor(1) as beside, scripts.stopped_with_this():
         print(f"{RIVAL} is trained and evaluated meanwhile, in processes of its own")
-        rival_output = beside.submit(run_scripts, f"run={rival}", f"genotype={RIVAL}", f"retrain.parameters={size}")
+        rival_output = beside.submit(scripts.run)
         retrain(folder, experiment, data, fabric, name="searched", genotype=genotype)
         trained = load_network(folder)
         evaluate(folder, experiment, data, fabric, trained)
@@ -64,15 +69,42 @@ def main(experiment: Experiment) -> None:
         print(folder / name)
 
 
-def run_scripts(*overrides: str) -> None:
-    """Retrain and evaluate, one after the other, as a user would, with this script's overrides and some more."""
-    for name in ("retrain", "evaluate"):
-        script = Path(__file__).with_name(f"{name}.py")
-        done = subprocess.run(  # noqa: S603 - our own scripts
-            [sys.executable, str(script), *sys.argv[1:], *overrides], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise ValueError(f"{name}.py {' '.join(overrides)} failed:\n{done.stderr}")
+class Scripts:
+    """Scripts one after the other, as a user would run them, with this script's overrides and some more."""
+
+    def __init__(self, names: Sequence[str], overrides: Sequence[str]) -> None:
+        self._names, self._overrides = names, overrides
+        self._lock = threading.Lock()
+        self._running: subprocess.Popen[str] | None = None
+        self._is_stopped = False
+
+    def run(self) -> None:
+        """Run them all, or those before stop(). Raises ValueError where one of them fails."""
+        for name in self._names:
+            command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *sys.argv[1:], *self._overrides]
+            with self._lock:
+                if self._is_stopped:
+                    return
+                self._running = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            error = self._running.communicate()[1]
+            if self._running.returncode:
+                raise ValueError(f"{name}.py {' '.join(self._overrides)} failed:\n{error}")
+
+    def stop(self) -> None:
+        """Let the one that runs stop at its next step, with a checkpoint, and start no other."""
+        with self._lock:
+            self._is_stopped = True
+            if self._running is not None:
+                self._running.terminate()
+
+    @contextmanager
+    def stopped_with_this(self) -> Iterator[None]:
+        """Stop where this script's own work is."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pipeline.evaluate import evaluate, read_sections
 from pipeline.files import RunError
 from pipeline.foreign import ForeignNetwork, load_foreign
 from pipeline.module_path import let_be_found
+from pipeline.ranks import launch
 from pipeline.run import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
 from pipeline.transfer import load_models, transfer
@@ -28,7 +29,7 @@ def main(experiment: Experiment) -> None:
     elif experiment.genotype is not None:
         raise RunError("genotype= names the cell of a run's network; leave it out beside evaluate.model and .models")
     fabric, data = make_fabric(experiment.fabric), load(experiment.data)
-    fabric.launch()
+    launch(fabric)
     for line in what_is_run(settings):
         if fabric.is_global_zero:
             print(line)

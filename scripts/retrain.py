@@ -8,6 +8,7 @@ from _app import run_app
 
 from pipeline.artifacts import cell_of
 from pipeline.data import load
+from pipeline.ranks import launch
 from pipeline.retrain import retrain
 from pipeline.run import make_fabric
 from pipeline.settings import Experiment
@@ -18,7 +19,7 @@ def main(experiment: Experiment) -> float:
     name, genotype = cell_of(Path(experiment.run), experiment.genotype)
     fabric = make_fabric(experiment.fabric)
     data = load(experiment.data)
-    fabric.launch()
+    launch(fabric)
     folder = Path(experiment.run)
     description = retrain(folder, experiment, data, fabric, name=name, genotype=genotype)
     if fabric.is_global_zero:

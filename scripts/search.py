@@ -8,6 +8,7 @@ from _app import run_app
 
 from pipeline.data import load
 from pipeline.files import read_json
+from pipeline.ranks import launch
 from pipeline.run import make_fabric
 from pipeline.search import search
 from pipeline.settings import Experiment
@@ -17,7 +18,7 @@ def main(experiment: Experiment) -> float | None:
     """Search, and say what was found. -> the chosen cell's accuracy after its last round, where there was a choice."""
     fabric = make_fabric(experiment.fabric)
     data = load(experiment.data)
-    fabric.launch()
+    launch(fabric)
     folder = Path(experiment.run)
     search(folder, experiment, data, fabric)
     if not fabric.is_global_zero:

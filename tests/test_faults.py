@@ -28,12 +28,13 @@ from test_meta_train import TINY_META
 
 from pipeline import retraining
 from pipeline.bilevel import BilevelSearch
-from pipeline.interruption import Interrupted, stop_requests
+from pipeline.interruption import INTERRUPTED, Interrupted
 from pipeline.metrics import MetricLog, read_metrics
 from pipeline.processes import random_state, restore_random_state
 from pipeline.run import make_fabric
 from pipeline.seeds import seed_stream
 from pipeline.settings import Experiment, FabricSettings
+from pipeline.stop_requests import stop_requests
 from pipeline.workers import workers
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -116,7 +117,7 @@ def test_a_stage_that_is_preempted_in_its_epochs_ends_in_the_same_bits(tmp_path,
         if status == 0:
             break
         assert (status, err) == (
-            _endings.INTERRUPTED,
+            INTERRUPTED,
             f"interrupted by {number.name}; the same command goes on from the last checkpoint\n",
         )
         stops.append(len(read_metrics(folder)))
@@ -127,7 +128,7 @@ def test_a_stage_that_is_preempted_in_its_epochs_ends_in_the_same_bits(tmp_path,
 
 def test_a_signal_outside_of_training_ends_the_process_at_once_with_the_same_status(tmp_path):
     status, err = in_fork(SEARCH, tmp_path / "run", signal_at_the_lock)
-    assert (status, err.partition(";")[0]) == (_endings.INTERRUPTED, "interrupted by SIGUSR1")
+    assert (status, err.partition(";")[0]) == (INTERRUPTED, "interrupted by SIGUSR1")
     assert not (tmp_path / "run" / "checkpoint").exists()
 
 
@@ -193,7 +194,7 @@ def test_two_processes_stop_together_when_one_of_them_is_asked_and_end_in_the_sa
         time.sleep(0.005)
     process.send_signal(signal.SIGUSR1)
     err = process.communicate(timeout=120)[1]
-    assert (process.returncode, "interrupted by SIGUSR1" in err) == (_endings.INTERRUPTED, True), err
+    assert (process.returncode, "interrupted by SIGUSR1" in err) == (INTERRUPTED, True), err
     assert len(read_metrics(folder)) < len(read_metrics(expected))
     status, _, err = run_script(stage.script, *overrides, f"run={folder}")
     assert status == 0, err

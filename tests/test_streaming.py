@@ -22,6 +22,7 @@ from pipeline.bilevel import BilevelSearch
 from pipeline.data import StreamedImages, UnreadableImageError, loading, split, statistics
 from pipeline.data import load as load_data
 from pipeline.data.table import ImageTable
+from pipeline.interruption import INTERRUPTED
 from pipeline.retraining import Retraining
 from pipeline.run import make_fabric
 from pipeline.settings import DataSettings
@@ -270,7 +271,7 @@ def test_a_stage_that_streams_and_is_stopped_in_its_epochs_ends_in_the_bits_of_o
         status, err = in_fork(on_disk(stage, folder, "true"), run, signal_after(3, signal.SIGTERM))
         if status == 0:
             break
-        assert status == _endings.INTERRUPTED, err
+        assert status == INTERRUPTED, err
         stops += 1
     assert stops >= 2
     assert_same(stage, run, whole / runs_in(stage))
