@@ -93,35 +93,36 @@ def start(
         )
 
 
-_followers = threading.Event()
+_parents: list[int] = []
 
 
 def is_follower() -> bool:
     """Return whether another process of this program started this one, stops it, and speaks for it."""
-    return _followers.is_set()
+    return bool(_parents)
 
 
-def follow(wait_for_parent: Callable[[], object]) -> None:
-    """End this process silently when its parent has ended. wait_for_parent: returns then."""
-    _followers.set()
+def is_orphan() -> bool:
+    """Return whether the process that this one follows has ended."""
+    return is_follower() and os.getppid() != _parents[0]
 
-    def end() -> None:
-        wait_for_parent()
-        os._exit(STOPPED)
 
-    threading.Thread(target=end, daemon=True).start()
+def follow(parent: int, end: Callable[[], object] = lambda: os._exit(STOPPED)) -> None:
+    """End this process silently when its parent has ended. end: does so, in a thread of its own."""
+    _parents.append(parent)
+
+    def look() -> None:
+        while not is_orphan():
+            time.sleep(POLL)
+        end()
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def follow_starter() -> None:
     """Follow the process that started this one by `start`, if one did."""
     parent = os.environ.pop(PARENT, None)
     if parent is not None:
-        follow(lambda: _wait_while_parent_is(int(parent)))
-
-
-def _wait_while_parent_is(process: int) -> None:
-    while os.getppid() == process:
-        time.sleep(POLL)
+        follow(int(parent))
 
 
 _said: list[int] = []

@@ -23,6 +23,7 @@ P = ParamSpec("P")
 SAFE_PATH = "PYTHONSAFEPATH"
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """As the built-in map."""
+UNASKED = "ignore:resource_tracker:UserWarning"
 
 
 @contextmanager
@@ -51,15 +52,27 @@ class _Pool(ProcessPoolExecutor):
     """Processes that never hear some signals."""
 
     def __init__(self, count: int, threads: int, deaf_to: Collection[int], prepare: Callable[[], object]) -> None:
+        start_tracker()
         spawn = get_context("spawn")  # a fork of a process that has run torch's threads can hang
         super().__init__(count, spawn, _begin, (threads, prepare))
         self._deaf_to = deaf_to
 
     def submit(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> Future[T]:
         """Give a work to the processes; another one of them may be started for it."""
-        resource_tracker.ensure_running()  # its own start would let the signals through
         with unheard_by_children(self._deaf_to):
             return super().submit(function, *arguments, **named)
+
+
+def start_tracker() -> None:
+    """Start the process that removes what a killed one leaves in shared memory, before it would be started unasked.
+
+    A start while signals are kept from other processes would let them through. Neither it nor that of joblib is to warn
+    of what it removes after a second Ctrl-C.
+    """
+    known = os.environ.get("PYTHONWARNINGS", "")
+    if UNASKED not in known:
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [known, UNASKED]))
+    resource_tracker.ensure_running()
 
 
 def process_pool(
@@ -77,8 +90,8 @@ def process_pool(
 def _begin(threads: int, prepare: Callable[[], object]) -> None:
     torch.set_num_threads(threads)
     parent = parent_process()
-    if parent is not None:
-        follow(parent.join)
+    if parent is not None and parent.pid is not None:
+        follow(parent.pid)
     prepare()
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -31,7 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from pipeline.interruption import Interrupted, handled_by, note_end, stop_now
+from pipeline.interruption import Interrupted, handled_by, is_orphan, note_end, stop_now
 from pipeline.progress import named
 from pipeline.settings import Experiment
 from pipeline.settings_record import Stage
@@ -88,7 +89,8 @@ def run_app(
         _or_exit(lambda: work(experiment_of(config, overrides)), when_out_of_memory)
         return None
 
-    app()
+    with _sweep.unheard_by_jobs(overrides) if is_sweep else nullcontext():
+        app()
 
 
 def _prepare_sweep(overrides: Sequence[str], direction: _sweep.Direction | None) -> None:
@@ -138,6 +140,7 @@ def _job(
             experiment = experiment_of(cast("DictConfig", own), list(HydraConfig.get().overrides.task))
             job.check(experiment.fabric.devices, lacks_figure(experiment))
             job.draw_no_bars_over_others()
+            job.end_with_launcher()
             _sweep.say(f"job {job.number}: {experiment.run}")
             with named(f"job {job.number}:"):
                 return work(experiment)
@@ -146,6 +149,8 @@ def _job(
         if found is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         status, message = found
+        if is_orphan():  # the process that shared the jobs out has said it
+            os._exit(status)
         _sweep.say(f"job {job.number}: {message}")
         if isinstance(error, Interrupted):
             sys.exit(status)

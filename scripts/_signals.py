@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
 
@@ -56,5 +57,6 @@ def watch() -> None:
     sys.unraisablehook = _end_in_finalizers
 
 
-if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent:  # not where a test or a worker imports it
+# not where a test imports it, nor in a process of a pool, which is given the arguments of the one that made it
+if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent and parent_process() is None:
     watch()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +19,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.workers import SAFE_PATH
+from pipeline.interruption import follow, is_follower, unheard_by_children
+from pipeline.workers import SAFE_PATH, start_tracker
 
 FLAGS = {"-m", "--multirun"}
 Direction = Literal["maximize", "minimize"]
@@ -34,6 +37,7 @@ SWEEPERS = {
     "optuna": "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
 }
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "optuna"}
+LAUNCHER = "E2RNAS_LAUNCHER"  # environment variable: process that shares the jobs out
 SAMPLERS = "optuna.samplers."
 PICKLES = "CmaEsSampler"  # what it remembers in a study's file
 NAMES_CODE = (
@@ -142,6 +146,19 @@ def hydra_settings(overrides: Sequence[Override], run: str, direction: Direction
     return settings
 
 
+@contextmanager
+def unheard_by_jobs(overrides: Sequence[str]) -> Iterator[None]:
+    """Let jobs that a launcher runs in other processes hear no Ctrl-C: this process ends, and they follow."""
+    key = "hydra/launcher="
+    if not any(override.startswith(key) and override != f"{key}basic" for override in overrides):
+        yield
+        return
+    os.environ[LAUNCHER] = str(os.getpid())
+    start_tracker()
+    with unheard_by_children():
+        yield
+
+
 def let_scripts_be_found(folder: Path) -> None:
     """By processes that a launcher starts; they look for modules nowhere in the current folder."""
     known = os.environ.get("PYTHONPATH", "")
@@ -195,6 +212,11 @@ class Job:
         """Jobs side by side share a terminal: lines that name the job, as in a file."""
         if self.launcher != LAUNCHERS["basic"]:
             os.environ["TTY_COMPATIBLE"] = "0"  # of rich
+
+    def end_with_launcher(self) -> None:
+        """Stop at the next step once the process that shares out joblib's jobs has ended, as it does at a signal."""
+        if self.launcher == LAUNCHERS["joblib"] and not is_follower():
+            follow(int(os.environ[LAUNCHER]), end=lambda: os.kill(os.getpid(), signal.SIGTERM))
 
     def folder(self, run: str) -> str:
         """Inside `run` by what is varied; `run` itself where that differs from job to job."""

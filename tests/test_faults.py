@@ -28,7 +28,7 @@ from test_meta_train import TINY_META
 
 from pipeline import retraining
 from pipeline.bilevel import BilevelSearch
-from pipeline.interruption import INTERRUPTED, Interrupted
+from pipeline.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, SIGNALS, Interrupted
 from pipeline.metrics import MetricLog, read_metrics
 from pipeline.processes import random_state, restore_random_state
 from pipeline.run import make_fabric
@@ -112,12 +112,12 @@ def test_a_stage_that_is_preempted_in_its_epochs_ends_in_the_same_bits(tmp_path,
     stage, folder, stops = STOPPED[name], tmp_path / "run", []
     steps = 1 if name == "meta-training" else 3
     while True:
-        number = (signal.SIGTERM, signal.SIGUSR1)[len(stops) % 2]
+        number = SIGNALS[len(stops) % 3]
         status, err = in_fork(stage, folder, signal_after(steps, number))
         if status == 0:
             break
         assert (status, err) == (
-            INTERRUPTED,
+            INTERRUPTED_BY_HAND if number == signal.SIGINT else INTERRUPTED,
             f"interrupted by {number.name}; the same command goes on from the last checkpoint\n",
         )
         stops.append(len(read_metrics(folder)))
@@ -143,14 +143,14 @@ def signal_at_the_lock():
 
 
 def test_signals_are_handled_as_before_once_a_training_is_over():
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    before = [signal.getsignal(number) for number in SIGNALS]
     fabric = make_fabric(FabricSettings(accelerator="cpu"))
     with pytest.raises(Interrupted, match="SIGUSR1"), stop_requests(fabric):
         os.kill(os.getpid(), signal.SIGUSR1)  # after the last look: obeyed at the end
     with stop_requests(fabric) as request:
         assert not request.is_made()
         request.obey()
-    assert before == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    assert before == [signal.getsignal(number) for number in SIGNALS]
 
 
 def test_torch_goes_on_drawing_where_it_was():

@@ -45,7 +45,11 @@ def two_at_work(folder, program):
     script, processes = folder / "work.py", folder / "processes"
     script.write_text(program)
     processes.mkdir()
-    parent = subprocess.Popen([sys.executable, script, processes], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (folder / "err").open("w") as err:
+        parent = subprocess.Popen(
+            [sys.executable, script, processes], env=environment, stderr=err, start_new_session=True
+        )
     try:
         assert until(lambda: len(list(processes.iterdir())) == 2, 60)
         yield parent, [int(path.name) for path in processes.iterdir()]
@@ -82,12 +86,13 @@ if __name__ == "__main__":
 """
 
 
-def test_works_of_an_interrupted_process_are_interrupted_with_it(tmp_path):
+def test_works_of_an_interrupted_process_are_interrupted_with_it_and_hear_no_ctrl_c_of_their_own(tmp_path):
     with two_at_work(tmp_path, INTERRUPTED) as (parent, processes):
-        parent.send_signal(signal.SIGTERM)
+        os.killpg(parent.pid, signal.SIGINT)
         assert parent.wait(timeout=60) == 75
         assert not any(map(is_running, processes))
     assert len(list((tmp_path / "processes").iterdir())) == 2  # the works that waited were not begun
+    assert (tmp_path / "err").read_text() == ""
 
 
 IDLE = """
