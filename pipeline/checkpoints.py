@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.files import LARGEST_WEIGHTS, RunError, read_bytes, write_atomically
 from pipeline.run import check_same_settings
+from pipeline.terminal import printable
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
 STEP_DIGITS = 8  # as many in all names: they are put in order as text
@@ -65,7 +66,7 @@ class Checkpoints:
             except (OSError, pickle.UnpicklingError, zipfile.BadZipFile, *UNREADABLE) as error:
                 instead = "starting from the beginning" if path == paths[0] else "going back to the one before"
                 reason = str(error).partition("\n")[0]
-                self._fabric.print(f"warning: {path} cannot be read ({reason}); {instead}", file=sys.stderr)
+                self._fabric.print(f"warning: {path} cannot be read ({printable(reason)}); {instead}", file=sys.stderr)
         return None
 
     def begun_with(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 from scipy.stats import kendalltau
@@ -154,12 +154,13 @@ def table(front: Front) -> str:
     text = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     attack = front.points[0].robust.attack
     for heading in ("point", "asked", "parameters", "MACs", CLEAN, attack, "front"):
-        text.add_column(heading, justify="left" if heading in ("point", "asked", "front") else "right", no_wrap=True)
+        justify: JustifyMethod = "left" if heading in ("point", "asked", "front") else "right"
+        text.add_column(Text(printable(heading)), justify=justify, no_wrap=True)
     for cell in (*front.points, *front.published):
         accuracies = (f"{100 * result.accuracy:.1f}" for result in (cell.clean, cell.robust))
         sizes = (magnitude(cell.parameters), magnitude(cell.macs))
-        cells = [printable(cell.name), asked_in_words(cell.asked), *sizes, *accuracies, "yes" if cell.on_front else ""]
-        text.add_row(*map(Text, cells))
+        cells = [cell.name, asked_in_words(cell.asked), *sizes, *accuracies, "yes" if cell.on_front else ""]
+        text.add_row(*(Text(printable(found)) for found in cells))
     file = io.StringIO()
     Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(text)
     lines = [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]

@@ -12,6 +12,8 @@ from typing import IO, Protocol
 import rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.terminal import printable
+
 SHORTEST_PAUSE, LONGEST_PAUSE = 30.0, 300.0  # seconds between two lines
 PART_OF_THE_TIME = 0.1  # that may pass between two lines: a run of hours needs fewer of them an hour
 
@@ -33,7 +35,7 @@ class _DrawnBar:
         self._task = progress.add_task(description, total=total, completed=done, figures="")
 
     def advance(self, figures: str, by: int = 1) -> None:
-        self._progress.update(self._task, advance=by, figures=figures)
+        self._progress.update(self._task, advance=by, figures=printable(figures))
 
 
 class _WrittenBar:
@@ -47,7 +49,7 @@ class _WrittenBar:
         self._figures, self._is_said = "", True
 
     def advance(self, figures: str, by: int = 1) -> None:
-        self._done, self._figures, self._is_said = self._done + by, figures, False
+        self._done, self._figures, self._is_said = self._done + by, printable(figures), False
         if time.monotonic() >= self._due:
             self.write()
 
@@ -68,7 +70,7 @@ class _WrittenBar:
 @contextmanager
 def progress_bar(description: str, total: int, *, done: int = 0, show: bool = True) -> Iterator[Bar]:
     """Show work from `done` to `total` steps: as a bar on a terminal; elsewhere as lines, with the time of day."""
-    console = rich.get_console()
+    description, console = printable(description), rich.get_console()
     if show and (not console.is_terminal or console.is_dumb_terminal):
         written = _WrittenBar(console.file, description, total, done)
         try:
@@ -77,12 +79,12 @@ def progress_bar(description: str, total: int, *, done: int = 0, show: bool = Tr
             written.write()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("left |"),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),  # names in it come from files
     )
     with Progress(*columns, disable=not show) as progress:
         yield _DrawnBar(progress, description, total, done)

@@ -18,7 +18,7 @@ from rich.text import Text
 from pipeline.figures import Picture
 from pipeline.files import write_atomically
 from pipeline.run import check_folders
-from pipeline.wording import interval, magnitude, percent
+from pipeline.wording import interval, magnitude, percent, printable
 
 TEMPLATES = Path(__file__).with_name("templates")
 UNLIMITED_WIDTH = 1000  # letters: a table is as wide as it needs to be, and never folded
@@ -30,6 +30,7 @@ def page(template: str, values: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # names and paths come from files
+        finalize=_without_control,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -50,14 +51,21 @@ def write_page(folder: Path, html: str, pictures: Iterable[Picture]) -> Path:
 def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a table; the first column is a name, the others are figures."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(headings[0], overflow="fold", max_width=NAME_WIDTH)
+    table.add_column(Text(printable(headings[0])), overflow="fold", max_width=NAME_WIDTH)
     for heading in headings[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(Text(printable(heading)), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(Text(printable(row[0])), *(Text(_without_control(cell)) for cell in row[1:]))
     file = io.StringIO()
     Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(table)
     return [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+
+
+def _without_control(value: Any) -> Any:
+    """Escape what is not seen in a text, such as a change of the direction of reading; line ends stay."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(map(printable, value.split("\n")))
 
 
 def _data_uri(png: bytes) -> Markup:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.files import SHOWN_LETTERS, RunError, read_json
+from pipeline.terminal import printable
 
 EXACT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """Of all schemas: no unknown keys, no number that is a word or a truth value, no NaN."""
@@ -59,5 +60,5 @@ def first_error(error: ValidationError) -> str:
 
 
 def _shortened(text: str) -> str:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return printable if len(printable) <= SHOWN_LETTERS else f"{printable[:SHOWN_LETTERS]}..."
+    escaped = printable(text)
+    return escaped if len(escaped) <= SHOWN_LETTERS else f"{escaped[:SHOWN_LETTERS]}..."

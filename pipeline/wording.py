@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.accuracy import Accuracy
+from pipeline.terminal import printable as printable
 
 PIXEL_LEVELS = 255
 BUDGETS = ("eps", "step", "alpha")  # shown in 255ths where they are whole ones
@@ -74,11 +75,6 @@ def recipe_in_words(recipe: Mapping[str, Any]) -> str:
         "fast": f"under {FGSM_LABELS['fgsm_rs']}",
         "free": f"by free adversarial training with {counted(recipe['replays'], 'replay')}",
     }[recipe["recipe"]]
-
-
-def printable(text: str) -> str:
-    """Without control characters, which a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def shown(key: str, value: Any) -> str:

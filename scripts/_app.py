@@ -21,6 +21,7 @@ import hydra
 from _command_line import SEARCH_PATH
 from _endings import PIPE_CLOSED, ending, let_no_more_be_printed
 from _job_names import check_names, check_written_by_hydra
+from _output import say, show
 from _refusals import CONF, Refused, described, keys, reason
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -66,7 +67,7 @@ def run_app(
     overrides = [*defaults, *(argument for argument in arguments if not argument.startswith("-"))]
     _or_exit(lambda: _command_line.check(arguments))
     if _command_line.HELP & set(arguments):
-        _or_exit(lambda: print(explain(description, overrides)))
+        _or_exit(lambda: show(*explain(description, overrides).split("\n")))
         return
     is_sweep = bool(_sweep.FLAGS & set(arguments))
 
@@ -141,7 +142,7 @@ def _job(
             job.check(experiment.fabric.devices, lacks_figure(experiment))
             job.draw_no_bars_over_others()
             job.end_with_launcher()
-            _sweep.say(f"job {job.number}: {experiment.run}")
+            say(f"job {job.number}: {experiment.run}")
             with named(f"job {job.number}:"):
                 return work(experiment)
     except (Interrupted, Exception) as error:
@@ -151,7 +152,7 @@ def _job(
         status, message = found
         if is_orphan():  # the process that shared the jobs out has said it
             os._exit(status)
-        _sweep.say(f"job {job.number}: {message}")
+        say(f"job {job.number}: {message}")
         if isinstance(error, Interrupted):
             sys.exit(status)
         raise _sweep.JobFailed(f"job {job.number} failed") from None
@@ -252,6 +253,6 @@ def _leave(status: int, line: str) -> NoReturn:
     """End with a line, unless the first process of the run says it: the others mostly end for the same reason."""
     if int(os.environ.get("LOCAL_RANK", "0")):
         time.sleep(FIRST_MAY_SPEAK)
-    print(line, file=sys.stderr)
+    say(line)
     note_end(status)
     sys.exit(status)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,9 +220,3 @@ class Job:
     def folder(self, run: str) -> str:
         """Inside `run` by what is varied; `run` itself where that differs from job to job."""
         return str(Path(run) / self.varied) if self.shared == run and self.varied else run
-
-
-def say(line: str) -> None:
-    """Write a line to standard error in one piece: several processes may write there."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from _app import run_app
+from _output import show
 
 from pipeline.artifacts import load_genotype
 from pipeline.data import load
@@ -33,7 +34,7 @@ def main(experiment: Experiment) -> None:
     shapes = {name: _shape(genotype, experiment.retrain.parameters, here) for name, (genotype, _) in cells.items()}
     print_table("As published", {name: (cells[name][0], NetworkShape()) for name in cells})
     print_table(f"On {data.name}", {name: (cells[name][0], shapes[name]) for name in cells})
-    print("\n".join(f"{name}: {source}" for name, (_, source) in cells.items()))
+    show(*(f"{name}: {source}" for name, (_, source) in cells.items()))
 
 
 def _shape(genotype: Genotype, parameters: int | None, shape: NetworkShape) -> NetworkShape:
@@ -46,13 +47,13 @@ def print_table(title: str, cells: dict[str, tuple[Genotype, NetworkShape]]) -> 
     """Parameters without the auxiliary head, and multiply-accumulates of one image in both conventions."""
     shape = next(iter(cells.values()))[1]
     size = f"{shape.in_channels} x {shape.image_size} x {shape.image_size}"
-    print(f"{title}: {shape.layers} layers, images {size}, {shape.num_classes} classes")
+    show(f"{title}: {shape.layers} layers, images {size}, {shape.num_classes} classes")
     rows = []
     for name, (genotype, at) in cells.items():
         cost = network_cost(genotype, **asdict(at))
         sizes = (at.channels, cost.parameters, cost.conv_linear_macs, cost.thop_macs)
         rows.append((name, *(f"{number:,}" for number in sizes)))
-    print("\n".join(text_table(("cell", "channels", *SIZES), rows)) + "\n")
+    show(*text_table(("cell", "channels", *SIZES), rows), "")
 
 
 if __name__ == "__main__":

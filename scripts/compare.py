@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline.comparison import compare
 from pipeline.comparison_report import text, write
@@ -20,8 +21,8 @@ def main(experiment: Experiment) -> None:
     standings = compare(Path(experiment.run), experiment)
     minutes = (time.monotonic() - started) / 60
     path = write(Path(experiment.comparison.results), experiment, standings, command(experiment), minutes)
-    print(text(experiment, standings))
-    print(path)
+    show(*text(experiment, standings).split("\n"))
+    show(str(path))
 
 
 def command(experiment: Experiment) -> str:

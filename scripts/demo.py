@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline import report
 from pipeline.artifacts import load_network
@@ -47,7 +48,7 @@ def main(experiment: Experiment) -> None:
     ).parameters
     scripts = Scripts(("retrain", "evaluate"), [f"run={rival}", f"genotype={RIVAL}", f"retrain.parameters={size}"])
     with ThreadPoolExecutor(1) as beside, scripts.stopped_with_this():
-        print(f"{RIVAL} is trained and evaluated meanwhile, in processes of its own")
+        show(f"{RIVAL} is trained and evaluated meanwhile, in processes of its own")
         rival_output = beside.submit(scripts.run)
         retrain(folder, experiment, data, fabric, name="searched", genotype=genotype)
         trained = load_network(folder)
@@ -56,7 +57,7 @@ def main(experiment: Experiment) -> None:
     exported = find(folder, None)
     export(folder, experiment, exported, forms_of(experiment.export.formats, exported), data.test)
     report.write(folder, [rival])
-    print(report.table([folder, rival]))
+    show(*report.table([folder, rival]).split("\n"))
     for name in (
         "report.html",
         "genotype.json",
@@ -66,7 +67,7 @@ def main(experiment: Experiment) -> None:
         "model_card.md",
         "robustness.json",
     ):
-        print(folder / name)
+        show(str(folder / name))
 
 
 class Scripts:
@@ -88,7 +89,7 @@ class Scripts:
                 self._running = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             error = self._running.communicate()[1]
             if self._running.returncode:
-                raise ValueError(f"{name}.py {' '.join(self._overrides)} failed:\n{error}")
+                raise ValueError(f"{name}.py {' '.join(self._overrides)} failed: {error.strip()}")
 
     def stop(self) -> None:
         """Let the one that runs stop at its next step, with a checkpoint, and start no other."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline.accuracy import Accuracy
 from pipeline.artifacts import check_cell, load_network
@@ -32,18 +33,18 @@ def main(experiment: Experiment) -> None:
     launch(fabric)
     for line in what_is_run(settings):
         if fabric.is_global_zero:
-            print(line)
+            show(line)
     if settings.models:
         found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
         for row in found["rows"] if fabric.is_global_zero else ():
-            print(f"made on {row['made_on']}, tried on {row['tried_on']}: {row['accuracy']:.1%}")
+            show(f"made on {row['made_on']}, tried on {row['tried_on']}: {row['accuracy']:.1%}")
         return
     subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
     results = evaluate(folder, experiment, data, fabric, subject)
     if fabric.is_global_zero:
-        show(results, folder, settings)
+        show_results(results, folder, settings)
         if isinstance(subject, ForeignNetwork) and subject.uncounted:
-            print(f"not counted of its size: {'; '.join(subject.uncounted)}")
+            show(f"not counted of its size: {'; '.join(subject.uncounted)}")
 
 
 def what_is_run(settings: EvaluateSettings) -> Iterator[str]:
@@ -54,17 +55,17 @@ def what_is_run(settings: EvaluateSettings) -> Iterator[str]:
             yield f"{reference} runs the code of {file}"
 
 
-def show(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) -> None:
+def show_results(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) -> None:
     """Print what was measured."""
     for result in results:
-        print(in_words(result, result.attack))
+        show(in_words(result, result.attack))
     sections, verdict = read_sections(folder)
     for row in (row for row in sections["sweep"] if row.attack == settings.sweep_attack):
-        print(in_words(row, f"eps {row.settings['eps']:.3g}"))
+        show(in_words(row, f"eps {row.settings['eps']:.3g}"))
     for row in sections["corruptions"]:
-        print(in_words(row, row.attack))
+        show(in_words(row, row.attack))
     if settings.checks and verdict:
-        print(verdict)
+        show(verdict)
 
 
 def in_words(row: Accuracy, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline.artifacts import check_fits
 from pipeline.data import load
@@ -31,7 +32,7 @@ def main(experiment: Experiment) -> None:
             if parity
             else ""
         )
-        print(f"{folder / name}: {entry['bytes']:,} bytes{checked}")
+        show(f"{folder / name}: {entry['bytes']:,} bytes{checked}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline.files import read_json
 from pipeline.meta_training import describe, meta_train
@@ -15,7 +16,7 @@ def main(experiment: Experiment) -> float:
     """Train, and say what was reached. -> normalised loss on tasks that trained nothing, over a training."""
     folder = Path(experiment.run)
     meta_train(folder, experiment)
-    print(describe(folder))
+    show(describe(folder))
     return float(read_json(folder / "theta.json")["best"]["mean"])
 
 

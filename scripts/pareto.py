@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline.data import load
 from pipeline.front import table
@@ -17,8 +18,8 @@ def main(experiment: Experiment) -> None:
     """Walk, and print the front."""
     fabric, data = make_fabric(experiment.fabric), load(experiment.data)
     folder = Path(experiment.run)
-    print(table(pareto(folder, experiment, data, fabric)))
-    print(folder / "pareto.json")
+    show(*table(pareto(folder, experiment, data, fabric)).split("\n"))
+    show(str(folder / "pareto.json"))
 
 
 if __name__ == "__main__":

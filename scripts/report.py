@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline import overview, report
 from pipeline.groups import runs_in
@@ -19,8 +20,8 @@ def main(experiment: Experiment) -> None:
         page, table = report.write(folder, others), report.table([folder, *others])
     else:
         page, table = overview.write(folder, [*runs, *others]), overview.table(folder, [*runs, *others])
-    print(table)
-    print(page)
+    show(*table.split("\n"))
+    show(str(page))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline.artifacts import cell_of
 from pipeline.data import load
@@ -24,13 +25,13 @@ def main(experiment: Experiment) -> float:
     description = retrain(folder, experiment, data, fabric, name=name, genotype=genotype)
     if fabric.is_global_zero:
         cost, training = description.cost(), description.training
-        print(
+        show(
             f"{folder / 'network.safetensors'}: {cost['parameters']:,} parameters, {cost['conv_linear_macs']:,} MACs; "
             f"{training['held_back_accuracy']:.1%} on the held-back images, epoch {training['best_epoch']}; "
             f"{training['held_back']['last']['accuracy']:.1%} after the last, {training['held_back']['last']['epoch']}"
         )
         if training["overfitted_in_epoch"] is not None:
-            print(f"  catastrophic overfitting was found first in epoch {training['overfitted_in_epoch']}")
+            show(f"  catastrophic overfitting was found first in epoch {training['overfitted_in_epoch']}")
     return float(description.training["held_back_accuracy"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _app import run_app
+from _output import show
 
 from pipeline.data import load
 from pipeline.files import read_json
@@ -25,12 +26,12 @@ def main(experiment: Experiment) -> float | None:
         return None
     result = read_json(folder / "search.json")
     cost = result["derived_cost"]
-    print(
+    show(
         f"{folder / 'genotype.json'}: {cost['parameters']:,} parameters, {cost['conv_linear_macs']:,} MACs when derived"
     )
     for name, bound in result["bounds"].items():
         kept = "inside" if bound["violation"] == 0 else f"{bound['violation']:.1%} outside"
-        print(f"  {name}: {bound['value']:,} is {kept} [{bound['lower']}, {bound['upper']}]")
+        show(f"  {name}: {bound['value']:,} is {kept} [{bound['lower']}, {bound['upper']}]")
     return result["selection"][0]["accuracies"][-1] if result["selection"] else None
 
 

@@ -6,6 +6,8 @@ import os
 import sys
 from collections import Counter
 
+from pipeline.terminal import printable
+
 Conversions = Counter[str]  # "CMYK to RGB" -> number of images
 
 
@@ -33,4 +35,4 @@ class Announced:
 
 def _say(line: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # the first process speaks for all
-        sys.stderr.write(f"note: {line}\n")
+        sys.stderr.write(f"note: {printable(line)}\n")
