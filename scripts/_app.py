@@ -33,12 +33,21 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from pipeline.interruption import Interrupted, handled_by, is_orphan, note_end, stop_now
+from pipeline.interruption import (
+    INTERRUPTED,
+    INTERRUPTED_BY_HAND,
+    Interrupted,
+    handled_by,
+    is_follower,
+    is_orphan,
+    note_end,
+    stop_now,
+)
 from pipeline.progress import named
 from pipeline.settings import Experiment
 from pipeline.settings_record import Stage
 
-FIRST_MAY_SPEAK = 3.0  # seconds; a process that it started ends silently with it
+FIRST_MAY_SPEAK = 10.0  # seconds; a process that it started ends silently with it
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
@@ -253,6 +262,7 @@ def _leave(status: int, line: str) -> NoReturn:
     """End with a line, unless the first process of the run says it: the others mostly end for the same reason."""
     if int(os.environ.get("LOCAL_RANK", "0")):
         time.sleep(FIRST_MAY_SPEAK)
-    say(line)
+    if not (is_follower() and status in (INTERRUPTED, INTERRUPTED_BY_HAND)):
+        say(line)
     note_end(status)
     sys.exit(status)
