@@ -9,39 +9,43 @@ from typing import Any
 
 from pipeline.evaluate import WHAT_IS_TRIED
 from pipeline.results import Plain, Run, Runs
+from pipeline.settings import Experiment
+from pipeline.settings_record import BASES, IN_FABRIC, kept_settings, leaves
 from pipeline.wording import shown
 from search_space import PUBLISHED
 
-FABRIC = {
-    "precision": "fabric.precision",
-    "processes": "fabric.devices",
-    "synchronised_statistics": "fabric.synchronised_statistics",
-}
+FABRIC = {name: f"fabric.{key}" for name, key in IN_FABRIC.items()}
 """Keys by their names in stored settings."""
 NOT_COMPARED = ("genotype", "evaluate.batch_size", *(f"evaluate.{name}" for name in WHAT_IS_TRIED))
 
 
 def stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
-    """How each stage is repeated: its command, all its settings, and the command with all of them."""
+    """How each stage is repeated: the command that gives all its result depends on, and those settings as a table."""
     for stage, settings in run.settings.items():
-        flat = [(key, value) for key, value in flattened(settings) if not key.startswith("genotype.")]
-        command = [
-            "python",
-            f"scripts/{stage}.py",
-            f"run={run.folder}",
-            *(_cell_argument(run) if stage == "retrain" else ()),
-        ]
+        flat = {FABRIC.get(key, key): value for key, value in flattened(settings) if not key.startswith("genotype.")}
+        more = {key: value for key, value in _started_with(run, stage).items() if key not in flat}
+        words = [f"run={run.folder}", *(_cell_argument(run) if stage == "retrain" else ())]
+        words += [_override(key, value) for key, value in (flat | more).items()]
         yield {
             "name": stage,
-            "command": shlex.join(command),
-            "full": " \\\n  ".join([shlex.join(command), *(shlex.quote(_override(*item)) for item in flat)]),
-            "settings": [(key, shown(key, value)) for key, value in flat],
+            "command": " \\\n  ".join([f"python scripts/{stage}.py", *map(shlex.quote, words)]),
+            "settings": [(key, shown(key, value)) for key, value in flat.items()],
         }
     compared = (
         [f"compare=[{','.join(json.dumps(str(o.folder), ensure_ascii=False) for o in others)}]"] if others else []
     )
-    command = ["python", "scripts/report.py", f"run={run.folder}", *compared]
-    yield {"name": "report", "command": shlex.join(command), "full": "", "settings": []}
+    yield {
+        "name": "report",
+        "command": shlex.join(["python", "scripts/report.py", f"run={run.folder}", *compared]),
+        "settings": [],
+    }
+
+
+def _started_with(run: Run, stage: str) -> dict[str, Any]:
+    """Which images a stage was given and where it ran, as far as its result does not say, but what is as by default."""
+    default = dict(leaves(Experiment()))
+    kept = kept_settings(run.folder, stage) if stage in BASES else {}
+    return {key: value for key, value in kept.items() if key.startswith(("data.", "fabric.")) and value != default[key]}
 
 
 def origins(run: Run) -> list[Plain]:
@@ -95,5 +99,4 @@ def _cell_argument(run: Run) -> list[str]:
 
 def _override(key: str, value: Any) -> str:
     """A stored setting in the grammar of the command line, in which JSON's scalars and lists mean themselves."""
-    name = FABRIC.get(key, key)
-    return f"{name}={json.dumps(value, ensure_ascii=False)}"
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"

@@ -361,13 +361,13 @@ def test_the_pareto_front_holds_what_no_other_run_beats_in_both():
     assert pareto_front(points) == [(1, 0.2), (2, 0.5), (4, 0.7)]
 
 
-def test_the_full_commands_give_the_stored_settings_again(tmp_path, monkeypatch):
+def test_the_commands_give_the_stored_settings_again(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
     compose_experiment = importlib.import_module("_app").compose_experiment
     data = {"source": "huggingface", "path": """it's, "quoted" [é] = #1""", "limit": 50}
     experiment = Experiment.model_validate({"seed": 7, "data": data})
     write_search(tmp_path, experiment)
-    full = {stage["name"]: stage["full"] for stage in content({"mine": read_run(tmp_path)})["stages"]}
-    again = compose_experiment(shlex.split(full["search"].replace("\\\n", " "))[2:])
+    commands = {stage["name"]: stage["command"] for stage in content({"mine": read_run(tmp_path)})["stages"]}
+    again = compose_experiment(shlex.split(commands["search"].replace("\\\n", " "))[2:])
     names = ("seed", "data", "space", "objectives", "search")
     assert [getattr(again, name) for name in names] == [getattr(experiment, name) for name in names]
