@@ -26,7 +26,6 @@ from pipeline.retrain import retrain
 from pipeline.retraining import Retraining
 from pipeline.run import exclusive, plain
 from pipeline.settings import HOW_IMAGES_ARE_READ, EvaluateSettings, Experiment
-from pipeline.settings_record import keep_settings
 from pipeline.trials import attack_on, planned
 from search_space import Genotype
 
@@ -76,8 +75,6 @@ def _measure_all(
 ) -> Sections:
     """Run what is not yet known, and store every accuracy as soon as it is there."""
     sections = _known(folder / FILE, experiment, subject)
-    if fabric.is_global_zero:
-        keep_settings(folder, STAGE, experiment)
     fabric.barrier()  # all processes have read what the first one is about to write
     header = _header(experiment, data, subject, images)
     size = experiment.evaluate.batch_size

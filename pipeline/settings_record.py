@@ -17,8 +17,8 @@ Stage = Literal["search", "retrain", "evaluate", "export", "pareto", "meta_train
 BASES: Mapping[Stage, tuple[Stage, ...]] = {
     "search": ("search", "pareto"),
     "retrain": ("retrain", "search", "pareto"),
-    "evaluate": ("evaluate", "retrain", "search", "pareto"),
-    "export": ("retrain", "evaluate", "search", "pareto"),
+    "evaluate": ("retrain", "search", "pareto"),  # not the last evaluation: several lie side by side
+    "export": ("retrain", "search", "pareto"),
     "pareto": ("pareto", "search"),
     "meta_train": ("meta_train",),
 }
@@ -27,7 +27,6 @@ BASES: Mapping[Stage, tuple[Stage, ...]] = {
 RESULTS: Mapping[Stage, tuple[str, tuple[str, ...]]] = {
     "search": ("search.json", ("settings",)),
     "retrain": ("network.json", ("training", "settings")),
-    "evaluate": ("robustness.json", ("settings",)),
     "meta_train": ("theta.json", ("settings",)),
 }
 """Where a finished stage says what its result depends on, which is all that folders of older versions have."""

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import _app
+import _remembered
 import pytest
 from _app import compose_experiment
 from _remembered import given_keys
@@ -146,18 +148,26 @@ def test_what_an_evaluation_may_choose_anew_is_not_refused(mine, call_script, ov
     assert status == 0, err
 
 
-def evaluated_eps(call_script, folder, *overrides):
-    status, _, err = call_script("evaluate", f"run={folder}", *overrides)
-    assert status == 0, err
-    return kept_settings(folder, "evaluate")["evaluate.eps"]
+def evaluated_eps(folder, *overrides):
+    given = [f"run={folder}", *overrides]
+    return _app.validated(_remembered.filled(_app._composed(given), given, "evaluate", one_process=False)).evaluate.eps
 
 
-def test_a_radius_follows_that_of_the_attack_unless_it_was_given_one_of_its_own(mine, call_script):
-    assert evaluated_eps(call_script, mine) == 0.1
-    assert evaluated_eps(call_script, mine, "attack.eps=0.2") == 0.2
-    assert evaluated_eps(call_script, mine, "evaluate.eps=0.05") == 0.05
-    assert evaluated_eps(call_script, mine, "attack.eps=0.3") == 0.05
-    assert evaluated_eps(call_script, mine, "attack.eps=0.3", "evaluate.eps=${attack.eps}") == 0.3
+def test_a_radius_follows_that_of_the_attack_unless_it_was_given_one_of_its_own(mine):
+    assert evaluated_eps(mine) == 0.1
+    assert evaluated_eps(mine, "attack.eps=0.2") == 0.2
+    assert evaluated_eps(mine, "evaluate.eps=0.05", "attack.eps=0.2") == 0.05
+    record = json.loads((mine / "settings.json").read_text())
+    record["stages"]["retrain"]["evaluate"]["eps"] = 0.05
+    (mine / "settings.json").write_text(json.dumps(record))
+    assert evaluated_eps(mine, "attack.eps=0.3") == 0.05
+    assert evaluated_eps(mine, "attack.eps=0.3", "evaluate.eps=${attack.eps}") == 0.3
+
+
+def test_what_one_evaluation_was_asked_for_is_not_asked_of_the_next(mine, call_script):
+    before = kept_settings(mine, "evaluate")
+    assert call_script("evaluate", f"run={mine}", "evaluate.attacks=[]", "seed=7", "evaluate.eps=0.3")[0] == 0
+    assert kept_settings(mine, "evaluate") == before
 
 
 def test_a_folder_without_a_record_gives_what_its_results_name(mine, call_script):

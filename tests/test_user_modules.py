@@ -191,7 +191,7 @@ def test_an_exported_network_is_as_robust_as_the_network_itself(tmp_path, call_s
         "parameters_with_auxiliary_head": own["parameters"],
         "conv_linear_macs": own["conv_linear_macs"],
     }
-    assert run_evaluate(call_script, tmp_path / "run", attacks="[fgsm,cw]")[0] == 0
+    assert run_evaluate(call_script, tmp_path / "run", "retrain.epochs=1", attacks="[fgsm,cw]")[0] == 0
     assert rights(tmp_path / "theirs") == rights(tmp_path / "run")
 
 
