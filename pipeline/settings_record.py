@@ -14,7 +14,7 @@ from pipeline.settings import Experiment, Settings
 
 FILE = "settings.json"
 Stage = Literal["search", "retrain", "evaluate", "export", "pareto", "meta_train"]
-BASES: Mapping[Stage, tuple[Stage, ...]] = {
+BASES: Mapping[str, tuple[Stage, ...]] = {
     "search": ("search", "pareto"),
     "retrain": ("retrain", "search", "pareto"),
     "evaluate": ("retrain", "search", "pareto"),  # not the last evaluation: several lie side by side
@@ -22,7 +22,7 @@ BASES: Mapping[Stage, tuple[Stage, ...]] = {
     "pareto": ("pareto", "search"),
     "meta_train": ("meta_train",),
 }
-"""Whose settings a stage starts from: those of the first of these stages that was started in the folder."""
+"""By stage, whose settings it starts from: those of the first of these that was started in the folder."""
 
 RESULTS: Mapping[Stage, tuple[str, tuple[str, ...]]] = {
     "search": ("search.json", ("settings",)),
@@ -68,7 +68,7 @@ def keep_settings(folder: Path, stage: str, experiment: Experiment) -> None:
         write_json(path, record.model_dump(mode="json"))
 
 
-def kept_settings(folder: Path, stage: Stage) -> dict[str, Any]:
+def kept_settings(folder: Path, stage: str) -> dict[str, Any]:
     """Values by dotted key that a stage of this folder starts from; none of a new folder.
 
     They are those that its last start left, else an earlier stage's; of a folder of an older version, as many as its
