@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired, Self
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, with_config
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from typing_extensions import TypedDict
@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from pipeline.data import ImageSet
 from pipeline.processes import done_by_all, share_of, sum_over_processes
 from pipeline.progress import Bar
-from pipeline.schemas import EXACT, checked, first_error
+from pipeline.schemas import EXACT, adapter_of, checked, first_error
 from pipeline.seeds import seed_stream, stream_seed
 
 CLEAN = "clean"
@@ -46,7 +46,7 @@ class TrialSettings(TypedDict, total=False):
 def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Raise ValueError that names the key unless they are such settings."""
     try:
-        TypeAdapter(TrialSettings).validate_python(settings)
+        adapter_of(TrialSettings).validate_python(settings)
     except ValidationError as error:
         raise ValueError(first_error(error)) from None
     return settings

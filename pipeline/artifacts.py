@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.torch import save
 from torch import nn
 
 from pipeline.data import ImageData
 from pipeline.files import RunError, parse_json, read_json, read_text, write_atomically, write_json
+from pipeline.schemas import checked
 from pipeline.settings import Channels, Layers, Settings
+from pipeline.stored_stages import StoredTraining
 from pipeline.tensors import read_tensors
 from search_space import PUBLISHED, Genotype, Network, network_cost
 from search_space.layouts import UNNAMED, from_python
@@ -218,11 +220,11 @@ def read_description(path: Path) -> NetworkDescription:
     if not path.exists():
         how = f"python scripts/retrain.py {shlex.quote(f'run={path.parent}')}"
         raise RunError(f"{path} does not exist; train a network first ({how})")
-    try:
-        return NetworkDescription.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RunError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    description = checked(read_json(path), NetworkDescription, str(path))
+    checked(description.training, StoredTraining, f"{path}: training")
+    with _naming(str(path)):
+        genotype_from_plain(description.genotype)
+    return description
 
 
 def check_cell(folder: Path, trained: TrainedNetwork, reference: str | None) -> None:

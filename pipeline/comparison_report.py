@@ -13,9 +13,10 @@ import torch
 
 from pipeline.accuracy import CLEAN
 from pipeline.figures.comparison import judgement_picture, size_and_robustness_picture
-from pipeline.files import read_json, read_text, write_atomically, write_json
+from pipeline.files import read_text, write_atomically, write_json
 from pipeline.objectives import bounds_of
 from pipeline.run import plain
+from pipeline.schemas import Schema, read_as
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, ObjectiveSettings, RetrainSettings, SelectionSettings
 from pipeline.standings import (
     KINDS,
@@ -43,6 +44,19 @@ PARTS = (
     "comparison",
 )
 COMPARED_ON = {"held_back_accuracy": "held-back images", "training_accuracy": "the batches of training"}
+
+
+class ComparisonFile(Schema):
+    """What is read of a comparison's JSON: its cells, as `Standing` writes them."""
+
+    command: str
+    data: str
+    settings: dict[str, Any]
+    attack: str
+    cells: list[dict[str, Any]]
+    searched_minus_random: dict[str, float | None]
+    searched_minus_random_search: dict[str, float | None] | None = None
+    agreement: dict[str, float | None] | None
 
 
 def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], command: str, minutes: float) -> Path:
@@ -73,7 +87,7 @@ def _reading(folder: Path, name: str, measured: dict[str, Any]) -> list[str]:
     _, found, written = read_text(page).partition(f"\n{READING}\n") if page.exists() else ("", "", "")
     if not found:
         return []
-    earlier = read_json(stored).get("cells") if stored.exists() else None
+    earlier = read_as(stored, ComparisonFile, "compare").cells if stored.exists() else None
     is_outdated = earlier != json.loads(json.dumps(measured["cells"])) and OUTDATED not in written
     return [READING, *([OUTDATED] if is_outdated else []), written.strip("\n")]
 

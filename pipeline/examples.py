@@ -40,8 +40,17 @@ class Examples:
     def __post_init__(self) -> None:
         shape, batch = self.clean.shape, self.clean.shape[:1]
         fits = self.attacked.shape == shape and self.labels.shape == self.predictions.shape == batch
-        if len(shape) != 4 or not batch[0] or not fits or "name" not in self.settings:
-            raise ValueError("expected images [N, C, H, W] twice, labels and predictions [N], and an attack's settings")
+        if len(shape) != 4 or not 0 < batch[0] <= MOST or not fits:
+            raise ValueError(f"expected at most {MOST} images [N, C, H, W] twice, labels and predictions [N]")
+        types = [tensor.dtype for tensor in (self.clean, self.attacked, self.labels, self.predictions)]
+        if types != [torch.uint8, torch.float32, torch.int64, torch.int64] or shape[1] not in (1, 3):
+            raise ValueError(f"expected images of uint8 and float32 in 1 or 3 channels, labels of int64, found {types}")
+        if min(self.labels.min(), self.predictions.min()) < 0:
+            raise ValueError("expected labels from 0 up")
+        if not ((self.attacked >= 0) & (self.attacked <= 1)).all():  # so that NaN is refused, too
+            raise ValueError("expected attacked images in [0, 1]")
+        if not isinstance(self.settings, Mapping) or not isinstance(self.settings.get("name"), str):
+            raise ValueError("expected an attack's settings with its name")
 
     @property
     def perturbation(self) -> Tensor:

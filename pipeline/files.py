@@ -141,12 +141,3 @@ def _check_letters(content: Any) -> None:
         json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ValueError("a text has half a letter, an escape such as \\ud800 on its own") from None
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings that a finished stage left in its JSON. Raises RunError that names the file where it has none."""
-    content = read_json(path)
-    settings = content.get("settings") if isinstance(content, dict) else None
-    if not isinstance(settings, dict):
-        raise RunError(f"{path} is not what a stage writes: it has no settings; remove it or choose another run=")
-    return settings

@@ -23,9 +23,8 @@ def findings(run: Run) -> Iterator[str]:
     if weakest := _weakest_class(run):
         yield weakest
     if run.onnx:
-        difference, labels = run.onnx.get("largest_logit_difference"), run.onnx.get("labels_that_differ")
-        if isinstance(difference, float) and isinstance(labels, int):
-            yield f"network.onnx: logits within {difference:.1e} of PyTorch's, {labels} labels differ."
+        difference, labels = run.onnx.largest_logit_difference, run.onnx.labels_that_differ
+        yield f"network.onnx: logits within {difference:.1e} of PyTorch's, {labels} labels differ."
 
 
 def _radii(rows: Sequence[Accuracy]) -> str:

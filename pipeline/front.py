@@ -7,26 +7,60 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import moocore
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, with_config
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 from scipy.stats import kendalltau
+from typing_extensions import TypedDict
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.files import RunError, read_json
+from pipeline.schemas import EXACT, Count, Figure, Share, checked, read_as
+from pipeline.stored_settings import PlainSettings
 from pipeline.wording import bound_in_words, magnitude, named, printable
 
 BETTER_LARGE = {"clean": True, "robust": True, "parameters": False, "macs": False}
 """The objectives in their order, and whether more of one is better."""
 
 UNLIMITED_WIDTH = 1000  # letters: a table is as wide as it needs to be
+Convention = Literal["conv_linear_macs", "thop_macs"]
+Size = Annotated[float, Field(ge=0, le=1e100)] | None
 MARGIN = 1.1  # the reference lies this much above the largest sizes, so that the largest cell counts too
+
+
+@with_config(EXACT)
+class Asked(TypedDict, total=False):
+    """What was asked of a point, as keys below objectives."""
+
+    parameters: Annotated[list[Size], Field(min_length=2, max_length=2)]
+    macs: Annotated[list[Size], Field(min_length=2, max_length=2)]
+    preferences: dict[str, Annotated[float, Field(gt=0, le=1e100)]]
+
+
+def _is_asked(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    checked(asked, Asked, "expected bounds or preferences")
+    return asked
+
+
+@with_config(EXACT)
+class Reference(TypedDict):
+    """Where the hypervolume is measured from: an accuracy of 0, and sizes."""
+
+    clean: Share
+    robust: Share
+    parameters: Figure
+    macs: Figure
+
+
+def _is_reference(reference: Mapping[str, float]) -> Mapping[str, float]:
+    checked(reference, Reference, "expected two accuracies and two sizes")
+    return reference
 
 
 @dataclass(frozen=True)
@@ -38,13 +72,14 @@ class Judged:
     """
 
     name: str
-    asked: Mapping[str, Any]
-    parameters: int
-    macs: int
+    asked: Annotated[Mapping[str, Any], AfterValidator(_is_asked)]
+    parameters: Count
+    macs: Count
     clean: Accuracy
     robust: Accuracy
     supernet: Accuracy
     on_front: bool = False
+    __pydantic_config__ = EXACT
 
     @property
     def objectives(self) -> tuple[float, float, float, float]:
@@ -61,14 +96,15 @@ class Front:
         where one of the two ranks nothing.
     """
 
-    settings: Mapping[str, Any]
+    settings: PlainSettings
     retrained: bool
-    macs_convention: str
-    reference: Mapping[str, float]
-    hypervolume: float
-    agreement: float | None
-    points: Sequence[Judged]
+    macs_convention: Convention
+    reference: Annotated[Mapping[str, float], AfterValidator(_is_reference)]
+    hypervolume: Share
+    agreement: Annotated[float, Field(ge=-1, le=1)] | None
+    points: Annotated[Sequence[Judged], Field(min_length=1)]
     published: Sequence[Judged] = field(default=())
+    __pydantic_config__ = EXACT
 
     @classmethod
     def of(
@@ -77,9 +113,9 @@ class Front:
         published: Sequence[Judged],
         *,
         largest: Mapping[str, int],
-        settings: Mapping[str, Any],
+        settings: dict[str, Any],
         retrained: bool,
-        macs_convention: str,
+        macs_convention: Convention,
     ) -> Front:
         """Find the front among the points. largest: parameters and macs that a cell can have."""
         reference = reference_point(largest)
@@ -134,19 +170,7 @@ def agreement(cells: Sequence[Judged]) -> float | None:
 
 def read_front(path: Path) -> Front:
     """The content of a pareto.json. Raises RunError that names the file when it is another."""
-    content = read_json(path)
-    try:
-        points, published = ([_judged(row) for row in content.pop(name)] for name in ("points", "published"))
-        if not points:
-            raise KeyError("points")
-        return Front(points=points, published=published, **content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is not what pareto.py writes: {error}") from None
-
-
-def _judged(row: dict[str, Any]) -> Judged:
-    accuracies = {name: Accuracy.of(row[name]) for name in ("clean", "robust", "supernet")}
-    return Judged(**(row | accuracies))
+    return read_as(path, Front, "pareto")
 
 
 def table(front: Front) -> str:

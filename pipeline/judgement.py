@@ -18,9 +18,10 @@ from pipeline.data import ImageData
 from pipeline.files import RunError, write_json
 from pipeline.progress import progress_bar
 from pipeline.run import plain
+from pipeline.schemas import read_as
 from pipeline.search_images import STAGE
 from pipeline.settings import Experiment
-from pipeline.stored import StoredPool, read_stored
+from pipeline.stored_stages import PoolFile
 from pipeline.walk import Walk, alone
 from search_space import Genotype
 
@@ -55,7 +56,7 @@ def best_judged(
     What was judged is in pool.json, and is not judged again. Raises RunError where that file is of other cells.
     """
     path, cells = folder / "pool.json", [json.loads(genotype.to_json()) for genotype in genotypes]
-    judged = read_stored(path, StoredPool, STAGE)["judged"] if path.exists() else []
+    judged = [cell.model_dump() for cell in read_as(path, PoolFile, STAGE).judged] if path.exists() else []
     if [cell["genotype"] for cell in judged] != cells[: len(judged)]:
         raise RunError(f"{path} is of other cells than the alphas of this search give; remove it")
     fabric.barrier()  # all processes have read what the first one writes from here on

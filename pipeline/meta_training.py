@@ -19,16 +19,18 @@ from learned_optimizers.streams import Recipe
 from learned_optimizers.tasks import Bucket, buckets
 from pipeline.checkpoints import Checkpoints, going_on_from
 from pipeline.figures.meta import meta_pictures
-from pipeline.files import RunError, read_json, read_settings, write_atomically, write_json
+from pipeline.files import RunError, write_atomically, write_json
 from pipeline.imitating import after_imitation
 from pipeline.metrics import MetricLog, read_metrics
 from pipeline.optimizers import cosine, set_learning_rate
 from pipeline.progress import progress_bar
 from pipeline.run import check_same_settings, exclusive, make_fabric, plain
+from pipeline.schemas import read_as
 from pipeline.seeds import stream_seed
 from pipeline.settings import Experiment, MetaSettings
 from pipeline.settings_record import keep_settings
 from pipeline.stop_requests import stop_requests
+from pipeline.stored_stages import ScalesFile, ThetaFile
 from pipeline.workers import Mapper, workers
 
 STAGE = "meta_train"
@@ -109,7 +111,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
     _trainer(meta)  # which may be refused
     with exclusive(folder, STAGE):
         if (folder / "theta.json").exists():
-            check_same_settings(read_settings(folder / "theta.json"), settings, folder)
+            check_same_settings(_read_finished(folder).settings, settings, folder)
             return load_theta(folder / "theta.safetensors")
         state = Checkpoints(folder, STAGE, fabric).begun_with(settings)
         keep_settings(folder, STAGE, experiment)
@@ -189,8 +191,8 @@ def _scales(folder: Path, meta: MetaSettings, mapper: Mapper) -> dict[Bucket, Te
     names, path = buckets(meta.families), folder / "scales.json"
     asked = {key: getattr(meta, key) for key in ("tasks", "task_seed", "horizon", "judged_tasks")}
     asked["families"] = list(meta.families)
-    known = read_json(path) if path.exists() else {}
-    if not isinstance(known, dict) or known.get("asked") != asked or len(known.get("scales", [])) != len(names):
+    known = read_as(path, ScalesFile, STAGE) if path.exists() else None
+    if known is None or known.asked != asked or len(known.scales) != len(names):
         indices = (*range(meta.tasks), *judging_indices(meta))
         works = [Scaling(bucket, indices, meta.task_seed, meta.horizon) for bucket in names]
         found = []
@@ -198,9 +200,9 @@ def _scales(folder: Path, meta: MetaSettings, mapper: Mapper) -> dict[Bucket, Te
             for bucket, scale in zip(names, mapper(Scaling.__call__, works), strict=True):
                 found.append(scale.tolist())
                 bar.advance(bucket.family)
-        known = {"asked": asked, "scales": found}
-        write_json(path, known)
-    return dict(zip(names, map(torch.tensor, known["scales"]), strict=True))
+        known = ScalesFile(asked=asked, scales=found)
+        write_json(path, known.model_dump(mode="json"))
+    return dict(zip(names, map(torch.tensor, known.scales), strict=True))
 
 
 def _train(training: MetaTraining, folder: Path, settings: dict[str, Any], fabric: Fabric, mapper: Mapper) -> None:
@@ -255,12 +257,16 @@ def _finish(training: MetaTraining, folder: Path, settings: dict[str, Any]) -> T
     return theta
 
 
+def _read_finished(folder: Path) -> ThetaFile:
+    return read_as(folder / "theta.json", ThetaFile, STAGE)
+
+
 def describe(folder: Path) -> str:
     """What a finished training gave, in a line."""
-    found = read_json(folder / "theta.json")
-    best = found["best"]
+    found = _read_finished(folder)
+    best = found.best
     return (
-        f"{folder / 'theta.safetensors'}: {found['architecture']}, {found['parameters']:,} meta-parameters of outer "
-        f"step {best['step']}; normalised loss on tasks that trained nothing {best['mean']:.3f} over a training, "
-        f"{best['last_median']:.3f} at its end (median); 0 is a swept Adam's best"
+        f"{folder / 'theta.safetensors'}: {found.architecture}, {found.parameters:,} meta-parameters of outer "
+        f"step {best.step}; normalised loss on tasks that trained nothing {best.mean:.3f} over a training, "
+        f"{best.last_median:.3f} at its end (median); 0 is a swept Adam's best"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -15,6 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from atomic_files import open_regular
 from pipeline.files import LARGEST_LOG, RunError, parse_json, read_text, write_atomically
+from pipeline.schemas import checked
+from pipeline.stored_rows import ROWS
 
 
 class MetricLog:
@@ -59,18 +60,32 @@ class MetricLog:
 def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]:
     """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row.
 
-    Raises RunError for rows that no stage writes.
+    Raises RunError that names the file and the line where it is not what the stages write.
     """
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    rows = []
-    for line in read_text(path, LARGEST_LOG).splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(parse_json(line))
-    if not all(isinstance(row, dict) and {"stage", "step"} <= row.keys() for row in rows):
-        raise RunError(f"{path} is not what the stages write: expected an object with stage and step in every line")
+    lines = read_text(path, LARGEST_LOG).splitlines()
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            content = parse_json(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise RunError(f"{path} is not what the stages write: line {number} is no JSON: {error}") from None
+        except ValueError as error:
+            raise RunError(f"{path} is not what the stages write: line {number}: {error}") from None
+        _check_row(content, f"{path} is not what the stages write: line {number}")
+        rows.append(content)
     return [row for row in rows if stage in (None, row["stage"])]
+
+
+def _check_row(content: Any, wrong: str) -> None:
+    stage = content.get("stage") if isinstance(content, dict) else None
+    if not isinstance(stage, str) or stage not in ROWS:
+        raise RunError(f"{wrong}: expected an object with a stage out of {', '.join(ROWS)}")
+    checked(content, ROWS[stage], wrong)
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pipeline.group_table import group_rows
 from pipeline.groups import groups
 from pipeline.reproduction import differences, origins, stages
 from pipeline.results import Plain, Run, Runs, attacks_of, strongest
+from pipeline.stored_settings import StageSettings, settings_of_stage
 from pipeline.wording import bound_in_words, counted, interval, magnitude, named, percent, recipe_in_words, shown
 
 UNFOLDED_CLASSES = 12  # a table of more classes is folded
@@ -49,9 +50,9 @@ def content(runs: Runs) -> Plain:
 def _lead(run: Run) -> Iterator[str]:
     """What was done, a sentence a stage."""
     if run.search:
-        yield _search_sentence(run.search["settings"])
-    if run.network and "retrain" in run.settings:
-        yield _training_sentence(run.network, run.settings["retrain"]["retrain"])
+        yield _search_sentence(run.search.asked)
+    if run.network:
+        yield _training_sentence(run.network)
     if run.robustness and run.accuracies:
         settings = run.robustness["settings"]["evaluate"]
         what = "a pixel" if settings.get("norm", "Linf") == "Linf" else f"an image, in {settings['norm']},"
@@ -59,16 +60,17 @@ def _lead(run: Run) -> Iterator[str]:
         yield f"Measured on {images}; attacks may change {what} by ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{eps}."
 
 
-def _search_sentence(settings: Plain) -> str:
-    data = Path(settings["data"]["path"] or settings["data"]["source"]).name  # as data.load names it
-    objectives = ", ".join(named(name) for name in settings["objectives"]["names"])
-    return f"Searched on {data} for {counted(settings['search']['epochs'], 'epoch')}, balancing {objectives}."
+def _search_sentence(asked: StageSettings) -> str:
+    data = Path(asked.data.path or asked.data.source).name  # as data.load names it
+    objectives = ", ".join(named(name) for name in asked.objectives.names)
+    return f"Searched on {data} for {counted(asked.search.epochs, 'epoch')}, balancing {objectives}."
 
 
-def _training_sentence(network: NetworkDescription, recipe: Plain) -> str:
-    how = f" {recipe_in_words(recipe)}" if "recipe" in recipe else ""  # which runs of older versions do not name
+def _training_sentence(network: NetworkDescription) -> str:
+    recipe = settings_of_stage(network.training["settings"]).retrain
     return (
-        f"Trained from scratch on {network.data}{how} for {counted(recipe['epochs'], 'epoch')}, "
+        f"Trained from scratch on {network.data} {recipe_in_words(recipe.model_dump())} for "
+        f"{counted(recipe.epochs, 'epoch')}, "
         f"with {network.channels} channels and {network.layers} cells."
     )
 
@@ -82,7 +84,7 @@ def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
             title = "clean accuracy" if name == CLEAN else f"accuracy under {name}"
             yield title, percent(result.accuracy), f"{interval(result)}, 95 % interval"
     elif run.network:
-        held_back = run.network.training.get("held_back_accuracy", 0.0)
+        held_back = run.network.training["held_back_accuracy"]
         yield "held-back accuracy", percent(held_back), "of the training set; not evaluated yet"
     if run.cost:
         where = "in the network" if run.network or run.robustness else "in the derived network"
@@ -94,13 +96,12 @@ def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
 
 
 def _bounds(run: Run) -> Iterator[Plain]:
-    for name, bound in (run.search or {"bounds": {}})["bounds"].items():
-        sides = (bound["lower"], bound["upper"])
+    for name, bound in run.search.bounds.items() if run.search else ():
         yield {
             "name": named(name),
-            "value": f"{bound['value']:,}",
-            "asked": bound_in_words(sides),
-            "kept": bound["violation"] == 0,
+            "value": f"{bound.value:,}",
+            "asked": bound_in_words((bound.lower, bound.upper)),
+            "kept": bound.violation == 0,
         }
 
 
@@ -111,14 +112,16 @@ def _notes(runs: Runs) -> Iterator[str]:
         yield "The search is not finished: its curves are what there is so far."
     if run.retrain_rows and not run.network:
         yield "Training is not finished: its curves are what there is so far."
-    if run.search and run.network and run.search["derived_cost"]["parameters"] != run.network.cost()["parameters"]:
+    if run.search and run.network and run.search.derived_cost.parameters != run.network.cost()["parameters"]:
         yield (
-            f"The bounds were set for the derived network of {run.search['derived_cost']['parameters']:,} parameters; "
+            f"The bounds were set for the derived network of {run.search.derived_cost.parameters:,} parameters; "
             f"the trained one has another shape and {run.network.cost()['parameters']:,}."
         )
-    for event in run.search["guard"] if run.search else ():
-        after, back_to = event["after"], event["back_to"]
-        yield f"After epoch {after} the guard found a collapse: the alphas went back to those of epoch {back_to}."
+    for event in run.search.guard if run.search else ():
+        yield (
+            f"After epoch {event.after} the guard found a collapse: the alphas went back to those of epoch "
+            f"{event.back_to}."
+        )
     verdict = run.measured.verdict
     if verdict and not verdict.believed:
         yield f"{verdict.verdict[0].upper()}{verdict.verdict[1:]}."
@@ -135,8 +138,10 @@ def _notes(runs: Runs) -> Iterator[str]:
 
 def _overfitting(label: str, run: Run) -> Iterator[str]:
     """Training that lost what it had in its best epoch (robust overfitting, Rice et al. 2020), or resists little."""
-    training = run.network.training if run.network else {}
-    if training.get("held_back", {"gap": 0})["gap"] >= OVERFITTING:
+    if not run.network:
+        return
+    training = run.network.training
+    if training["held_back"]["gap"] >= OVERFITTING:
         best, last = training["held_back"]["best"], training["held_back"]["last"]
         yield (
             f"{label} overfits: accuracy on the held-back images fell from {percent(best['accuracy'])} in epoch "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,34 @@ from pipeline.artifacts import load_genotype
 from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
 from pipeline.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
-from pipeline.files import RunError, read_json, write_atomically, write_json
+from pipeline.files import RunError, write_atomically, write_json
 from pipeline.front import Front, Judged
 from pipeline.metrics import MetricLog
 from pipeline.objectives import derive_inside, derived_shape
 from pipeline.progress import Bar, progress_bar
 from pipeline.results import strongest
 from pipeline.run import check_same_settings, exclusive, plain
+from pipeline.schemas import Cost, Schema, read_as
 from pipeline.search import search, search_settings
 from pipeline.search_images import STAGE as SEARCH
 from pipeline.settings import Experiment
 from pipeline.settings_record import keep_settings
+from pipeline.stored_settings import PlainSettings
 from pipeline.walk import STAGE, Point, Walk, plan
 from search_space import CostTable, Genotype
 from search_space.cost import QUANTITIES
 from search_space.draw import save_cell
 
 OF_A_POINT = {"epochs", "weights", "alpha_learning_rate", "adapt_epochs", "held_back", "attack"}  # pareto.<key>
+
+
+class PointFile(Schema):
+    """The content of point.json: a cell's size, and its accuracies in the supernet."""
+
+    settings: PlainSettings
+    cost: Cost
+    clean: Accuracy
+    robust: Accuracy
 
 
 def pareto(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric) -> Front:
@@ -98,21 +109,19 @@ def _point_settings(point: Point) -> dict[str, Any]:
     return search_settings(point.experiment) | {"pareto": of_a_point}
 
 
-def _known(folder: Path, point: Point) -> dict[str, Any] | None:
+def _known(folder: Path, point: Point) -> PointFile | None:
     """A finished point's point.json. Raises RunError when it is one of other settings."""
     path = _folder(folder, point.name) / "point.json"
     if not path.exists():
         return None
-    content = read_json(path)
-    if not isinstance(content, dict) or set(content) != {"settings", "cost", "clean", "robust"}:
-        raise RunError(f"{path} is not what pareto.py writes; remove it or choose another run=")
-    check_same_settings(content["settings"], _point_settings(point), path.parent)
-    return content
+    found = read_as(path, PointFile, STAGE)
+    check_same_settings(found.settings, _point_settings(point), path.parent)
+    return found
 
 
 def _walk(
     folder: Path, points: Sequence[Point], steps_per_epoch: int, data: ImageData, fabric: Fabric
-) -> list[dict[str, Any]]:
+) -> list[PointFile]:
     """point.json of every point, found now where it is not there."""
     lengths = [point.epochs * steps_per_epoch for point in points]
     rows = []
@@ -127,7 +136,7 @@ def _walk(
     return rows
 
 
-def _find(folder: Path, point: Point, data: ImageData, fabric: Fabric, bar: Bar) -> dict[str, Any]:
+def _find(folder: Path, point: Point, data: ImageData, fabric: Fabric, bar: Bar) -> PointFile:
     """Bring the alphas to a point, derive its cell, and judge it in the supernet."""
     # read again for each point: an optimizer goes on in the very tensors that it is given
     state = Checkpoints(folder, SEARCH, fabric).load()
@@ -145,10 +154,10 @@ def _find(folder: Path, point: Point, data: ImageData, fabric: Fabric, bar: Bar)
         for kind, cell in genotype.cells.items():
             save_cell(cell, where / f"{kind}.svg")
         write_atomically(where / "genotype.json", genotype.to_json())
-        cost = dict(zip(QUANTITIES, map(int, walk.table.exact(genotype).tolist()), strict=True))
-        row = {"settings": _point_settings(point), "cost": cost, "clean": asdict(clean), "robust": asdict(robust)}
-        write_json(where / "point.json", row)  # last: it says that the point is finished
-        return row
+        cost = Cost(**dict(zip(QUANTITIES, map(int, walk.table.exact(genotype).tolist()), strict=True)))
+        found = PointFile(settings=_point_settings(point), cost=cost, clean=clean, robust=robust)
+        write_json(where / "point.json", found.model_dump(mode="json"))  # last: it says that the point is finished
+        return found
 
 
 def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
@@ -162,16 +171,15 @@ def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
     return genotype
 
 
-def _by_supernet(point: Point, row: Mapping[str, Any], experiment: Experiment) -> Judged:
-    robust = Accuracy.of(row["robust"])
+def _by_supernet(point: Point, found: PointFile, experiment: Experiment) -> Judged:
     return Judged(
         name=point.name,
         asked=point.asked,
-        parameters=row["cost"]["parameters"],
-        macs=row["cost"][experiment.objectives.macs_convention],
-        clean=Accuracy.of(row["clean"]),
-        robust=robust,
-        supernet=robust,
+        parameters=found.cost.parameters,
+        macs=getattr(found.cost, experiment.objectives.macs_convention),
+        clean=found.clean,
+        robust=found.robust,
+        supernet=found.robust,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ NAME_WIDTH = 28  # letters: of the first column, which is
 
 def page(template: str, values: Mapping[str, Any]) -> str:
     """A template of templates/ as HTML, in which every value is escaped."""
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    """Of all templates, each of which is compiled once."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # names and paths come from files
@@ -36,7 +43,7 @@ def page(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"magnitude": magnitude, "percent": percent, "interval": interval, "data_uri": _data_uri}
-    return environment.get_template(template).render(values)
+    return environment
 
 
 def write_page(folder: Path, html: str, pictures: Iterable[Picture]) -> Path:

@@ -13,7 +13,6 @@ from pipeline.findings import findings
 from pipeline.page import content
 from pipeline.rendering import page, text_table, write_page
 from pipeline.results import Run, Runs, attacks_of, clean, read_runs, strongest
-from pipeline.settings import RelaxationSettings, SpaceSettings
 from pipeline.wording import magnitude, printable
 from search_space import Genotype
 
@@ -98,7 +97,7 @@ def _cell_pictures(genotype: Genotype) -> list[Picture]:
 
 
 def _search_pictures(run: Run) -> list[Picture]:
-    events = run.search["guard"] if run.search else []
+    events = [event.model_dump() for event in run.search.guard] if run.search else []
     return [
         *figures.search_pictures(run.search_rows, _convention(run), _balance(run)),
         *figures.collapse_pictures(run.search_rows, events),
@@ -108,18 +107,18 @@ def _search_pictures(run: Run) -> list[Picture]:
 def _alpha_pictures(run: Run) -> Iterator[Picture]:
     """Needs search.json, which says what the space was."""
     if run.alphas is not None and run.search is not None:
-        space = SpaceSettings.model_validate(run.search["settings"]["space"]).build()
-        relaxation = RelaxationSettings.model_validate(run.search["settings"]["search"]["relaxation"]).build()
+        asked = run.search.asked
+        space, relaxation = asked.space.build(), asked.search.relaxation.build()
         yield from figures.alpha_pictures(run.alphas, space, run.genotype, relaxation)
 
 
 def _convention(run: Run) -> str:
-    return str(run.search["settings"]["objectives"]["macs_convention"]) if run.search else "conv_linear_macs"
+    return run.search.asked.objectives.macs_convention if run.search else "conv_linear_macs"
 
 
 def _balance(run: Run) -> str | None:
-    """None of a search that is not finished, or of one from before there was a choice."""
-    return run.search["settings"]["objectives"].get("balance", {}).get("name") if run.search else None
+    """None of a search that is not finished."""
+    return run.search.asked.objectives.balance.name if run.search else None
 
 
 def _best_epochs(runs: Runs) -> dict[str, int]:

@@ -19,23 +19,14 @@ from pipeline.files import RunError
 from pipeline.front import Front, read_front
 from pipeline.measured import Measured, measured, read_transfer
 from pipeline.metrics import read_metrics
-from pipeline.stored import StoredRobustness, StoredSearch, StoredTraining, check_stored, read_stored
+from pipeline.schemas import read_as
+from pipeline.stored import StoredRobustness, read_stored
+from pipeline.stored_rows import check_alike
+from pipeline.stored_stages import OnnxFile, SearchFile
 from pipeline.tensors import read_tensors
 from search_space import Genotype
 
 LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "transfer.json", "metrics.jsonl")
-SEARCH_KEYS = (  # of each row of metrics.jsonl, dots for what is inside
-    "step",
-    "objectives",
-    "bounds",
-    "balance.weights",
-    "balance.norm",
-    "derived.parameters",
-    "derived.conv_linear_macs",
-    "derived.thop_macs",
-)
-DIAGNOSTICS_KEYS = ("epoch", "diagnostics.weight_free")  # of each row that has diagnostics
-RETRAIN_KEYS = ("epoch", "training_loss", "training_accuracy")
 
 Plain = dict[str, Any]
 T = TypeVar("T")
@@ -46,7 +37,7 @@ class Run:
     """What a run folder holds; None or empty where the stage that writes it has not been run."""
 
     folder: Path
-    search: Plain | None
+    search: SearchFile | None
     genotype: Genotype | None
     network: NetworkDescription | None
     robustness: Plain | None
@@ -54,7 +45,7 @@ class Run:
     measured: Measured
     examples: Examples | None
     transfer: Plain | None
-    onnx: Plain | None
+    onnx: OnnxFile | None
     alphas: Tensor | None
     pareto: Front | None
     search_rows: Sequence[Plain]
@@ -81,7 +72,7 @@ class Run:
             return measured
         if self.network:
             return self.network.cost()
-        return dict(self.search["derived_cost"]) if self.search else None
+        return self.search.derived_cost.model_dump() if self.search else None
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -91,7 +82,8 @@ class Run:
     @property
     def environments(self) -> dict[str, Plain]:
         """Stored hardware, versions and seconds by stage."""
-        found = {"search": self.search, "retrain": self.network and self.network.training, "evaluate": self.robustness}
+        search = self.search and self.search.model_dump(include={"environment", "seconds"}, exclude_none=True)
+        found = {"search": search, "retrain": self.network and self.network.training, "evaluate": self.robustness}
         return {
             stage: content["environment"] | ({"seconds": content["seconds"]} if "seconds" in content else {})
             for stage, content in found.items()
@@ -102,7 +94,7 @@ class Run:
     def settings(self) -> dict[str, Plain]:
         """Stored settings by stage."""
         found = {
-            "search": self.search and self.search["settings"],
+            "search": self.search and self.search.settings,
             "retrain": self.network and self.network.training.get("settings"),
             "evaluate": self.robustness and self.robustness["settings"],
             "pareto": self.pareto and dict(self.pareto.settings),
@@ -126,12 +118,12 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 
 def read_run(folder: Path) -> Run:
     """All files of a run folder that a report can use. Raises RunError when there are none or one is damaged."""
-    network = _optional(folder / "network.json", _read_network)
+    network = _optional(folder / "network.json", read_description)
     robustness = _optional(folder / "robustness.json", lambda path: read_stored(path, StoredRobustness, "evaluate"))
     genotype = _optional(folder / "genotype.json", read_genotype)
     run = Run(
         folder=folder,
-        search=_optional(folder / "search.json", lambda path: read_stored(path, StoredSearch, "search")),
+        search=_optional(folder / "search.json", lambda path: read_as(path, SearchFile, "search")),
         genotype=genotype or (genotype_from_plain(network.genotype) if network else None),
         network=network,
         robustness=robustness,
@@ -139,12 +131,18 @@ def read_run(folder: Path) -> Run:
         accuracies=read_accuracies(folder) if robustness else (),
         examples=_optional(folder / EXAMPLES_FILE, read_examples),
         transfer=_optional(folder / "transfer.json", read_transfer),
-        onnx=_optional(folder / "onnx.json", lambda path: read_stored(path, dict[str, Any], "export")),
+        onnx=_optional(folder / "onnx.json", lambda path: read_as(path, OnnxFile, "export")),
         alphas=_optional(folder / "alphas.safetensors", _read_alphas),
         pareto=_optional(folder / "pareto.json", read_front),
-        search_rows=_rows(folder, "search", SEARCH_KEYS),
-        retrain_rows=_rows(folder, "retrain", RETRAIN_KEYS),
+        search_rows=_rows(folder, "search"),
+        retrain_rows=_rows(folder, "retrain"),
     )
+    if run.alphas is not None and run.search is not None:
+        expected, found = run.search.asked.space.build().alpha_shape, tuple(run.alphas.shape[1:])
+        if expected != found:
+            raise RunError(
+                f"{folder / 'alphas.safetensors'} has alphas {found}; the space of search.json has {expected}"
+            )
     if run.is_empty:
         raise RunError(f"{folder} holds nothing to report; looked for {', '.join(LOOKED_FOR)}. Run search.py first")
     return run
@@ -162,43 +160,26 @@ def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
         raise RunError(f"{path} is not what the stages write: {error}") from None
 
 
-def _read_network(path: Path) -> NetworkDescription:
-    description = read_description(path)
-    genotype_from_plain(description.genotype)
-    check_stored(description.training, StoredTraining, f"{path}: training")
-    return description
-
-
 def _read_alphas(path: Path) -> Tensor:
     """[epochs, cells, edges, operations], in the order of the epochs."""
     entries = read_tensors(path).tensors
+    shapes = {tuple(tensor.shape) for tensor in entries.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 3:
+        raise ValueError(f"expected alphas [cells, edges, operations] of each epoch, found {sorted(shapes)}")
     alphas = torch.stack([entries[name] for name in sorted(entries)])
-    if alphas.dim() != 4:
-        raise ValueError(f"expected alphas [cells, edges, operations] of each epoch, found {list(alphas.shape[1:])}")
+    if alphas.dtype != torch.float32 or not alphas.isfinite().all():
+        raise ValueError("expected finite alphas of float32")
     return alphas
 
 
-def _rows(folder: Path, stage: str, keys: Sequence[str]) -> list[Plain]:
-    """A stage's rows of metrics.jsonl. Raises RunError when one lacks a key, or an objective that the first one has."""
-    path = folder / "metrics.jsonl"
+def _rows(folder: Path, stage: str) -> list[Plain]:
+    """A stage's rows of metrics.jsonl, but for those of a warm-up. Raises RunError where curves cannot be drawn."""
+    rows = [row for row in read_metrics(folder, stage) if not row.get("warm_up")]  # the alphas wait there
     try:
-        rows = [row for row in read_metrics(folder, stage) if not row.get("warm_up")]  # the alphas wait there
-    except (KeyError, TypeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not what the stages write: a row without stage, or not text ({error})") from None
-    if rows and isinstance(rows[0].get("objectives"), Mapping):
-        keys = (*keys, *(f"objectives.{name}" for name in rows[0]["objectives"]))
-    for number, row in enumerate(rows, start=1):
-        needed = (*keys, *DIAGNOSTICS_KEYS) if "diagnostics" in row else keys
-        missing = [key for key in needed if not _has(row, key)]
-        if missing:
-            raise RunError(f"{path} is not what {stage}.py writes: its row {number} has no {', '.join(missing)}")
+        check_alike(rows)
+    except ValueError as error:
+        raise RunError(f"{folder / 'metrics.jsonl'} is not what {stage}.py writes: {error}") from None
     return rows
-
-
-def _has(tree: Any, key: str) -> bool:
-    """Whether there is a value at a dotted key."""
-    first, _, rest = key.partition(".")
-    return isinstance(tree, Mapping) and first in tree and (not rest or _has(tree[first], rest))
 
 
 def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:

@@ -22,7 +22,6 @@ from pipeline.run import check_same_settings, exclusive, what_training_depends_o
 from pipeline.settings import Experiment
 from pipeline.settings_record import keep_settings
 from pipeline.stop_requests import StopRequest, stop_requests
-from pipeline.stored import StoredTraining, check_stored
 from pipeline.training import naming
 from search_space import Genotype
 
@@ -78,7 +77,6 @@ def _finished(folder: Path, settings: dict[str, Any]) -> NetworkDescription | No
     if not (folder / "network.json").exists():
         return None
     description = load_network(folder).description
-    check_stored(description.training, StoredTraining, f"{folder / 'network.json'}: training")
     check_same_settings(description.training["settings"], settings, folder)
     return description
 

@@ -18,20 +18,21 @@ from pipeline.checkpoints import Checkpoints
 from pipeline.data import ImageData
 from pipeline.diagnostics import signs_of_collapse
 from pipeline.environment import environment
-from pipeline.files import read_settings, write_atomically, write_json
+from pipeline.files import write_atomically, write_json
 from pipeline.judgement import best_judged, check_judging, how_cells_are_judged
 from pipeline.metrics import MetricLog
 from pipeline.objectives import settle
 from pipeline.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.progress import Bar, progress_bar
 from pipeline.run import check_same_settings, exclusive, what_training_depends_on
+from pipeline.schemas import read_as
 from pipeline.search_images import STAGE
 from pipeline.seeds import seed_stream, stream_seed
 from pipeline.selection import Tried, best_first, draw_candidates, try_cells
 from pipeline.settings import Experiment
 from pipeline.settings_record import keep_settings
 from pipeline.stop_requests import StopRequest, stop_requests
-from pipeline.stored import StoredSearch, read_stored
+from pipeline.stored_stages import SearchFile
 from pipeline.training import naming
 from search_space import Genotype
 from search_space.draw import save_cell
@@ -51,8 +52,8 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
         check_judging(experiment, data, fabric)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "search.json").exists():
-            check_same_settings(read_settings(folder / "search.json"), settings, folder)
-            read_stored(folder / "search.json", StoredSearch, STAGE)
+            finished = read_as(folder / "search.json", SearchFile, STAGE)
+            check_same_settings(finished.settings, settings, folder)
             return read_genotype(folder / "genotype.json")
         checkpoints = Checkpoints(folder, STAGE, fabric)
         checkpoints.resume(settings, bilevel.restore)

@@ -275,7 +275,7 @@ OF_RUNS = [
     ),
     # search.json, metrics.jsonl, and what else a report reads
     ("search", "", "search.json is not a JSON file", holds("search.json", "{")),
-    ("search", "", "search.json is not what a stage writes: it has no settings", holds("search.json", "[]")),
+    ("search", "", "search.json is not what search.py writes: Input should be an object", holds("search.json", "[]")),
     ("search", "", "search.json is not what ... derived_cost", of_json("search.json", lambda c: c.pop("derived_cost"))),
     ("search", "", "search.json is not what ... bounds", of_json("search.json", lambda c: c.update(bounds=[3]))),
     (
@@ -303,14 +303,14 @@ OF_RUNS = [
     (
         "report",
         "",
-        "metrics.jsonl is not what the stages write: expected an object with stage and step",
+        "metrics.jsonl is not what the stages write: line 1: expected an object with a stage out of search, ",
         holds("metrics.jsonl", "3\n"),
     ),
     ("report", "", "metrics.jsonl is not text in UTF-8", holds("metrics.jsonl", b"\xff\xfe\n")),
     (
         "report",
         "",
-        "metrics.jsonl is not what search.py writes: its row 1 has no objectives",
+        "metrics.jsonl is not what the stages write: line 1: epoch: Field required",
         holds("metrics.jsonl", '{"stage": "search", "step": 0}\n'),
     ),
     ("search", "", "metrics.jsonl is not what the stages write", both(NO_RESULT, holds("metrics.jsonl", "[]\n"))),

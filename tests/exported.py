@@ -9,6 +9,15 @@ from pipeline.data import load
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED
 
+JUDGED = {"epoch": 1, "accuracy": 0.5, "clean": 0.6, "trained": None}
+TRAINING = {
+    "settings": {"seed": 0, "retrain": {"epochs": 1, "attack": {"eps": 8 / 255}}},
+    "best_epoch": 1,
+    "held_back_accuracy": 0.5,
+    "held_back": {"best": JUDGED, "last": JUDGED, "gap": 0.0},
+    "seconds": 3.0,
+    "environment": {"processor": "a processor", "threads": 1, "system": "somewhere"},
+}
 DARTS_V2 = PUBLISHED["DARTS_V2"].genotype
 
 
@@ -27,13 +36,7 @@ def describe(genotype=DARTS_V2, **changes):
         "std": tuple(std),
         "class_names": data.class_names,
         "data": data.name,
-        "training": {
-            "settings": {"seed": 0, "retrain": {"epochs": 1, "attack": {"eps": 8 / 255}}},
-            "best_epoch": 1,
-            "held_back_accuracy": 0.5,
-            "seconds": 3.0,
-            "environment": {"host": "somewhere"},
-        },
+        "training": TRAINING,
     }
     return NetworkDescription.model_validate(content | changes)
 

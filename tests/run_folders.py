@@ -23,6 +23,20 @@ BOUNDS = {"parameters": [100.0, 5000.0], "macs": [None, 400_000.0]}
 DERIVED = {"parameters": 4321, "conv_linear_macs": 234_567, "thop_macs": 250_000}
 
 
+ONNX = {
+    "images": 256,
+    "batch_sizes": [1, 3, 256],
+    "attack": "pgd-20",
+    "largest_logit_difference": 1e-6,
+    "largest_logit_difference_on_attacked_images": 1e-6,
+    "labels_that_differ": 0,
+    "torch": "2.6.0",
+    "opset": 18,
+    "onnxruntime": "1.20.0",
+    "bytes": 185_745,
+}
+
+
 def attack_settings(name, eps=0.1):
     call = {"class": "PGD", "arguments": {"eps": eps, "alpha": eps / 4, "steps": 20}}
     return {"name": name, "attacks": [call], "norm": "Linf", "eps": eps, "restarts": 1, "seed": 0}

@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 from conftest import ROOT, TINY
-from exported import DARTS_V2, describe, write_network
+from exported import DARTS_V2, TRAINING, describe, write_network
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -188,7 +188,7 @@ def test_the_card_holds_sizes_in_both_conventions_and_the_measured_intervals(fol
 
 def test_the_card_leaves_out_figures_of_another_network(tmp_path):
     write_figures(tmp_path, describe(), None)
-    card = card_of(tmp_path, training={"settings": {"seed": 1}})
+    card = card_of(tmp_path, training=TRAINING | {"settings": {"seed": 1}})
     assert "no robustness is claimed. The run's robustness.json is of another network; run evaluate.py again" in card
     assert "75.0 %" not in card
 

@@ -84,14 +84,14 @@ def test_a_byte_order_mark_is_read_over_in_every_text(tmp_path):
         ("genotype.json", CELL.to_json()),
         ("cell.json", CELL.to_json()),
         ("cell.txt", "|nor_conv_3x3~0|"),
-        ("metrics.jsonl", '{"stage": "search", "step": 0}\n'),
+        ("metrics.jsonl", '{"stage": "meta_train", "step": 0, "loss": 1}\n'),
     ):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert read_genotype(tmp_path / "genotype.json") == CELL
     assert load_genotype(str(tmp_path / "cell.json"))[1] == CELL
     assert load_genotype(str(tmp_path / "cell.txt"))[1].to_nasbench201() == "|nor_conv_3x3~0|"
     assert read_json(tmp_path / "cell.json")["format"] == "genotype"
-    assert read_metrics(tmp_path) == [{"stage": "search", "step": 0}]
+    assert read_metrics(tmp_path) == [{"stage": "meta_train", "step": 0, "loss": 1}]
 
 
 TWO_MEANINGS = {

@@ -15,6 +15,7 @@ import torch
 from run_folders import (  # noqa: F401 - coarse applies to every test
     DERIVED,
     GENOTYPE,
+    ONNX,
     accuracy,
     coarse,
     write_network,
@@ -43,7 +44,7 @@ def mine(tmp_path_factory):
     write_search(folder)
     results = [accuracy("clean", 190), accuracy("pgd-20", 120), accuracy("autoattack", 91)]
     write_robustness(folder, write_network(folder), results)
-    write_json(folder / "onnx.json", {"images": 256, "largest_logit_difference": 1e-6, "labels_that_differ": 0})
+    write_json(folder / "onnx.json", ONNX)
     return folder
 
 
@@ -116,7 +117,7 @@ def test_names_from_files_cannot_write_html(tmp_path):
     write_search(folder, experiment)
     description = write_network(folder, name=name, data="<svg onload=alert(3)>")
     write_robustness(folder, description, [accuracy("clean", 190), accuracy(attack, 100)], experiment)
-    write_json(folder / "onnx.json", {"<i>key</i>": "<script>"})
+    write_json(folder / "onnx.json", ONNX | {"attack": "<i>key</i><script>"})
     page = report.write(folder).read_text(encoding="utf-8")
     for text in ("<script", "<iframe", "<svg", "<img src=x", "<b>bold", "<i>key", 'onerror="'):
         assert text not in page
@@ -199,7 +200,7 @@ def test_the_table_says_what_else_was_measured_of_each_run(tmp_path):
         "checks": {"believed": True, "verdict": "no sign of gradient masking", "checks": []},
     }
     write_robustness(tmp_path, description, rows, **more)
-    write_json(tmp_path / "onnx.json", {"largest_logit_difference": 2e-6, "labels_that_differ": 0})
+    write_json(tmp_path / "onnx.json", ONNX | {"largest_logit_difference": 2e-6})
     assert report.table([tmp_path]).splitlines()[-5:] == [
         "searched: no sign of gradient masking.",
         "searched: under pgd-20 within Linf radius 0.05 75.0 %, 0.1 50.0 %.",

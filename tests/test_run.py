@@ -67,16 +67,16 @@ def test_changed_settings_are_listed():
 
 
 def test_metrics_are_rewound_to_the_first_step_and_other_stages_stay(tmp_path):
-    with MetricLog(tmp_path, "search", first_step=0) as log:
+    with MetricLog(tmp_path, "meta_train", first_step=0) as log:
         for step in range(5):
             log.write(step, {"loss": step / 2, "nested": {"value": step}})
     with MetricLog(tmp_path, "retrain", first_step=0) as log:
-        log.write(0, {"loss": 9.0})
+        log.write(0, {"epoch": 0, "training_loss": 9.0, "training_accuracy": 0.1})
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"stage": "search", "st')  # a process died here
-    with MetricLog(tmp_path, "search", first_step=3) as log:
+        file.write('{"stage": "meta_train", "st')  # a process died here
+    with MetricLog(tmp_path, "meta_train", first_step=3) as log:
         log.write(3, {"loss": -1.0})
-    assert [(row["step"], row["loss"]) for row in read_metrics(tmp_path, "search")] == [
+    assert [(row["step"], row["loss"]) for row in read_metrics(tmp_path, "meta_train")] == [
         (0, 0.0),
         (1, 0.5),
         (2, 1.0),

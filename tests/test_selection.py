@@ -21,7 +21,7 @@ from pipeline.run import make_fabric
 from pipeline.seeds import stream_seed
 from pipeline.selection import MEASURES, draw_candidates, try_cells
 from pipeline.walk import Walk
-from search_space import CostTable, Genotype, NetworkShape, SearchSpace
+from search_space import PUBLISHED, CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.relaxation import DARTS
 
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
@@ -283,10 +283,13 @@ def test_a_pool_that_was_half_judged_goes_on_and_ends_the_same(pooled, tmp_path,
         assert (folder / name).read_bytes() == (pooled / name).read_bytes()
 
 
+OTHER_POOL = json.dumps({"judged": [{"genotype": json.loads(PUBLISHED["DARTS_V2"].genotype.to_json()), "accuracy": 0}]})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"judged": [{"genotype": {}, "accuracy": 0.5}]}', "is of other cells than the alphas of this search give"),
+        (OTHER_POOL, "is of other cells than the alphas of this search give"),
         ('{"judged": [{"genotype": {}}]}', "pool.json is not what search.py writes"),
     ],
 )

@@ -97,15 +97,13 @@ def _data(description: NetworkDescription) -> str:
 
 def _training(description: NetworkDescription) -> str:
     training = description.training
-    lines = []
-    if "held_back_accuracy" in training:
-        lines.append(
-            f"The weights are those of epoch {training.get('best_epoch')}, with an accuracy of "
-            f"{training['held_back_accuracy']:.1%} on a held-back part of the training set. "
-        )
-    settings = {key: value for key, value in (training.get("settings") or {}).items() if key != "genotype"}
+    settings = {key: value for key, value in training["settings"].items() if key != "genotype"}
     rows = [(key, shown(key, value)) for key, value in flattened(settings)]
-    return "".join(lines) + "All settings:\n\n" + _table(("key", "value"), rows)
+    return (
+        f"The weights are those of epoch {training['best_epoch']}, with an accuracy of "
+        f"{training['held_back_accuracy']:.1%} on a held-back part of the training set. All settings:\n\n"
+        + _table(("key", "value"), rows)
+    )
 
 
 def _robustness(evaluated: Evaluated) -> str:

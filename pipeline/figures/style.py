@@ -118,5 +118,5 @@ def add_legend(figure: Figure, handles: Iterable[Line2D] | None = None) -> None:
 def padded(values: Sequence[float]) -> tuple[float, float]:
     """Limits that leave room beside the points, also when all are about the same."""
     low, high = min(values), max(values)
-    room = max(0.15 * (high - low), 0.05 * high)
+    room = max(0.15 * (high - low), 0.05 * abs(high)) or 1.0
     return max(0.0, low - room), high + room
