@@ -24,6 +24,7 @@ from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, FabricSettings, S
 LONGEST_WAIT = timedelta(days=1)  # for another process: one batch under AutoAttack may take hours
 WRITTEN_IN = ("checkpoint", "figures")  # folders of a run folder in which files are written, beside itself
 FOLDERS = (*WRITTEN_IN, "tensorboard", "points", "selection")  # all that stages make in it
+FILES = ("metrics.jsonl", "settings.json", "search.json", "genotype.json", "network.json", "robustness.json")
 
 
 @contextlib.contextmanager
@@ -64,12 +65,21 @@ def check_folders(folder: Path, *more: str) -> None:
             )
 
 
+def _check_files(folder: Path) -> None:
+    """Raise RunError where something else stands in place of a file that stages add to or replace."""
+    for path in (folder / name for name in FILES):
+        if path.exists() and not path.is_file():
+            kind = kind_of(path.stat().st_mode)
+            raise RunError(f"{path} is {kind}; expected a file or none: move it away, or choose another run=")
+
+
 def _opened_lock(folder: Path, stage: str) -> IO[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"run={folder} cannot be made a folder: {error.strerror}") from None
     check_folders(folder, f"tensorboard/{stage}")
+    _check_files(folder)
     try:
         return os.fdopen(open_regular(folder / ".lock", os.O_RDWR | os.O_CREAT), "r+")
     except OSError as error:

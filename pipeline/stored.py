@@ -11,39 +11,6 @@ from typing_extensions import TypedDict
 from pipeline.files import RunError, read_json
 
 
-class StoredBound(TypedDict):
-    """A size of the derived network beside its bounds."""
-
-    lower: float | None
-    upper: float | None
-    value: float
-    violation: float
-
-
-class StoredSearch(TypedDict):
-    """search.json."""
-
-    settings: dict[str, Any]
-    derived_cost: dict[str, int]
-    bounds: dict[str, StoredBound]
-    guard: list[dict[str, Any]]
-    environment: NotRequired[dict[str, Any]]
-    seconds: NotRequired[float]
-
-
-class StoredJudgement(TypedDict):
-    """A cell, and its accuracy under attack in a supernet."""
-
-    genotype: dict[str, Any]
-    accuracy: float
-
-
-class StoredPool(TypedDict):
-    """pool.json."""
-
-    judged: list[StoredJudgement]
-
-
 class StoredName(TypedDict):
     """A network, of which the name is shown."""
 
@@ -76,15 +43,6 @@ class StoredTransfer(TypedDict):
     attack: dict[str, Any]
     rows: list[StoredTransferRow]
     clean: list[StoredTransferRow]
-
-
-class StoredTraining(TypedDict):
-    """What network.json says of the training."""
-
-    settings: dict[str, Any]
-    best_epoch: int
-    held_back_accuracy: float
-    environment: NotRequired[dict[str, Any]]
 
 
 def read_stored(path: Path, form: Any, stage: str) -> dict[str, Any]:

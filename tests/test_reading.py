@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import struct
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from learned_optimizers import load_theta
 from pipeline.artifacts import load_genotype, read_genotype
 from pipeline.files import DEEPEST, LARGEST_JSON, RunError, parse_json, read_bytes, read_json, read_text
 from pipeline.metrics import read_metrics
+from pipeline.run import exclusive
 from pipeline.tensors import read_tensors
 from search_space import PUBLISHED, Genotype
 
@@ -196,3 +198,14 @@ def test_meta_parameters_that_are_a_fifo_or_too_large_are_refused_at_once(tmp_pa
         file.truncate(10**13)
     with pytest.raises(ValueError, match="has 10,000,000,000,000 bytes"):
         load_theta(tmp_path / "large")
+
+
+@TEN_SECONDS
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["metrics.jsonl", "settings.json", "search.json"])
+def test_a_stage_refuses_what_stands_in_place_of_a_file_before_it_writes(tmp_path, monkeypatch, kind, name):
+    monkeypatch.chdir(tmp_path)
+    KINDS[kind](Path(name))
+    with pytest.raises(RunError, match=f"{name} is {kind}; expected a file or none"), exclusive(tmp_path, "search"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [name]
