@@ -1,8 +1,10 @@
 """How a model is attacked: torchattacks, made safe to call in training and in evaluation."""
 
 from attacks.checked import CheckedAttack, check_images
+from attacks.expectation import ExpectedLogits
 from attacks.suite import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
 from attacks.training import TRAINING_ATTACKS, ContinuedPGD, training_attack
+from attacks.victim import undisturbed
 
 __all__ = [
     "EVALUATION_ATTACKS",
@@ -10,7 +12,9 @@ __all__ = [
     "CheckedAttack",
     "ContinuedPGD",
     "EvaluationAttack",
+    "ExpectedLogits",
     "check_images",
     "evaluation_attack",
     "training_attack",
+    "undisturbed",
 ]

@@ -20,10 +20,12 @@ from attacks.spec import AttackSpec, ImageAttack, Part
 PIXEL_MARGIN = 1 / 1024  # a quarter of an 8-bit level
 
 
-def bounded_cw(name: str, model: nn.Module, *, radius: float, steps: int, seed: int) -> CheckedAttack:
+def bounded_cw(name: str, model: nn.Module, *, radius: float, steps: int, seed: int, draws: int = 1) -> CheckedAttack:
     """CW at an L2 radius > 0: an image not broken within it is returned unchanged. Nothing in it is random."""
     part = Part("CW", {"c": 1.0, "kappa": 0.0, "steps": steps, "lr": 0.05})
-    spec = AttackSpec(name=name, parts=(part,), norm="L2", eps=radius, seed=seed, pixel_margin=PIXEL_MARGIN)
+    spec = AttackSpec(
+        name=name, parts=(part,), norm="L2", eps=radius, seed=seed, pixel_margin=PIXEL_MARGIN, draws=draws
+    )
     return CheckedAttack(model, spec, build=partial(_build, part, radius))
 
 

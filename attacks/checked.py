@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attacks.expectation import ExpectedLogits
 from attacks.spec import AttackSpec, ImageAttack
 from attacks.victim import Victim, undisturbed
 
@@ -44,7 +45,8 @@ class CheckedAttack:
         if images.numel() == 0:
             return images.detach().clone()
         with undisturbed(self.model, self.spec.statistics), _randomness(self.spec.seed), _gradients_on():
-            victim = Victim(self.model, images, labels, self.spec.num_classes)
+            attacked_model = self.model if self.spec.draws == 1 else ExpectedLogits(self.model, self.spec.draws)
+            victim = Victim(attacked_model, images, labels, self.spec.num_classes)
             attack = (self.build or self.spec.build)(victim)
             # PGDL2 and Square view their images as rows
             start = images.detach().clone(memory_format=torch.contiguous_format)

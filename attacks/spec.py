@@ -55,6 +55,7 @@ class AttackSpec:
     statistics: what BatchNorm normalises with during the attack, its running statistics or the batch's.
     num_classes: where it matters, the number of logits the model must have.
     pixel_margin: CW only, how far pixels are brought into (0, 1) before they are attacked.
+    draws: passes of a model that draws at random, over which its logits, and so their gradients, are averaged.
     """
 
     name: str
@@ -66,6 +67,7 @@ class AttackSpec:
     seed: int | None = None
     num_classes: int | None = None
     pixel_margin: float | None = None
+    draws: int = 1
 
     def __post_init__(self) -> None:
         bound = 1.0 if self.norm == "Linf" else float("inf")
@@ -78,6 +80,11 @@ class AttackSpec:
             raise ValueError(f"expected restarts >= 1, found {self.restarts}; 1 is a single run")
         if self.statistics not in get_args(Statistics):
             raise ValueError(f"expected statistics to be 'running' or 'batch', found {self.statistics!r}")
+
+    @property
+    def follows_gradient(self) -> bool:
+        """Whether a part of it needs a gradient of the logits to the images; Square alone tries and looks."""
+        return any(part.class_name != "Square" for part in self.parts)
 
     def build(self, model: nn.Module) -> ImageAttack:
         """The torchattacks object that attacks `model` with every part."""
@@ -98,5 +105,6 @@ class AttackSpec:
             "seed": self.seed,
             "num_classes": self.num_classes,
             "pixel_margin": self.pixel_margin,
+            "draws": self.draws if self.draws > 1 else None,
         }
         return {key: value for key, value in plain.items() if value is not None}

@@ -42,6 +42,11 @@ class EvaluationAttack:
         if self.steps < 1 or self.queries < 1:
             raise ValueError(f"expected steps >= 1 and queries >= 1, found {self.steps} and {self.queries}")
 
+    @property
+    def follows_gradient(self) -> bool:
+        """As of its AttackSpec."""
+        return set(self.classes) != {"Square"}
+
 
 # AutoAttack as published (Croce & Hein 2020): torchattacks.AutoAttack runs APGD and FAB for 10 steps instead of 100.
 EVALUATION_ATTACKS: Mapping[str, EvaluationAttack] = MappingProxyType(
@@ -72,6 +77,7 @@ def evaluation_attack(
     restarts: int = 1,
     seed: int = 0,
     cw_radius: float = 0.5,
+    draws: int = 1,
 ) -> CheckedAttack:
     """The attack `name` of EVALUATION_ATTACKS, or one described by hand, on `model`.
 
@@ -83,13 +89,14 @@ def evaluation_attack(
     seed: the attacked images of a batch depend on it alone, and the caller's random state is kept.
     cw_radius: "cw" looks for the nearest error in L2, however far: an image counts as broken where it was found within
     this radius, and is returned unchanged where not. Compare it with L2 figures of this radius; in L2 it is eps.
+    draws: of a model that draws at random, passes over which its logits are averaged in every step (EOT).
     ValueError if a name or number is not one of these.
     """
     attack = _look_up(name)
     _check(attack, norm, num_classes, restarts)
     if attack.classes == ("CW",):
         radius = eps if norm == "L2" else cw_radius
-        return bounded_cw(attack.name, model, radius=radius, steps=attack.steps, seed=seed)
+        return bounded_cw(attack.name, model, radius=radius, steps=attack.steps, seed=seed, draws=draws)
     parts = tuple(
         part
         for class_name in attack.classes
@@ -99,7 +106,14 @@ def evaluation_attack(
     )
     used_classes = num_classes if attack.targeted or "APGDT" in attack.classes else None
     spec = AttackSpec(
-        name=attack.name, parts=parts, eps=eps, norm=norm, restarts=restarts, seed=seed, num_classes=used_classes
+        name=attack.name,
+        parts=parts,
+        eps=eps,
+        norm=norm,
+        restarts=restarts,
+        seed=seed,
+        num_classes=used_classes,
+        draws=draws,
     )
     return CheckedAttack(model, spec)
 

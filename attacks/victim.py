@@ -93,6 +93,11 @@ class Victim(nn.Module):
         if self.unseen:
             self._check_logits(logits)
             self.unseen = False
+        if images.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
+            raise ValueError(
+                "expected logits with a gradient to the images, found none, as under torch.no_grad or after argmax; "
+                "the model would look robust: choose an attack that needs none, such as square"
+            )
         if images.requires_grad:
             # An attack may itself step to NaN (FAB divides by sums of gradients): that is not the model's doing.
             excused = ~images.detach().isfinite().all()

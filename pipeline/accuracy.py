@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
 from typing import Annotated, Any, Literal, NotRequired, Self
 
 import torch
 from lightning_fabric import Fabric
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, with_config
 from scipy.stats import binomtest
+from scipy.stats import t as student
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
@@ -67,6 +69,9 @@ class Accuracy:
     """Images that are classified right, of all that were tried; [low, high] is the 95 % Wilson interval.
 
     right_by_class: the same by class, which add up to `right`; empty where they were not counted.
+    draws: passes of a network that draws at random. Then `right` is their sum, the accuracy their mean, `spread` their
+    sample deviation, and the interval is that of `interval_over_draws`.
+    zero_gradient: the attack followed a gradient that is zero, and so says nothing of robustness.
     Raises ValueError when the figures contradict one another.
     """
 
@@ -79,16 +84,27 @@ class Accuracy:
     high: float
     seconds: float
     right_by_class: tuple[int, ...] = ()
+    draws: int = 1
+    spread: float = 0.0
+    zero_gradient: bool = False
     __pydantic_config__ = EXACT
 
     def __post_init__(self) -> None:
-        check_share(self.right, self.images, self.accuracy, self.low, self.high)
+        if self.draws < 1 or self.spread < 0:
+            raise ValueError(
+                f"expected draws of at least 1 and a spread of at least 0, found {self.draws} and {self.spread:.6g}"
+            )
+        check_share(self.right, self.images * self.draws, self.accuracy, self.low, self.high)
         if self.seconds < 0:
             raise ValueError(f"expected seconds of at least 0, found {self.seconds:.6g}")
         if self.right_by_class and (min(self.right_by_class) < 0 or sum(self.right_by_class) != self.right):
             raise ValueError(
                 f"expected right_by_class of at least 0 that add up to {self.right}, found {list(self.right_by_class)}"
             )
+
+    def share_of_class(self, index: int, images: int) -> float:
+        """Accuracy on one class, of which there were so many images; 0 where there were none."""
+        return self.right_by_class[index] / max(images * self.draws, 1)
 
     @classmethod
     def of(cls, row: Any) -> Self:
@@ -104,6 +120,8 @@ class Trial:
     change: images [N, C, H, W] in [0, 1] and labels [N] -> such images; None leaves them as they are.
     is_attack: only images that are classified right are changed, and the others count as wrong.
     generator: what `change` draws from, on the CPU; it is seeded anew for each batch.
+    draws: passes over what the images were changed into, more than 1 of a network that draws at random.
+    zero_gradient: the attack follows a gradient that was found to be zero.
     """
 
     name: str
@@ -111,6 +129,8 @@ class Trial:
     change: Callable[[Tensor, Tensor], Tensor] | None = None
     is_attack: bool = True
     generator: torch.Generator | None = None
+    draws: int = 1
+    zero_gradient: bool = False
 
 
 def measure(
@@ -129,17 +149,18 @@ def measure(
     seed: of all that is drawn, with the trial's name and the number of the batch.
     """
     started, seen, batches = time.monotonic(), 0, -(-len(images) // batch_size)
-    by_class = torch.zeros(num_classes, dtype=torch.int64)
+    by_class = torch.zeros(trial.draws, num_classes, dtype=torch.int64)
     for batch, inputs, labels in images.shared_batches(batch_size, share_of(fabric)):
         _seed(trial, seed, batch)
         with fabric.autocast():
             correct = _right_in(trial, network, inputs, labels)
-        by_class += count_by_class(labels[correct], num_classes)
-        seen += len(labels)
+        by_class += count_in_draws(labels, correct, num_classes)
+        seen += trial.draws * len(labels)
         bar.advance(f"{trial.name} {int(by_class.sum()) / seen:.1%}", by=done_by_all(fabric, batch, batches))
     by_class = sum_over_processes(fabric, by_class)
     seconds = round(time.monotonic() - started, 2)
-    return accuracy_of(trial.name, trial.settings, by_class.tolist(), len(images), seconds)
+    found = accuracy_over_draws(trial.name, trial.settings, by_class, len(images), seconds)
+    return replace(found, zero_gradient=trial.zero_gradient)
 
 
 def _seed(trial: Trial, seed: int, batch: int) -> None:
@@ -155,15 +176,37 @@ def accuracy_of(name: str, settings: dict[str, Any], by_class: list[int], images
     return Accuracy(name, settings, right, images, right / images, low, high, seconds, tuple(by_class))
 
 
+def accuracy_over_draws(name: str, settings: dict[str, Any], by_class: Tensor, images: int, seconds: float) -> Accuracy:
+    """From counts of images classified right, int64 [draws, classes]."""
+    rights, total = by_class.sum(dim=1).tolist(), by_class.sum(dim=0).tolist()
+    if len(rights) == 1:
+        return accuracy_of(name, settings, total, images, seconds)
+    right, tried = sum(total), images * len(rights)
+    interval = interval_over_draws(rights, images)
+    spread = stdev(rights) / images
+    return Accuracy(name, settings, right, images, right / tried, *interval, seconds, tuple(total), len(rights), spread)
+
+
 def _right_in(trial: Trial, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """[N] booleans."""
+    """[draws, N] booleans. What is right in any draw is attacked, once, and then classified in as many others."""
     if trial.change is not None and not trial.is_attack:
-        return classified_right(network, trial.change(images, labels), labels)
-    correct = classified_right(network, images, labels)
-    if trial.change is not None and correct.any():
-        attacked = trial.change(images[correct], labels[correct])
-        correct[correct.clone()] = classified_right(network, attacked, labels[correct])
+        return right_in_draws(network, trial.change(images, labels), labels, trial.draws)
+    correct = right_in_draws(network, images, labels, trial.draws)
+    ever = correct.any(dim=0)
+    if trial.change is not None and ever.any():
+        attacked = trial.change(images[ever], labels[ever])
+        correct[:, ever] = right_in_draws(network, attacked, labels[ever], trial.draws)
     return correct
+
+
+def right_in_draws(network: nn.Module, images: Tensor, labels: Tensor, draws: int) -> Tensor:
+    """[draws, N] booleans, of as many passes."""
+    return torch.stack([classified_right(network, images, labels) for _ in range(draws)])
+
+
+def count_in_draws(labels: Tensor, right: Tensor, num_classes: int) -> Tensor:
+    """Images of each class that are right in each draw, int64 [draws, classes]. right: bool [draws, N]."""
+    return torch.stack([count_by_class(labels[draw], num_classes) for draw in right])
 
 
 def count_by_class(labels: Tensor, num_classes: int) -> Tensor:
@@ -176,6 +219,19 @@ def classified_right(network: nn.Module, images: Tensor, labels: Tensor) -> Tens
     """[N] booleans."""
     right: Tensor = network(images).argmax(dim=1) == labels
     return right
+
+
+def interval_over_draws(rights: Sequence[int], images: int) -> tuple[float, float]:
+    """95 % interval of a mean accuracy over draws of a random network, on images that are a sample too.
+
+    rights: images classified right in each draw, two or more. Each side is as far from the mean as the root of the sum
+    of two squares: the distance of Wilson's interval on so many images, and Student's half width for the mean of the
+    draws. A draw's accuracy scatters with its images as well, so that this is rather too wide than too narrow.
+    """
+    mean = fmean(rights) / images
+    low, high = wilson_interval(round(fmean(rights)), images)
+    drawn = float(student.ppf(0.975, len(rights) - 1)) * stdev(rights) / len(rights) ** 0.5 / images
+    return max(0.0, mean - math.hypot(mean - low, drawn)), min(1.0, mean + math.hypot(high - mean, drawn))
 
 
 def wilson_interval(right: int, images: int) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from pipeline.examples import keep_examples
 from pipeline.files import RunError, read_json, write_json
 from pipeline.foreign import ForeignNetwork
 from pipeline.masking import NEEDED, Verdict, judge
+from pipeline.probing import Probed, probe
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
 from pipeline.retraining import Retraining
@@ -55,12 +56,14 @@ def evaluate(
     elif (folder / "network.json").exists():
         raise RunError(f"{folder} holds a network of its own; choose another run= for evaluate.model")
     network = fabric.to_device(subject.network)
-    plan = planned(network, experiment, data, fabric)
+    images = tested(data, experiment.evaluate.images).to(fabric.device)
+    probed = probe(network, images, name=subject.description.name, settings=experiment.evaluate, fabric=fabric)
+    plan = planned(probed, experiment, data, fabric)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
-        images = tested(data, experiment.evaluate.images).to(fabric.device)
         sections = _measure_all(folder, experiment, data, fabric, subject, plan, images)
-        if fabric.is_global_zero:
-            keep_examples(folder, network, images, attack_on(network, experiment, data.num_classes, EXAMPLES_ATTACK))
+        if fabric.is_global_zero and probed.gradient != "none":
+            attack = attack_on(probed, experiment, data.num_classes, EXAMPLES_ATTACK)
+            keep_examples(folder, network, images, attack, batch_size=experiment.evaluate.batch_size)
     return [_find(sections, trial) for trial in plan["attacks"]]
 
 
@@ -222,7 +225,7 @@ def retrain_and_evaluate(
 def check_retrain_and_evaluate(experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype) -> None:
     """Raise ValueError for what either stage would refuse, before those that come first have done their work."""
     tested(data, experiment.evaluate.images)
-    planned(Retraining(experiment, data, fabric, genotype).network, experiment, data, fabric)
+    planned(Probed(Retraining(experiment, data, fabric, genotype).network), experiment, data, fabric)
 
 
 def tested(data: ImageData, limit: int | None) -> ImageSet:

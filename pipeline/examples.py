@@ -59,13 +59,15 @@ class Examples:
 
 
 @torch.no_grad()
-def keep_examples(folder: Path, network: nn.Module, images: ImageSet, attack: CheckedAttack) -> None:
+def keep_examples(
+    folder: Path, network: nn.Module, images: ImageSet, attack: CheckedAttack, *, batch_size: int = TRIED
+) -> None:
     """Write examples.safetensors: the first images that the attack turns, and the first that it leaves right.
 
-    As many of both, where there are, of the first TRIED that the network classifies right. Nothing is written where
-    there are none of these.
+    As many of both, where there are, of the first TRIED, but at most `batch_size`, that the network classifies right.
+    Nothing is written where there are none of these.
     """
-    tried = images.take(_first_right(network, images)).kept()
+    tried = images.take(_first_right(network, images, min(TRIED, batch_size))).kept()
     if not len(tried):
         return
     attacked = attack(as_float(tried.images), tried.labels).float()
@@ -93,14 +95,14 @@ def read_examples(path: Path) -> Examples:
     return Examples(**tensors, settings=settings)
 
 
-def _first_right(network: nn.Module, images: ImageSet) -> Tensor:
-    """Indices of the first TRIED that are classified right, fewer where there are no more: int64, rising."""
+def _first_right(network: nn.Module, images: ImageSet, most: int) -> Tensor:
+    """Indices of the first images that are classified right, `most` or all there are: int64, rising."""
     right: list[Tensor] = []
-    for inputs, labels in images.batches(TRIED):
+    for inputs, labels in images.batches(most):
         right.append(classified_right(network, inputs, labels))
-        if sum(int(part.sum()) for part in right) >= TRIED:
+        if sum(int(part.sum()) for part in right) >= most:
             break
-    return torch.cat(right).nonzero().flatten()[:TRIED]
+    return torch.cat(right).nonzero().flatten()[:most]
 
 
 def _of_both(turned: Tensor) -> Tensor:

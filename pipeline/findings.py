@@ -45,8 +45,6 @@ def _weakest_class(run: Run) -> str | None:
     images = run.measured.class_images
     if row is None or len(row.right_by_class) != len(images) or not any(images):
         return None
-    shares = {
-        c: right / count for c, (right, count) in enumerate(zip(row.right_by_class, images, strict=True)) if count
-    }
+    shares = {c: row.share_of_class(c, count) for c, count in enumerate(images) if count}
     weakest = min(shares, key=lambda index: shares[index])
     return f"weakest class under {attack}: {run.class_names[weakest]}, {percent(shares[weakest])}."

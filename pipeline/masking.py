@@ -7,7 +7,7 @@ perturbation that can erase any image does not. Nothing is measured here: accura
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.accuracy import Accuracy
@@ -50,7 +50,29 @@ def judge(rows: Rows, num_classes: int) -> Verdict:
     checks = tuple(check(rows, num_classes) for needed, check in _CHECKS.items() if needed in rows)
     failed = "; ".join(check.reason for check in checks if not check.passed)
     verdict = f"robustness not to be believed: {failed}" if failed else "no sign of gradient masking"
+    if (drawn := _draws(rows.values())) > 1:
+        verdict += f"; a network that draws at random: means over {drawn} draws"
     return Verdict(not failed, verdict, checks)
+
+
+def remarks(rows: Iterable[Accuracy]) -> Iterator[str]:
+    """What must be known before accuracies are believed, checks or none, each in one sentence without a full stop."""
+    found = tuple(rows)
+    blind = dict.fromkeys(row.attack for row in found if row.zero_gradient)
+    if blind:
+        yield (
+            "the gradient of the logits to the images is zero wherever it was tried, as after rounding, so that "
+            f"{', '.join(blind)} followed nothing and {'say' if len(blind) > 1 else 'says'} nothing of robustness"
+        )
+    if (drawn := _draws(found)) > 1:
+        yield (
+            "the network draws at random (two passes over the same images differ): accuracies are means over "
+            f"{drawn} draws, intervals count the draws' spread, and attacks average logits over as many"
+        )
+
+
+def _draws(rows: Iterable[Accuracy]) -> int:
+    return max((row.draws for row in rows), default=1)
 
 
 def beats(weaker: Accuracy, stronger: Accuracy, margin: float = 0.0) -> bool:
@@ -63,6 +85,13 @@ def _large_radius(rows: Rows, num_classes: int) -> Check:
     row, chance = rows[LARGE_RADIUS], 1 / num_classes
     reason = f"{_left(row)} within a radius that can erase every image, where chance is {chance:.1%}"
     return Check("large radius", row.low <= chance, reason)
+
+
+def _gradient(rows: Rows, num_classes: int) -> Check:
+    """A step that rounds has a gradient of zero, by which no attack finds its way."""
+    row = rows[FEW_STEPS]
+    how = "is zero at every image tried" if row.zero_gradient else "is not zero"
+    return Check("gradient", not row.zero_gradient, f"the gradient of the logits to the images {how}")
 
 
 def _more_steps(rows: Rows, num_classes: int) -> Check:
@@ -91,6 +120,7 @@ def _left(row: Accuracy) -> str:
 
 
 _CHECKS: Mapping[str, Callable[[Rows, int], Check]] = {  # by the row without which there is no check
+    FEW_STEPS: _gradient,
     LARGE_RADIUS: _large_radius,
     MANY_STEPS: _more_steps,
     RESTARTED: _restarts,

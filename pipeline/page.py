@@ -11,6 +11,7 @@ from pipeline.artifacts import NetworkDescription
 from pipeline.front import Front, asked_in_words, reference_in_words
 from pipeline.group_table import group_rows
 from pipeline.groups import groups
+from pipeline.masking import remarks
 from pipeline.reproduction import differences, origins, stages
 from pipeline.results import Plain, Run, Runs, attacks_of, strongest
 from pipeline.stored_settings import StageSettings, settings_of_stage
@@ -125,6 +126,8 @@ def _notes(runs: Runs) -> Iterator[str]:
     verdict = run.measured.verdict
     if verdict and not verdict.believed:
         yield f"{verdict.verdict[0].upper()}{verdict.verdict[1:]}."
+    for remark in remarks(run.accuracies):
+        yield f"{remark[0].upper()}{remark[1:]}."
     for label, other in runs.items():
         yield from _overfitting(label, other)
         if other.robustness and other.network and other.robustness["network"] != other.network.model_dump(mode="json"):
@@ -226,7 +229,7 @@ def _classes(run: Run) -> Plain | None:
     counted_in = [result for result in run.accuracies if len(result.right_by_class) == len(names) > 0]
     if not counted_in:
         return None
-    parts = [[right / max(n, 1) for right, n in zip(r.right_by_class, images, strict=True)] for r in counted_in]
+    parts = [[result.share_of_class(c, n) for c, n in enumerate(images)] for result in counted_in]
     worst = min(range(len(names)), key=lambda index: parts[-1][index])
     return {
         "attacks": [result.attack for result in counted_in],

@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks import CheckedAttack
-from pipeline.accuracy import accuracy_of, classified_right, count_by_class
+from pipeline.accuracy import accuracy_over_draws, count_in_draws, right_in_draws
 from pipeline.artifacts import TrainedNetwork, check_fits, load_network
 from pipeline.data import ImageData, ImageSet
 from pipeline.evaluate import classes_of, settings_of, tested
 from pipeline.figures import transfer_picture
 from pipeline.files import RunError, write_atomically, write_json
 from pipeline.foreign import ForeignNetwork, load_foreign
+from pipeline.probing import Probed, probe
 from pipeline.processes import done_by_all, share_of, sum_over_processes
 from pipeline.progress import progress_bar
 from pipeline.run import exclusive
@@ -51,9 +52,13 @@ def transfer(
     network itself leaves its robust accuracy. Raises RunError before any work when there are too few test images.
     """
     images = tested(data, experiment.evaluate.images).to(fabric.device)
-    modules = {name: fabric.to_device(network.network) for name, network in networks.items()}
+    probed = {
+        name: probe(fabric.to_device(network.network), images, name=name, settings=experiment.evaluate, fabric=fabric)
+        for name, network in networks.items()
+    }
+    attacks = {name: _attack(network, experiment, data.num_classes) for name, network in probed.items()}
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
-        counts = _counts(modules, images, experiment, data.num_classes, fabric)
+        counts = _counts(probed, attacks, images, experiment, data.num_classes, fabric)
         content = {
             "settings": settings_of(experiment),
             "models": [
@@ -61,13 +66,13 @@ def transfer(
                 for name, network in networks.items()
             ],
             "classes": classes_of(data, images),
-            "attack": _attack(next(iter(modules.values())), experiment, data.num_classes).settings,
+            "attack": next(iter(attacks.values())).settings,
             "rows": [
                 {"made_on": made_on, "tried_on": tried_on} | _figures(counts[made_on, tried_on], len(images))
-                for made_on in modules
-                for tried_on in modules
+                for made_on in probed
+                for tried_on in probed
             ],
-            "clean": [{"tried_on": name} | _figures(counts[None, name], len(images)) for name in modules],
+            "clean": [{"tried_on": name} | _figures(counts[None, name], len(images)) for name in probed],
         }
         if fabric.is_global_zero:
             write_json(folder / FILE, content)
@@ -86,36 +91,46 @@ def _load(reference: str, data: ImageData) -> TrainedNetwork | ForeignNetwork:
 
 
 def _counts(
-    networks: Mapping[str, nn.Module], images: ImageSet, experiment: Experiment, num_classes: int, fabric: Fabric
+    networks: Mapping[str, Probed],
+    attacks: Mapping[str, CheckedAttack],
+    images: ImageSet,
+    experiment: Experiment,
+    num_classes: int,
+    fabric: Fabric,
 ) -> dict[tuple[str | None, str], Tensor]:
-    """Images right by class, int64 [classes], by the network they were made on (None: clean) and the one tried."""
+    """Images right, int64 [draws, classes], by the network they were made on (None: clean) and the one tried."""
     pairs = [(made_on, tried_on) for made_on in (None, *networks) for tried_on in networks]
-    counts = {pair: torch.zeros(num_classes, dtype=torch.int64) for pair in pairs}
+    counts = {pair: torch.zeros(networks[pair[1]].draws, num_classes, dtype=torch.int64) for pair in pairs}
     size = experiment.evaluate.batch_size
     batches = -(-len(images) // size)
     with progress_bar(STAGE, len(networks) * batches, show=fabric.is_global_zero) as bar:
         for batch, inputs, labels in images.shared_batches(size, share_of(fabric)):
             seed_stream(experiment.seed, STAGE, batch)  # a network that holds noise draws from the global generators
             with fabric.autocast():
-                right = {name: classified_right(network, inputs, labels) for name, network in networks.items()}
-                for made_on, network in networks.items():
+                right = {name: _right(network, inputs, labels) for name, network in networks.items()}
+                for made_on, attack in attacks.items():
                     seed_stream(experiment.seed, STAGE, made_on, batch)
-                    attacked = _attack(network, experiment, num_classes)(inputs, labels)
+                    attacked = attack(inputs, labels)
                     for name, other in networks.items():
-                        still = right[name] & classified_right(other, attacked, labels)
-                        counts[made_on, name] += count_by_class(labels[still], num_classes)
+                        still = right[name].any(dim=0) & _right(other, attacked, labels)
+                        counts[made_on, name] += count_in_draws(labels, still, num_classes)
                     bar.advance(f"made on {made_on}", by=done_by_all(fabric, batch, batches))
             for name in networks:
-                counts[None, name] += count_by_class(labels[right[name]], num_classes)
+                counts[None, name] += count_in_draws(labels, right[name], num_classes)
     return {pair: sum_over_processes(fabric, found) for pair, found in counts.items()}
 
 
-def _attack(network: nn.Module, experiment: Experiment, num_classes: int) -> CheckedAttack:
+def _right(network: Probed, images: Tensor, labels: Tensor) -> Tensor:
+    return right_in_draws(network.network, images, labels, network.draws)
+
+
+def _attack(network: Probed, experiment: Experiment, num_classes: int) -> CheckedAttack:
     """It returns every image changed: attacks with restarts leave those that they cannot break as they were."""
     return attack_on(network, experiment, num_classes, experiment.evaluate.transfer_attack)
 
 
 def _figures(right: Tensor, images: int) -> dict[str, Any]:
-    """right, images, accuracy, low, high, from the images right by class."""
-    row = accuracy_of("", {}, right.tolist(), images, 0.0)
-    return {name: getattr(row, name) for name in ("right", "images", "accuracy", "low", "high")}
+    """right, images, accuracy, low, high, and of a network that draws the draws, from the images right by class."""
+    row = accuracy_over_draws("", {}, right, images, 0.0)
+    drawn = ("draws", "spread") if row.draws > 1 else ()
+    return {name: getattr(row, name) for name in ("right", "images", "accuracy", "low", "high", *drawn)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.accuracy import CLEAN, Trial, classified_right
 from pipeline.artifacts import NetworkDescription, check_fits, load_network
 from pipeline.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from pipeline.data import ImageData
+from pipeline.probing import Probed, probe
 from pipeline.settings import EvaluateSettings, Experiment
 from pipeline.surrogate import RECIPE, train_surrogate
 
@@ -25,30 +27,35 @@ QUERIES = 1000  # of Square in the check, a fifth of its budget as an attack
 ERASING_RADIUS = 0.5  # in Linf, of a pixel: within it every image can become the same grey
 
 
-def planned(network: nn.Module, experiment: Experiment, data: ImageData, fabric: Fabric) -> dict[str, list[Trial]]:
+def planned(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> dict[str, list[Trial]]:
     """The trials that the settings ask for, by section of robustness.json.
 
-    Raises ValueError when the data's classes are too few for an attack, and RunError for a surrogate that does not fit.
+    Raises ValueError when the data's classes are too few for an attack, and RunError for a surrogate that does not fit
+    or a network without the gradients that an attack follows.
     """
     settings = experiment.evaluate
-    make = partial(attack_on, network, experiment, data.num_classes)
-    return {
+    sweep, checks = [settings.sweep_attack] if settings.sweep else [], ["evaluate.checks"] if settings.checks else []
+    probed.check_gradient([*settings.attacks, *sweep, *checks])
+    make = partial(attack_on, probed, experiment, data.num_classes)
+    trials = {
         "attacks": [
             Trial(CLEAN),
             *(_trial(make(name, restarts=_restarts(name, settings))) for name in settings.attacks),
         ],
         "sweep": [_trial(make(settings.sweep_attack, eps=eps)) for eps in sorted(settings.sweep)],
-        "check_rows": _check_trials(network, experiment, data, fabric) if settings.checks else [],
+        "check_rows": _check_trials(probed, experiment, data, fabric) if settings.checks else [],
         "corruptions": [
             _corruption(name, severity, experiment.seed) for name in settings.corruptions for severity in SEVERITIES
         ],
     }
+    return {section: [_of_network(trial, probed) for trial in found] for section, found in trials.items()}
 
 
 def attack_on(
-    network: nn.Module, experiment: Experiment, num_classes: int, attack: str | EvaluationAttack, **chosen: Any
+    probed: Probed, experiment: Experiment, num_classes: int, attack: str | EvaluationAttack, **chosen: Any
 ) -> CheckedAttack:
-    """An attack as the settings have it, but for what is chosen."""
+    """An attack as the settings have it, but for what is chosen. Raises RunError where it has no gradient to follow."""
+    probed.check_gradient([attack])
     settings = experiment.evaluate
     given: dict[str, Any] = {
         "eps": settings.eps,
@@ -56,8 +63,9 @@ def attack_on(
         "num_classes": num_classes,
         "seed": experiment.seed,
         "cw_radius": settings.cw_radius,
+        "draws": probed.draws,
     }
-    return evaluation_attack(attack, network, **(given | chosen))
+    return evaluation_attack(attack, probed.network, **(given | chosen))
 
 
 def _restarts(name: str, settings: EvaluateSettings) -> int:
@@ -65,14 +73,20 @@ def _restarts(name: str, settings: EvaluateSettings) -> int:
     return settings.restarts if EVALUATION_ATTACKS[name].randomised and name != "autoattack" else 1
 
 
+def _of_network(trial: Trial, probed: Probed) -> Trial:
+    """With what is known of the network."""
+    follows = isinstance(trial.change, CheckedAttack) and trial.change.spec.follows_gradient
+    return replace(trial, draws=probed.draws, zero_gradient=follows and probed.gradient == "zero")
+
+
 def _trial(attack: CheckedAttack, label: str | None = None) -> Trial:
     return Trial(label or attack.spec.name, attack.settings, attack)
 
 
-def _check_trials(network: nn.Module, experiment: Experiment, data: ImageData, fabric: Fabric) -> list[Trial]:
+def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> list[Trial]:
     """What masking.judge reads; FGSM is an attack in Linf alone."""
     settings = experiment.evaluate
-    make = partial(attack_on, network, experiment, data.num_classes)
+    make = partial(attack_on, probed, experiment, data.num_classes)
     square = EvaluationAttack(name=masking.BLACK_BOX, classes=("Square",), queries=QUERIES)
     size = data.in_channels * data.image_size**2
     erasing = ERASING_RADIUS if settings.norm == "Linf" else ERASING_RADIUS * size**0.5
@@ -82,7 +96,7 @@ def _check_trials(network: nn.Module, experiment: Experiment, data: ImageData, f
         _trial(make(masking.MANY_STEPS)),
         _trial(make(masking.FEW_STEPS, restarts=RESTARTS), masking.RESTARTED),
         _trial(make(masking.FEW_STEPS, eps=erasing), masking.LARGE_RADIUS),
-        _noise_trial(network, experiment),
+        _noise_trial(probed.expected, experiment),
         _trial(make(square)),
         _surrogate_trial(experiment, data, fabric),
     ]
@@ -120,7 +134,14 @@ def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) ->
     @cache
     def attack() -> CheckedAttack:
         network = _own_surrogate(data, fabric, experiment.seed) if given is None else given.network
-        return attack_on(fabric.to_device(network).eval(), experiment, data.num_classes, masking.FEW_STEPS)
+        surrogate = probe(
+            fabric.to_device(network),
+            data.test.to(fabric.device),
+            name="the surrogate",
+            settings=settings,
+            fabric=fabric,
+        )
+        return attack_on(surrogate, experiment, data.num_classes, masking.FEW_STEPS)
 
     record = {"surrogate": described, "eps": settings.eps, "norm": settings.norm, "seed": experiment.seed}
     return Trial(masking.SURROGATE, record, lambda images, labels: attack()(images, labels))

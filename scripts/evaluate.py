@@ -14,6 +14,7 @@ from pipeline.data import load
 from pipeline.evaluate import evaluate, read_sections
 from pipeline.files import RunError
 from pipeline.foreign import ForeignNetwork, load_foreign
+from pipeline.masking import remarks
 from pipeline.module_path import let_be_found
 from pipeline.ranks import launch
 from pipeline.run import make_fabric
@@ -42,9 +43,9 @@ def main(experiment: Experiment) -> None:
     subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
     results = evaluate(folder, experiment, data, fabric, subject)
     if fabric.is_global_zero:
-        show_results(results, folder, settings)
         if isinstance(subject, ForeignNetwork) and subject.uncounted:
             show(f"not counted of its size: {'; '.join(subject.uncounted)}")
+        show_results(results, folder, settings)
 
 
 def what_is_run(settings: EvaluateSettings) -> Iterator[str]:
@@ -64,6 +65,8 @@ def show_results(results: Sequence[Accuracy], folder: Path, settings: EvaluateSe
         show(in_words(row, f"eps {row.settings['eps']:.3g}"))
     for row in sections["corruptions"]:
         show(in_words(row, row.attack))
+    for remark in remarks((*results, *sections["sweep"], *sections["corruptions"])):
+        show(remark)
     if settings.checks and verdict:
         show(verdict)
 
@@ -71,7 +74,8 @@ def show_results(results: Sequence[Accuracy], folder: Path, settings: EvaluateSe
 def in_words(row: Accuracy, name: str) -> str:
     """A line of the table."""
     interval = f"[{row.low:.1%}, {row.high:.1%}]"
-    return f"{name:>16}  {row.accuracy:6.1%}  {interval}  {row.images} images, {row.seconds:.1f} s"
+    drawn = f", {row.draws} draws ± {row.spread:.1%}" if row.draws > 1 else ""
+    return f"{name:>16}  {row.accuracy:6.1%}  {interval}  {row.images} images{drawn}, {row.seconds:.1f} s"
 
 
 if __name__ == "__main__":

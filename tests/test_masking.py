@@ -47,6 +47,7 @@ def test_an_honest_network_passes_all_checks():
     assert verdict.believed
     assert verdict.verdict == "no sign of gradient masking"
     assert [check.name for check in verdict.checks] == [
+        "gradient",
         "large radius",
         "more steps",
         "restarts",
@@ -198,7 +199,7 @@ def verdict_on(factory, folder, data, *overrides):
 def test_an_honest_network_is_believed(norm, tmp_path, data):
     checks = verdict_on("honest", tmp_path, data, f"attack.eps={EPS}", *norm)
     assert checks["believed"], checks["verdict"]
-    assert len(checks["checks"]) == (6 if norm else 7)
+    assert len(checks["checks"]) == (7 if norm else 8)
 
 
 @pytest.mark.parametrize("factory", ["quantised", "confident"])

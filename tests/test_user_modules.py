@@ -71,11 +71,6 @@ def exported_graph(path):
     return torch.export.load(path).module()
 
 
-def of_one_batch():
-    """A graph whose number of images is fixed."""
-    return torch.export.export(convolutional().eval(), (torch.zeros(1, 1, 8, 8),)).module()
-
-
 def test_attention_is_counted_with_its_projections_and_products():
     sizes = module_cost(Transformer().eval(), IMAGES).sizes
     patches, dim, wide, layers = 16, 16, 32, 2
@@ -162,7 +157,7 @@ def test_compiled_and_scripted_modules_are_measured_and_what_cannot_be_counted_i
         warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
         status, out, err = run_evaluate(call_script, tmp_path / "theirs", *model(factory))
     assert status == 0, err
-    assert out.splitlines()[-1] == f"not counted of its size: {reason}"
+    assert f"not counted of its size: {reason}" in out.splitlines()
     assert read_json(tmp_path / "theirs" / "robustness.json")["cost"] == cost
     assert run_evaluate(call_script, tmp_path / "plain", *model("convolutional"))[0] == 0
     assert rights(tmp_path / "theirs") == rights(tmp_path / "plain")

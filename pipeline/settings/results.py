@@ -131,6 +131,11 @@ class EvaluateSettings(Settings):
     transfer_attack: Literal["fgsm", "pgd-20", "pgd-100"] = Field("pgd-20", description="models: what is transferred")
     images: Count | None = Field(None, description="number of test images, balanced over classes; null for all")
     batch_size: Count = Field(250, description="images attacked at once")
+    draws: Count = Field(
+        10,
+        ge=2,
+        description="of a network that draws at random: passes, of which means are measured and attacked",
+    )
 
     @field_validator("attacks", "sweep", "corruptions", "models")
     @classmethod
