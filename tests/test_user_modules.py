@@ -199,3 +199,14 @@ def test_frozen_modules_are_told_apart_by_their_constants():
 
     assert digest(1) == digest(1)
     assert digest(1) != digest(2)
+
+
+@torch.library.custom_op("of_a_test::multiplied", mutates_args=())
+def multiplied(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return rows @ weight
+
+
+def test_an_operator_of_another_library_is_not_counted_as_nothing():
+    cost = module_cost(OneWeight(lambda rows, weight: multiplied(rows, weight), 64, 10), IMAGES)
+    assert cost.sizes is None
+    assert cost.reasons == ("MACs: PyTorch's counter does not see into of_a_test.multiplied",)
