@@ -229,7 +229,8 @@ def test_the_operation_noise_of_a_cell_is_random(tmp_path, call_script):
     plain = exported.json_of(PUBLISHED["DARTS_V2"].genotype)
     noisy = Genotype.from_json(exported.json.dumps(plain).replace("dil_conv_3x3", "noise"))
     exported.write_network(tmp_path / "run", noisy)
-    status, out, err = run_evaluate(call_script, tmp_path / "run", None, "evaluate.attacks=[]")
+    chosen = [f"run={tmp_path / 'run'}", "data.test_limit=200", "evaluate.attacks=[]", "fabric.accelerator=cpu"]
+    status, out, err = call_script("evaluate", *chosen)
     assert status == 0, err
     assert "the network draws at random" in out
     assert rows_of(tmp_path / "run")["clean"]["draws"] == 10
