@@ -35,7 +35,7 @@ from pipeline.retrain import retrain
 from pipeline.retraining import Retraining
 from pipeline.run import make_fabric
 from pipeline.search import search
-from pipeline.settings_record import BASES, kept_settings
+from pipeline.settings_record import kept_settings
 
 COUNT = 1000  # changes of a test file, of which there are two
 DRAWN = 100  # accepted changes, of which one is drawn: a page's figures take a second
@@ -212,19 +212,19 @@ STAGES = MappingProxyType(
         "report": _report,
         "overview": _overview,
         "log": lambda run: read_metrics(run.folder),
-        "starting settings": lambda run: [kept_settings(run.folder, stage) for stage in BASES],
+        "starting settings": lambda run: [kept_settings(run.folder, stage) for stage in ("retrain", "evaluate")],
     }
 )
 READ_BY = MappingProxyType(
     {
-        "search.json": ("report", "search", "starting settings"),
+        "search.json": ("report", "search"),
         "genotype.json": ("report", "search", "retrain", "export"),
         "network.json": ("report", "retrain", "evaluate", "export", "starting settings"),
         "onnx.json": ("report",),
         "pareto.json": ("report",),
         "metrics.jsonl": ("report", "log"),
         "points/000/point.json": ("pareto",),
-        "settings.json": ("starting settings", "search", "evaluate"),
+        "settings.json": ("starting settings", "search"),
         "pool.json": ("unfinished search",),
         "selection/000/network.json": ("unfinished search",),
         "selection/000/metrics.jsonl": ("unfinished search",),
@@ -308,7 +308,9 @@ def changes_of(run, count, seed):
         yield name, line, where, generator.choice(list(CHANGES))
 
 
-SHARES = MappingProxyType({"pool.json": 0.05, "selection/000/network.json": 0.05, "selection/000/metrics.jsonl": 0.05})
+SHARES = MappingProxyType(
+    {"settings.json": 0.3, "pool.json": 0.05, "selection/000/network.json": 0.05, "selection/000/metrics.jsonl": 0.05}
+)
 
 
 def check_changes(run, seed):
