@@ -20,6 +20,7 @@ from pipeline.data import ImageData
 from pipeline.files import RunError, parse_json, read_json, read_text, write_atomically, write_json
 from pipeline.schemas import checked
 from pipeline.settings import Channels, Layers, Settings
+from pipeline.state_digest import state_sha256
 from pipeline.stored_stages import StoredTraining
 from pipeline.tensors import read_tensors
 from search_space import PUBLISHED, Genotype, Network, network_cost
@@ -78,6 +79,11 @@ class TrainedNetwork:
 
     network: Network
     description: NetworkDescription
+
+    @property
+    def state_sha256(self) -> str:
+        """Digest of its weights, by which figures are tied to them."""
+        return state_sha256(self.network)
 
 
 def genotype_from_plain(content: Any) -> Genotype:

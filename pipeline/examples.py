@@ -6,21 +6,34 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from attacks import CheckedAttack
-from pipeline.accuracy import classified_right
+from pipeline.accuracy import TrialSettings, classified_right
 from pipeline.data import ImageSet, as_float
-from pipeline.files import parse_json, write_atomically
+from pipeline.files import keep_beside, parse_json, write_atomically
+from pipeline.schemas import Digest, Schema, checked
 from pipeline.tensors import read_tensors
 
 FILE = "examples.safetensors"
 ATTACK = "pgd-20"  # returns every image changed, where attacks with restarts leave those they cannot break as they were
+ENTRY = "examples"  # of the file's header
 TRIED, MOST = 64, 8  # images that are attacked, and of these kept
+
+
+class Origin(Schema):
+    """How examples were made: the attack, the weights, and the settings on which all figures depend.
+
+    Files of older versions hold the attack alone.
+    """
+
+    attack: TrialSettings
+    state_sha256: Digest | None = None
+    settings: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,14 +41,14 @@ class Examples:
     """Images that the network classifies right, before and after an attack.
 
     clean: uint8 [N, C, H, W].  attacked: float32 [N, C, H, W] in [0, 1].  labels, predictions: int64 [N], of the clean
-    and of the attacked images.  settings: of the attack.
+    and of the attacked images.
     """
 
     clean: Tensor
     attacked: Tensor
     labels: Tensor
     predictions: Tensor
-    settings: Mapping[str, Any]
+    origin: Origin
 
     def __post_init__(self) -> None:
         shape, batch = self.clean.shape, self.clean.shape[:1]
@@ -53,6 +66,15 @@ class Examples:
             raise ValueError("expected an attack's settings with its name")
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """Of the attack."""
+        return dict(self.origin.attack)
+
+    def is_of(self, state_sha256: str | None) -> bool:
+        """Whether it may be shown of these weights; where either digest is unknown, it is taken for theirs."""
+        return None in (state_sha256, self.origin.state_sha256) or state_sha256 == self.origin.state_sha256
+
+    @property
     def perturbation(self) -> Tensor:
         """What the attack added: float32 [N, C, H, W] in [-1, 1]."""
         return self.attacked - as_float(self.clean)
@@ -60,12 +82,20 @@ class Examples:
 
 @torch.no_grad()
 def keep_examples(
-    folder: Path, network: nn.Module, images: ImageSet, attack: CheckedAttack, *, batch_size: int = TRIED
+    folder: Path,
+    network: nn.Module,
+    images: ImageSet,
+    attack: CheckedAttack,
+    *,
+    measured: Mapping[str, Any],
+    batch_size: int = TRIED,
 ) -> None:
     """Write examples.safetensors: the first images that the attack turns, and the first that it leaves right.
 
     As many of both, where there are, of the first TRIED, but at most `batch_size`, that the network classifies right.
-    Nothing is written where there are none of these.
+    Nothing is written where there are none of these. Examples of other weights or settings are kept beside, under a
+    number.
+    measured: the state_sha256 and settings of `Origin`.
     """
     tried = images.take(_first_right(network, images, min(TRIED, batch_size))).kept()
     if not len(tried):
@@ -81,7 +111,12 @@ def keep_examples(
         "predictions": predictions[chosen],
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(folder / FILE, save(tensors, metadata={"attack": json.dumps(attack.settings)}))
+    origin = Origin(attack=cast("TrialSettings", attack.settings), **measured)
+    path = folder / FILE
+    if _origin_of(path) != origin:
+        keep_beside(path)
+    # one entry: safetensors writes several in an order that changes from call to call
+    write_atomically(path, save(tensors, metadata={ENTRY: json.dumps(origin.model_dump(mode="json"), sort_keys=True)}))
 
 
 def read_examples(path: Path) -> Examples:
@@ -91,8 +126,18 @@ def read_examples(path: Path) -> Examples:
     if missing:
         raise ValueError(f"expected tensors {', '.join(names)}; {', '.join(missing)} missing")
     tensors = {name: stored.tensors[name] for name in names}
-    settings = parse_json(stored.metadata.get("attack", "{}"))
-    return Examples(**tensors, settings=settings)
+    words = stored.metadata  # older versions wrote the attack alone
+    content = parse_json(words[ENTRY]) if ENTRY in words else {"attack": parse_json(words.get("attack", "{}"))}
+    origin = checked(content, Origin, f"{path} is not what the stages write")
+    return Examples(**tensors, origin=origin)
+
+
+def _origin_of(path: Path) -> Origin | None:
+    """None where there are no examples, or none that can be read."""
+    try:
+        return read_examples(path).origin
+    except ValueError:
+        return None
 
 
 def _first_right(network: nn.Module, images: ImageSet, most: int) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 
 from attacks import evaluation_attack
 from pipeline.artifacts import (
-    NetworkDescription,
     TrainedNetwork,
     as_safetensors,
     cell_of,
@@ -21,8 +20,6 @@ from pipeline.artifacts import (
     load_network,
 )
 from pipeline.data import ImageSet
-from pipeline.evaluate import FILE as ROBUSTNESS
-from pipeline.evaluate import read_sections
 from pipeline.exports.card import Evaluated, model_card
 from pipeline.exports.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
 from pipeline.exports.graph import (
@@ -34,10 +31,12 @@ from pipeline.exports.graph import (
     is_repeatable,
     trace,
 )
-from pipeline.files import RunError, read_json, write_atomically, write_json
+from pipeline.files import RunError, write_atomically, write_json
 from pipeline.progress import Bar, progress_bar
 from pipeline.run import exclusive
 from pipeline.settings import Experiment
+from pipeline.stored_evaluation import FILE as ROBUSTNESS
+from pipeline.stored_evaluation import read_robustness
 from search_space import Genotype
 
 STAGE = "export"
@@ -136,22 +135,18 @@ def _check_same_cell(folder: Path, genotype: Genotype, files: Mapping[str, bytes
 
 
 def _weights(folder: Path, trained: TrainedNetwork) -> dict[str, bytes]:
-    card = model_card(trained.description, _evaluated(folder, trained.description))
+    card = model_card(trained.description, _evaluated(folder, trained))
     return {
         "network.safetensors": as_safetensors(trained.network, trained.description),
         "model_card.md": card.encode(),
     }
 
 
-def _evaluated(folder: Path, description: NetworkDescription) -> Evaluated:
-    """What was measured on this network; a run folder can hold the figures of one that was there before."""
-    path = folder / ROBUSTNESS
-    if not path.exists():
-        return Evaluated()
-    sections, verdict = read_sections(folder)
-    if read_json(path).get("network") != description.model_dump(mode="json"):
-        return Evaluated(of_another=True)
-    return Evaluated(sections["attacks"], verdict)
+def _evaluated(folder: Path, trained: TrainedNetwork) -> Evaluated:
+    """What was measured on these weights, the protocol last evaluated first; a folder can hold figures of others."""
+    found, digest = read_robustness(folder / ROBUSTNESS), trained.state_sha256
+    own = [each for each in found if each.is_of(trained.description, digest)]
+    return Evaluated(own, of_another=len(own) < len(found))
 
 
 def _graphs(

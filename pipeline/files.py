@@ -7,6 +7,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,22 @@ SHOWN_LETTERS = 60  # of a file's own words, in a line about it
 
 class RunError(ValueError):
     """What is asked for does not fit what the run folder holds."""
+
+
+def keep_beside(path: Path) -> None:
+    """Copy a file to the next free number, as robustness-1.json, unless such a copy has its content already.
+
+    Nothing is done where there is no file. Raises RunError or OSError that names what cannot be read or written.
+    """
+    if not os.path.lexists(path):
+        return
+    content = read_bytes(path, LARGEST_WEIGHTS)
+    for copy in (path.with_stem(f"{path.stem}-{number}") for number in count(1)):
+        if not os.path.lexists(copy):
+            write_atomically(copy, content)
+            break
+        if copy.is_file() and copy.stat().st_size == len(content) and copy.read_bytes() == content:
+            break
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -57,6 +57,11 @@ class ForeignNetwork:
     description: ForeignDescription
     uncounted: tuple[str, ...] = ()
 
+    @property
+    def state_sha256(self) -> str:
+        """Digest of its weights, by which figures are tied to them."""
+        return self.description.state_sha256
+
 
 def load_foreign(
     factory: str, arguments: Mapping[str, Any] | None, weights: str | None, data: ImageData

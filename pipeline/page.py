@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.accuracy import CLEAN
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.artifacts import NetworkDescription
 from pipeline.front import Front, asked_in_words, reference_in_words
 from pipeline.group_table import group_rows
 from pipeline.groups import groups
 from pipeline.masking import remarks
+from pipeline.protocols import protocol_rows, remarks_on_weights
 from pipeline.reproduction import differences, origins, stages
 from pipeline.results import Plain, Run, Runs, attacks_of, strongest
 from pipeline.stored_settings import StageSettings, settings_of_stage
@@ -36,10 +37,13 @@ def content(runs: Runs) -> Plain:
         "results": list(_results(runs)),
         "comparisons": list(_comparisons(runs)),
         "differences": differences(runs),
-        "attack_rows": list(_attack_rows(run)),
+        "attack_rows": list(_attack_rows(run.accuracies)),
+        "protocols": protocol_rows(run) if len(run.evaluations) > 1 else [],
+        "protocol_attacks": list(dict.fromkeys(row.attack for each in run.evaluations for row in each.attacks)),
+        "attack_rows_of": lambda accuracies: list(_attack_rows(accuracies)),
         "pareto": _pareto(run.pareto) if run.pareto else None,
         "classes": _classes(run),
-        "has_detail": bool(run.examples or run.transfer or run.measured.in_detail),
+        "has_detail": bool(run.examples or run.transfers or run.measured.in_detail),
         "groups": _seed_groups(runs),
         "stages": list(stages(run, list(runs.values())[1:])),
         "origins": origins(run),
@@ -54,10 +58,10 @@ def _lead(run: Run) -> Iterator[str]:
         yield _search_sentence(run.search.asked)
     if run.network:
         yield _training_sentence(run.network)
-    if run.robustness and run.accuracies:
-        settings = run.robustness["settings"]["evaluate"]
-        what = "a pixel" if settings.get("norm", "Linf") == "Linf" else f"an image, in {settings['norm']},"
-        eps, images = shown("eps", settings["eps"]), counted(run.accuracies[0].images, "test image")
+    if run.robustness:
+        settings = run.robustness.settings.evaluate
+        what = "a pixel" if settings.norm == "Linf" else f"an image, in {settings.norm},"
+        eps, images = shown("eps", settings.eps), counted(run.accuracies[0].images, "test image")
         yield f"Measured on {images}; attacks may change {what} by ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{eps}."
 
 
@@ -130,9 +134,8 @@ def _notes(runs: Runs) -> Iterator[str]:
         yield f"{remark[0].upper()}{remark[1:]}."
     for label, other in runs.items():
         yield from _overfitting(label, other)
-        if other.robustness and other.network and other.robustness["network"] != other.network.model_dump(mode="json"):
-            yield f"{label}: robustness.json was measured on another network than network.json; run evaluate.py again."
-        if not other.accuracies and len(runs) > 1:
+        yield from (f"{label}: {remark}" for remark in remarks_on_weights(other))
+        if not (other.accuracies or other.set_aside) and len(runs) > 1:
             yield f"{label} has no robustness.json and is missing from the results; run evaluate.py on it."
     unlike = [row["key"] for row in differences(runs) if row["stage"] == "evaluate"] + list(_attacks_that_differ(runs))
     if unlike:
@@ -202,9 +205,9 @@ def _attacks_that_differ(runs: Runs) -> Iterator[str]:
             yield f"the settings of {attack}"
 
 
-def _attack_rows(run: Run) -> Iterator[Plain]:
+def _attack_rows(accuracies: Sequence[Accuracy]) -> Iterator[Plain]:
     """Settings and effort of each attack."""
-    for result in run.accuracies:
+    for result in accuracies:
         parts = [_call(part) for part in result.settings.get("attacks", ())]
         ball = {
             key: result.settings[key]

@@ -11,6 +11,7 @@ from pipeline.accuracy import Accuracy
 from pipeline.figures import Picture
 from pipeline.findings import findings
 from pipeline.page import content
+from pipeline.protocols import protocols_in_words, remarks_on_weights
 from pipeline.rendering import page, text_table, write_page
 from pipeline.results import Run, Runs, attacks_of, clean, read_runs, strongest
 from pipeline.wording import magnitude, printable
@@ -48,7 +49,7 @@ def table(folders: Sequence[Path]) -> str:
     lines = text_table(("run", "parameters", "MACs", *attacks), rows)
     lines.append("Accuracy in % of the test images over its 95 % Wilson interval; MACs of convolutions and classifier.")
     for label, run in runs.items():
-        for finding in findings(run):
+        for finding in (*protocols_in_words(run), *findings(run), *remarks_on_weights(run)):
             for line in wrap(f"{label}: {finding}", LINE_WIDTH, subsequent_indent="  "):  # a number stays with its unit
                 lines.append(printable(line.replace("\N{NO-BREAK SPACE}", " ")))
     return "\n".join(lines)
@@ -88,8 +89,8 @@ def _robustness_pictures(runs: Runs) -> Iterator[Picture]:
         yield figures.sweep_picture(sweeps, {label: clean(other) for label, other in runs.items() if other.accuracies})
     if run.measured.corruptions:
         yield figures.corruption_picture(run.measured.corruptions, clean(run))
-    if run.transfer:
-        yield figures.transfer_picture(run.transfer)
+    for number, transfer in enumerate(run.transfers):
+        yield figures.transfer_picture(transfer, f"transfer-{number + 1}" if number else "transfer")
 
 
 def _cell_pictures(genotype: Genotype) -> list[Picture]:

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluate import WHAT_IS_TRIED
 from pipeline.results import Plain, Run, Runs
 from pipeline.settings import Experiment
 from pipeline.settings_record import BASES, IN_FABRIC, kept_settings, leaves
+from pipeline.stored_evaluation import WHAT_IS_TRIED
 from pipeline.wording import shown
 from search_space import PUBLISHED
 

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from pipeline.accuracy import CLEAN, Accuracy
-from pipeline.artifacts import NetworkDescription, genotype_from_plain, read_description, read_genotype
-from pipeline.evaluate import read_accuracies
+from pipeline.artifacts import NetworkDescription, genotype_from_plain, load_network, read_description, read_genotype
 from pipeline.examples import FILE as EXAMPLES_FILE
 from pipeline.examples import Examples, read_examples
 from pipeline.files import RunError
 from pipeline.front import Front, read_front
-from pipeline.measured import Measured, measured, read_transfer
+from pipeline.measured import Measured
 from pipeline.metrics import read_metrics
 from pipeline.schemas import read_as
-from pipeline.stored import StoredRobustness, read_stored
+from pipeline.stored_evaluation import Description, Evaluation, of_network, read_robustness
 from pipeline.stored_rows import check_alike
 from pipeline.stored_stages import OnnxFile, SearchFile
+from pipeline.stored_transfer import Transfer, read_transfer
 from pipeline.tensors import read_tensors
 from search_space import Genotype
 
@@ -34,17 +34,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds; None or empty where the stage that writes it has not been run."""
+    """What a run folder holds; None or empty where the stage that writes it has not been run.
+
+    evaluations: of the weights that the folder holds, the protocol last evaluated first.  set_aside: of other weights.
+    """
 
     folder: Path
     search: SearchFile | None
     genotype: Genotype | None
     network: NetworkDescription | None
-    robustness: Plain | None
-    accuracies: Sequence[Accuracy]
-    measured: Measured
+    evaluations: Sequence[Evaluation]
+    set_aside: Sequence[Evaluation]
     examples: Examples | None
-    transfer: Plain | None
+    transfers: Sequence[Transfer]
     onnx: OnnxFile | None
     alphas: Tensor | None
     pareto: Front | None
@@ -52,9 +54,24 @@ class Run:
     retrain_rows: Sequence[Plain]
 
     @property
+    def robustness(self) -> Evaluation | None:
+        """What was measured by the protocol last evaluated, which stands for the run beside others."""
+        return self.evaluations[0] if self.evaluations else None
+
+    @property
+    def accuracies(self) -> Sequence[Accuracy]:
+        """Clean and under each attack, by that protocol."""
+        return self.robustness.attacks if self.robustness else ()
+
+    @property
+    def measured(self) -> Measured:
+        """What that protocol measured beside its attacks."""
+        return Measured.of(self.robustness)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to report."""
-        found = (self.genotype, self.network, self.accuracies, self.transfer, self.search_rows, self.retrain_rows)
+        found = (self.genotype, self.network, self.evaluations, self.transfers, self.search_rows, self.retrain_rows)
         return not any(found)
 
     @property
@@ -62,14 +79,13 @@ class Run:
         """Of the network as it was trained, or brought by a user; of the folder before that."""
         if self.network:
             return self.network.name
-        return str(self.robustness["network"]["name"]) if self.robustness else self.folder.resolve().name
+        return self.robustness.network.name if self.robustness else self.folder.resolve().name
 
     @property
     def cost(self) -> Mapping[str, int] | None:
         """Size of the network that was measured, else trained, else derived."""
         if self.robustness:
-            measured: dict[str, int] | None = self.robustness["cost"]
-            return measured
+            return self.robustness.cost
         if self.network:
             return self.network.cost()
         return self.search.derived_cost.model_dump() if self.search else None
@@ -83,12 +99,15 @@ class Run:
     def environments(self) -> dict[str, Plain]:
         """Stored hardware, versions and seconds by stage."""
         search = self.search and self.search.model_dump(include={"environment", "seconds"}, exclude_none=True)
-        found = {"search": search, "retrain": self.network and self.network.training, "evaluate": self.robustness}
-        return {
+        found = {"search": search, "retrain": self.network and self.network.training}
+        stored = {
             stage: content["environment"] | ({"seconds": content["seconds"]} if "seconds" in content else {})
             for stage, content in found.items()
             if content and "environment" in content
         }
+        if self.robustness and self.robustness.environment:
+            stored["evaluate"] = self.robustness.environment
+        return stored
 
     @property
     def settings(self) -> dict[str, Plain]:
@@ -96,7 +115,7 @@ class Run:
         found = {
             "search": self.search and self.search.settings,
             "retrain": self.network and self.network.training.get("settings"),
-            "evaluate": self.robustness and self.robustness["settings"],
+            "evaluate": self.robustness and self.robustness.settings.plain,
             "pareto": self.pareto and dict(self.pareto.settings),
         }
         return {stage: settings for stage, settings in found.items() if settings}
@@ -119,18 +138,19 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 def read_run(folder: Path) -> Run:
     """All files of a run folder that a report can use. Raises RunError when there are none or one is damaged."""
     network = _optional(folder / "network.json", read_description)
-    robustness = _optional(folder / "robustness.json", lambda path: read_stored(path, StoredRobustness, "evaluate"))
+    evaluations = read_robustness(folder / "robustness.json")
+    subject, state = _subject(folder, network, evaluations)
+    own, examples = of_network(evaluations, subject, state), _optional(folder / EXAMPLES_FILE, read_examples)
     genotype = _optional(folder / "genotype.json", read_genotype)
     run = Run(
         folder=folder,
         search=_optional(folder / "search.json", lambda path: read_as(path, SearchFile, "search")),
         genotype=genotype or (genotype_from_plain(network.genotype) if network else None),
         network=network,
-        robustness=robustness,
-        measured=measured(robustness, folder / "robustness.json") if robustness else Measured(),
-        accuracies=read_accuracies(folder) if robustness else (),
-        examples=_optional(folder / EXAMPLES_FILE, read_examples),
-        transfer=_optional(folder / "transfer.json", read_transfer),
+        evaluations=own,
+        set_aside=[each for each in evaluations if each not in own],
+        examples=examples if examples and examples.is_of(state) else None,
+        transfers=read_transfer(folder / "transfer.json"),
         onnx=_optional(folder / "onnx.json", lambda path: read_as(path, OnnxFile, "export")),
         alphas=_optional(folder / "alphas.safetensors", _read_alphas),
         pareto=_optional(folder / "pareto.json", read_front),
@@ -146,6 +166,17 @@ def read_run(folder: Path) -> Run:
     if run.is_empty:
         raise RunError(f"{folder} holds nothing to report; looked for {', '.join(LOOKED_FOR)}. Run search.py first")
     return run
+
+
+def _subject(
+    folder: Path, network: NetworkDescription | None, evaluations: Sequence[Evaluation]
+) -> tuple[Description | None, str | None]:
+    """The network whose figures are shown, and the digest of its weights: the folder's, else the one last measured."""
+    if network is None:
+        return (evaluations[0].network, evaluations[0].state_sha256) if evaluations else (None, None)
+    measured = evaluations or (folder / EXAMPLES_FILE).exists()
+    has_weights = (folder / "network.safetensors").exists()
+    return network, load_network(folder).state_sha256 if measured and has_weights else None
 
 
 def _optional(path: Path, read: Callable[[Path], T]) -> T | None:

@@ -61,6 +61,9 @@ def _names_the_machine(found: dict[str, str | int]) -> dict[str, str | int]:
 Environment = Annotated[dict[str, str | int], AfterValidator(_names_the_machine)]
 """Where a stage computed: the content of `pipeline.environment.environment`."""
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256."""
+
 
 def read_as(path: Path, form: type[T], stage: str) -> T:
     """Read a stage's JSON. Raises RunError that names the file, and the key that holds something else."""

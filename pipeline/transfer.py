@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from attacks import CheckedAttack
-from pipeline.accuracy import accuracy_over_draws, count_in_draws, right_in_draws
+from pipeline.accuracy import TrialSettings, accuracy_over_draws, count_in_draws, right_in_draws
 from pipeline.artifacts import TrainedNetwork, check_fits, load_network
 from pipeline.data import ImageData, ImageSet
-from pipeline.evaluate import classes_of, settings_of, tested
+from pipeline.evaluate import classes_of, tested
 from pipeline.figures import transfer_picture
-from pipeline.files import RunError, write_atomically, write_json
+from pipeline.files import RunError, write_atomically
 from pipeline.foreign import ForeignNetwork, load_foreign
 from pipeline.probing import Probed, probe
 from pipeline.processes import done_by_all, share_of, sum_over_processes
@@ -24,10 +24,23 @@ from pipeline.progress import progress_bar
 from pipeline.run import exclusive
 from pipeline.seeds import seed_stream
 from pipeline.settings import Experiment
+from pipeline.stored_evaluation import Protocol, read_before
+from pipeline.stored_transfer import (
+    FILE,
+    Share,
+    Transfer,
+    TransferHeader,
+    TransferModel,
+    TransferredShare,
+    read_transfer,
+    write_transfer,
+)
 from pipeline.trials import attack_on
 
 STAGE = "transfer"
-FILE = "transfer.json"
+
+Counts = Mapping[tuple[str | None, str], Tensor]
+"""Images right, int64 [draws, classes], by the network they were made on (None: clean) and the one tried."""
 
 Networks = Mapping[str, TrainedNetwork | ForeignNetwork]
 """By name."""
@@ -43,41 +56,60 @@ def load_models(references: Sequence[str], data: ImageData) -> Networks:
     return dict(zip(names if len(set(names)) == len(names) else references, found, strict=True))
 
 
-def transfer(
-    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, networks: Networks
-) -> dict[str, Any]:
+def transfer(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, networks: Networks) -> Transfer:
     """Attack every image on each network, try it on all, and write transfer.json and figures/transfer.png.
 
     An image is right on a network when it is classified right clean and after the attack, so that an attack on a
-    network itself leaves its robust accuracy. Raises RunError before any work when there are too few test images.
+    network itself leaves its robust accuracy. What transfer.json holds of the same weights by the same settings is not
+    measured again; that of others stays beside it. Raises RunError before any work when there are too few test images.
     """
+    path, replace = folder / FILE, experiment.evaluate.replace
     images = tested(data, experiment.evaluate.images).to(fabric.device)
     probed = {
         name: probe(fabric.to_device(network.network), images, name=name, settings=experiment.evaluate, fabric=fabric)
         for name, network in networks.items()
     }
     attacks = {name: _attack(network, experiment, data.num_classes) for name, network in probed.items()}
+    header = _header(experiment, data, images, networks, next(iter(attacks.values())))
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
-        counts = _counts(probed, attacks, images, experiment, data.num_classes, fabric)
-        content = {
-            "settings": settings_of(experiment),
-            "models": [
-                {"name": name, "network": network.description.model_dump(mode="json")}
-                for name, network in networks.items()
-            ],
-            "classes": classes_of(data, images),
-            "attack": next(iter(attacks.values())).settings,
-            "rows": [
-                {"made_on": made_on, "tried_on": tried_on} | _figures(counts[made_on, tried_on], len(images))
-                for made_on in probed
-                for tried_on in probed
-            ],
-            "clean": [{"tried_on": name} | _figures(counts[None, name], len(images)) for name in probed],
-        }
+        before = read_before(path, read_transfer, replace=replace, fabric=fabric)
+        found = next((each for each in before if each.identity == header.identity), None)
+        others = [each for each in before if each is not found]
+        if found is None:
+            counts = _counts(probed, attacks, images, experiment, data.num_classes, fabric)
+            found = _transfer(header, counts, len(images))
         if fabric.is_global_zero:
-            write_json(folder / FILE, content)
-            write_atomically(folder / "figures" / "transfer.png", transfer_picture(content).png)
-    return content
+            write_transfer(path, (found, *others))
+            write_atomically(folder / "figures" / "transfer.png", transfer_picture(found).png)
+    return found
+
+
+def _header(
+    experiment: Experiment, data: ImageData, images: ImageSet, networks: Networks, attack: CheckedAttack
+) -> TransferHeader:
+    models = tuple(
+        TransferModel(name=name, network=network.description, state_sha256=network.state_sha256)
+        for name, network in networks.items()
+    )
+    return TransferHeader(
+        settings=Protocol.of(experiment),
+        models=models,
+        classes=classes_of(data, images),
+        attack=cast("TrialSettings", attack.settings),
+    )
+
+
+def _transfer(header: TransferHeader, counts: Counts, images: int) -> Transfer:
+    names = [model.name for model in header.models]
+    return Transfer(
+        **dict(header),
+        rows=tuple(
+            TransferredShare(made_on=made_on, tried_on=tried_on, **_figures(counts[made_on, tried_on], images))
+            for made_on in names
+            for tried_on in names
+        ),
+        clean=tuple(Share(tried_on=name, **_figures(counts[None, name], images)) for name in names),
+    )
 
 
 def _load(reference: str, data: ImageData) -> TrainedNetwork | ForeignNetwork:
@@ -97,8 +129,7 @@ def _counts(
     experiment: Experiment,
     num_classes: int,
     fabric: Fabric,
-) -> dict[tuple[str | None, str], Tensor]:
-    """Images right, int64 [draws, classes], by the network they were made on (None: clean) and the one tried."""
+) -> Counts:
     pairs = [(made_on, tried_on) for made_on in (None, *networks) for tried_on in networks]
     counts = {pair: torch.zeros(networks[pair[1]].draws, num_classes, dtype=torch.int64) for pair in pairs}
     size = experiment.evaluate.batch_size

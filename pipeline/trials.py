@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
 from pipeline import masking
 from pipeline.accuracy import CLEAN, Trial, classified_right
-from pipeline.artifacts import NetworkDescription, check_fits, load_network
+from pipeline.artifacts import TrainedNetwork, check_fits, load_network
 from pipeline.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from pipeline.data import ImageData
 from pipeline.probing import Probed, probe
@@ -129,7 +129,7 @@ def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) ->
     given = load_network(Path(settings.surrogate)) if settings.surrogate else None
     if given is not None:
         check_fits(given, data)
-    described = RECIPE | {"seed": experiment.seed} if given is None else _identity(given.description)
+    described = RECIPE | {"seed": experiment.seed} if given is None else _identity(given)
 
     @cache
     def attack() -> CheckedAttack:
@@ -153,8 +153,9 @@ def _own_surrogate(data: ImageData, fabric: Fabric, seed: int) -> nn.Module:
         return train_surrogate(data, fabric.device, seed)
 
 
-def _identity(description: NetworkDescription) -> dict[str, Any]:
-    return {"name": description.name, "training": description.training}
+def _identity(trained: TrainedNetwork) -> dict[str, Any]:
+    description = trained.description
+    return {"name": description.name, "training": description.training, "state_sha256": trained.state_sha256}
 
 
 def _corruption(name: str, severity: int, seed: int) -> Trial:

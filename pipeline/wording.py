@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.accuracy import Accuracy
+from pipeline.stored_evaluation import Protocol
 from pipeline.terminal import printable as printable
 
 PIXEL_LEVELS = 255
@@ -75,6 +76,13 @@ def recipe_in_words(recipe: Mapping[str, Any]) -> str:
         "fast": f"under {FGSM_LABELS['fgsm_rs']}",
         "free": f"by free adversarial training with {counted(recipe['replays'], 'replay')}",
     }[recipe["recipe"]]
+
+
+def protocol_in_words(protocol: Protocol, images: int) -> str:
+    """The settings on which figures depend most: "ε = 8/255 in Linf, 40 test images, seed 0"."""
+    evaluate = protocol.evaluate
+    radius = f"ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{shown('eps', evaluate.eps)} in {evaluate.norm}"
+    return f"{radius}, {counted(images, 'test image')}, seed {protocol.seed}"
 
 
 def shown(key: str, value: Any) -> str:

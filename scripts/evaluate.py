@@ -11,7 +11,7 @@ from _output import show
 from pipeline.accuracy import Accuracy
 from pipeline.artifacts import check_cell, load_network
 from pipeline.data import load
-from pipeline.evaluate import evaluate, read_sections
+from pipeline.evaluate import evaluate
 from pipeline.files import RunError
 from pipeline.foreign import ForeignNetwork, load_foreign
 from pipeline.masking import remarks
@@ -19,6 +19,7 @@ from pipeline.module_path import let_be_found
 from pipeline.ranks import launch
 from pipeline.run import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
+from pipeline.stored_evaluation import FILE, read_robustness
 from pipeline.transfer import load_models, transfer
 
 
@@ -37,8 +38,8 @@ def main(experiment: Experiment) -> None:
             show(line)
     if settings.models:
         found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
-        for row in found["rows"] if fabric.is_global_zero else ():
-            show(f"made on {row['made_on']}, tried on {row['tried_on']}: {row['accuracy']:.1%}")
+        for row in found.rows if fabric.is_global_zero else ():
+            show(f"made on {row.made_on}, tried on {row.tried_on}: {row.accuracy:.1%}")
         return
     subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
     results = evaluate(folder, experiment, data, fabric, subject)
@@ -60,15 +61,15 @@ def show_results(results: Sequence[Accuracy], folder: Path, settings: EvaluateSe
     """Print what was measured."""
     for result in results:
         show(in_words(result, result.attack))
-    sections, verdict = read_sections(folder)
-    for row in (row for row in sections["sweep"] if row.attack == settings.sweep_attack):
+    evaluation = read_robustness(folder / FILE)[0]
+    for row in (row for row in evaluation.sweep if row.attack == settings.sweep_attack):
         show(in_words(row, f"eps {row.settings['eps']:.3g}"))
-    for row in sections["corruptions"]:
+    for row in evaluation.corruptions:
         show(in_words(row, row.attack))
-    for remark in remarks((*results, *sections["sweep"], *sections["corruptions"])):
+    for remark in remarks((*results, *evaluation.sweep, *evaluation.corruptions)):
         show(remark)
-    if settings.checks and verdict:
-        show(verdict)
+    if settings.checks and evaluation.checks:
+        show(evaluation.checks.verdict)
 
 
 def in_words(row: Accuracy, name: str) -> str:

@@ -8,13 +8,16 @@ import torch
 from safetensors.torch import save
 
 from pipeline.accuracy import Accuracy, wilson_interval
-from pipeline.artifacts import NetworkDescription, save_network
+from pipeline.artifacts import NetworkDescription, load_network, save_network
 from pipeline.environment import environment
 from pipeline.figures import style
 from pipeline.files import write_atomically, write_json
 from pipeline.retrain import retrain_settings
 from pipeline.run import plain
+from pipeline.schemas import checked
 from pipeline.settings import Experiment
+from pipeline.stored_evaluation import Evaluation, Protocol, read_robustness
+from pipeline.stored_evaluation import write_robustness as write_stored
 from search_space import PUBLISHED, SearchSpace
 
 GENOTYPE = PUBLISHED["DARTS_V2"].genotype
@@ -145,13 +148,24 @@ def write_network(
     return description
 
 
+def evaluation_of(folder, description, accuracies, experiment=None, **more):
+    """What evaluate.py would hold of the folder's weights, or of a module that a user brought."""
+    has_weights = (folder / "network.safetensors").exists()
+    content = {
+        "state_sha256": load_network(folder).state_sha256 if has_weights else "0" * 64,
+        "settings": Protocol.of(experiment or Experiment()).plain,
+        "network": description.model_dump(mode="json"),
+        "cost": description.cost(),
+        "attacks": [asdict(result) for result in accuracies],
+        "environment": environment(),
+    }
+    return checked(content | more, Evaluation, "this test's evaluation")
+
+
 def write_robustness(folder, description, accuracies, experiment=None, **more):
-    experiment = experiment or Experiment()
-    settings = plain({"seed": experiment.seed, "data": experiment.data, "evaluate": experiment.evaluate})
-    network = description.model_dump(mode="json")
-    attacks = [asdict(result) for result in accuracies]
-    content = {"settings": settings, "network": network, "cost": description.cost(), "attacks": attacks}
-    write_json(folder / "robustness.json", content | {"environment": environment()} | more)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "robustness.json"
+    write_stored(path, [evaluation_of(folder, description, accuracies, experiment, **more), *read_robustness(path)])
 
 
 def append_rows(folder, rows):

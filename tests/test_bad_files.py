@@ -10,14 +10,15 @@ import pytest
 import torch
 from conftest import TINY
 from exported import DARTS_V2, write_network
+from run_folders import accuracy, write_robustness
 from safetensors.torch import load, load_file, save, save_file
 
 from pipeline.artifacts import load_genotype, load_network
-from pipeline.evaluate import read_accuracies
 from pipeline.export import export, find
 from pipeline.files import RunError
 from pipeline.results import read_run
 from pipeline.settings import Experiment
+from pipeline.stored_evaluation import read_robustness
 
 WEIGHTS, DESCRIPTION = "network.safetensors", "network.json"
 FIRST = "cells.0.inputs.0.1.weight"
@@ -267,17 +268,32 @@ def test_what_is_no_genotype_at_all_is_refused(reference):
     assert "\n" not in str(caught.value)
 
 
+def of_rows(*rows):
+    """robustness.json with other rows."""
+
+    def text(content):
+        content["protocols"][0]["attacks"] = list(rows)
+        return json.dumps(content)
+
+    return text
+
+
 def of_row(**changes):
-    row = {"attack": "pgd-20", "settings": {}, "right": 1, "images": 1}
-    return json.dumps({"attacks": [row | {"accuracy": 1, "low": 0, "high": 1, "seconds": 1} | changes]})
+    """robustness.json with one row changed."""
+
+    def text(content):
+        content["protocols"][0]["attacks"][0] |= changes
+        return json.dumps(content)
+
+    return text
 
 
 ROBUSTNESS = {
-    "no JSON": ("{", "is not a JSON file"),
-    "another object": ("{}", "is not what evaluate.py writes"),
-    "a list": ("[]", "is not what evaluate.py writes"),
-    "rows of numbers": ('{"attacks": [3]}', "is not what evaluate.py writes"),
-    "rows with other keys": ('{"attacks": [{"attack": "pgd"}]}', "is not what evaluate.py writes"),
+    "no JSON": (lambda _: "{", "is not a JSON file"),
+    "another object": (lambda _: "{}", "is not what evaluate.py writes"),
+    "a list": (lambda _: "[]", "is not what evaluate.py writes"),
+    "rows of numbers": (of_rows(3), r"protocols.0.attacks.0: Input should be"),
+    "rows with other keys": (of_rows({"attack": "pgd"}), "protocols.0.attacks.0.settings: Field required"),
     "a figure that is a word": (of_row(right="many"), "right: Input should be a valid integer.*found 'many'"),
     "a name that is a number": (of_row(attack=7), "attack: Input should be a valid string.*found 7"),
     "settings that are a list": (of_row(settings=[1]), "settings: Input should be an object"),
@@ -287,18 +303,23 @@ ROBUSTNESS = {
 
 @pytest.mark.parametrize("what", ROBUSTNESS)
 def test_bad_figures_are_one_line_that_names_their_file(folder, what):
-    content, message = ROBUSTNESS[what]
+    text, message = ROBUSTNESS[what]
     path = folder / "robustness.json"
-    path.write_text(content)
+    write_robustness(folder, load_network(folder).description, [accuracy("clean", 190)])
+    path.write_text(text(json.loads(path.read_text())))
     before = what_is_there(folder)
-    for read in (read_accuracies, read_run, lambda folder: export_weights(folder)):
+    for read in (read_figures, read_run, lambda folder: export_weights(folder)):
         with pytest.raises(RunError) as caught:
             read(folder)
         assert str(caught.value).startswith(str(path))
         assert "\n" not in str(caught.value)
     assert [name for name in what_is_there(folder) if not name.endswith(".lock")] == before
     with pytest.raises(RunError, match=message):
-        read_accuracies(folder)
+        read_figures(folder)
+
+
+def read_figures(folder):
+    return read_robustness(folder / "robustness.json")
 
 
 def export_weights(folder):

@@ -15,10 +15,10 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.accuracy import Accuracy
 from pipeline.data import as_float, load
-from pipeline.evaluate import read_accuracies, read_sections
 from pipeline.files import RunError, write_json
 from pipeline.foreign import _digest
 from pipeline.settings import DataSettings
+from pipeline.stored_evaluation import read_robustness
 from pipeline.transfer import load_models
 
 THEIRS = (*TINY, "data.limit=null", "evaluate.model=their_models:fitted")
@@ -103,7 +103,12 @@ def images_of(part):
 
 
 def stored(folder):
-    return json.loads((folder / "robustness.json").read_text())
+    """The protocol last evaluated, as it is stored."""
+    return json.loads((folder / "robustness.json").read_text())["protocols"][-1]
+
+
+def last(folder):
+    return read_robustness(folder / "robustness.json")[0]
 
 
 def test_rows_by_class_add_up_to_all_and_are_those_of_the_network(run, evaluate):
@@ -124,9 +129,9 @@ def test_rows_by_class_add_up_to_all_and_are_those_of_the_network(run, evaluate)
 
 def test_a_sweep_starts_at_clean_falls_with_the_radius_and_ends_at_nothing(run, evaluate):
     out = evaluate("evaluate.sweep=[0.5,1e-6,0.1]", "evaluate.attacks=[pgd-20]")
-    rows = read_sections(run)[0]["sweep"]
+    rows = last(run).sweep
     assert [row.settings["eps"] for row in rows] == [1e-6, 0.1, 0.5]
-    clean, at_eps = read_accuracies(run)
+    clean, at_eps = last(run).attacks
     assert rows[0].right == clean.right
     assert rows[1].right == at_eps.right  # the same attack: measured once
     assert rows[0].right > rows[1].right > rows[2].right
@@ -137,7 +142,7 @@ def test_a_sweep_starts_at_clean_falls_with_the_radius_and_ends_at_nothing(run, 
 def test_in_l2_the_norm_is_in_every_row_and_restarts_of_what_has_them(run, evaluate):
     names = ["pgd-20", "pgd-20-targeted", "cw", "apgd-ce"]
     evaluate("evaluate.norm=L2", "evaluate.eps=0.5", "evaluate.restarts=2", f"evaluate.attacks=[{','.join(names)}]")
-    clean, *rows = read_accuracies(run)
+    clean, *rows = last(run).attacks
     assert [(row.attack, row.settings["norm"], row.settings["eps"]) for row in rows] == [(n, "L2", 0.5) for n in names]
     assert [row.settings["restarts"] for row in rows] == [2, 2, 1, 2]
     assert max(row.right for row in rows) < clean.right
@@ -145,7 +150,7 @@ def test_in_l2_the_norm_is_in_every_row_and_restarts_of_what_has_them(run, evalu
 
 def test_corruptions_are_measured_on_all_images_and_named_with_their_strength(run, evaluate):
     evaluate("evaluate.corruptions=[gaussian_noise,jpeg]")
-    rows = read_sections(run)[0]["corruptions"]
+    rows = last(run).corruptions
     assert [row.attack for row in rows] == [f"{name}-{s}" for name in ("gaussian_noise", "jpeg") for s in range(1, 6)]
     assert [row.settings["quality"] for row in rows[5:]] == [80, 65, 58, 50, 40]
     assert rows[0].settings["deviation"] == 0.04
@@ -247,7 +252,7 @@ class Holder(torch.nn.Module):
 def test_a_robustness_json_of_before_is_read_and_continued(run, evaluate):
     evaluate("evaluate.attacks=[fgsm]")
     content = stored(run)
-    for key in ("classes", "sweep", "checks", "check_rows", "corruptions", "environment"):
+    for key in ("state_sha256", "classes", "sweep", "checks", "check_rows", "corruptions", "environment"):
         del content[key]
     old = ("attacks", "eps", "cw_radius", "images", "batch_size")
     content["settings"]["evaluate"] = {key: content["settings"]["evaluate"][key] for key in old}
@@ -255,9 +260,9 @@ def test_a_robustness_json_of_before_is_read_and_continued(run, evaluate):
         del row["right_by_class"]
         row["seconds"] = 123.0
     write_json(run / "robustness.json", content)
-    assert [row.right_by_class for row in read_accuracies(run)] == [(), ()]
+    assert [row.right_by_class for row in last(run).attacks] == [(), ()]
     evaluate("evaluate.attacks=[fgsm,pgd-20]")
-    assert [row.seconds == 123 for row in read_accuracies(run)] == [True, True, False]
+    assert [row.seconds == 123 for row in last(run).attacks] == [True, True, False]
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"settings": {}, "network": {}, "attacks": [{"nonsense": 1}]}', "{"])
@@ -265,12 +270,11 @@ def test_a_robustness_json_of_something_else_is_refused_in_one_line(content, run
     run.mkdir()
     (run / "robustness.json").write_text(content)
     with pytest.raises(ValueError, match=r"robustness\.json is not"):
-        read_accuracies(run)
+        last(run)
     status, _, err = call_script("evaluate", *THEIRS, f"run={run}", "evaluate.attacks=[]")
-    if "nonsense" not in content:  # there, the settings are others: it is measured anew
-        assert status == 2
-        assert err.count("\n") == 1
-        assert "robustness.json is not" in err
+    assert (status, err.count("\n")) == (2, 1)
+    assert "robustness.json is not" in err
+    assert "evaluate.replace=true begins it anew and keeps the old file beside it" in err
 
 
 def test_an_accuracy_survives_json():
@@ -395,7 +399,7 @@ def test_the_diagonal_of_the_transfer_matrix_is_robust_accuracy_and_the_rest_is_
     chosen = ["data.limit=null", f"run={tmp_path / 'matrix'}", f"evaluate.models=[{','.join(models)}]"]
     status, out, err = call_script("evaluate", *TINY, *chosen)
     assert status == 0, err
-    content = json.loads((tmp_path / "matrix" / "transfer.json").read_text())
+    (content,) = json.loads((tmp_path / "matrix" / "transfer.json").read_text())["protocols"]
     names = [model["name"] for model in content["models"]]
     assert names == ["fitted", "mirrored", "PDARTS"]
     rows = {(row["made_on"], row["tried_on"]): row["right"] for row in content["rows"]}
@@ -404,7 +408,7 @@ def test_the_diagonal_of_the_transfer_matrix_is_robust_accuracy_and_the_rest_is_
     assert rows["fitted", "fitted"] < rows["mirrored", "fitted"] < clean["fitted"]
     assert all(rows[made_on, tried_on] <= clean[tried_on] for made_on, tried_on in rows)
     evaluate("evaluate.attacks=[pgd-20]")
-    assert abs(read_accuracies(run)[1].right - rows["fitted", "fitted"]) <= 1  # other random starts
+    assert abs(last(run).attacks[1].right - rows["fitted", "fitted"]) <= 1  # other random starts
     assert (tmp_path / "matrix" / "figures" / "transfer.png").read_bytes().startswith(b"\x89PNG")
     assert len(out.splitlines()) >= 9
 

@@ -14,6 +14,7 @@ from conftest import ROOT, TINY
 from exported import DARTS_V2, TRAINING, describe, write_network
 from hypothesis import given
 from hypothesis import strategies as st
+from run_folders import write_robustness
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -25,7 +26,7 @@ from pipeline.data import load
 from pipeline.export import export, find, forms_of
 from pipeline.exports import graph
 from pipeline.exports.card import Evaluated, model_card
-from pipeline.files import RunError, write_json
+from pipeline.files import RunError
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
 from search_space.genotype import OPERATION_NAMES
@@ -42,6 +43,7 @@ FILES = {
     "network.onnx",
     "network.pt2",
 }
+CLEAN = Accuracy("clean", {}, 38, 40, 0.95, 0.835, 0.986, 1.0)
 ATTACKED = Accuracy("pgd-20", {"norm": "Linf", "eps": 8 / 255}, 30, 40, 0.75, 0.598, 0.858, 1.0)
 
 
@@ -57,9 +59,8 @@ def folder(tmp_path_factory):
 
 
 def write_figures(folder, description, checks):
-    """robustness.json, measured on the described network."""
-    content = {"settings": {}, "network": description.model_dump(mode="json"), "attacks": [{**vars(ATTACKED)}]}
-    write_json(folder / "robustness.json", content | {"checks": checks})
+    """robustness.json, measured on the network in the folder."""
+    write_robustness(folder, description, [CLEAN, ATTACKED], checks=checks)
 
 
 def load_test():
@@ -187,9 +188,9 @@ def test_the_card_holds_sizes_in_both_conventions_and_the_measured_intervals(fol
 
 
 def test_the_card_leaves_out_figures_of_another_network(tmp_path):
-    write_figures(tmp_path, describe(), None)
+    write_figures(tmp_path, write_network(tmp_path), None)
     card = card_of(tmp_path, training=TRAINING | {"settings": {"seed": 1}})
-    assert "no robustness is claimed. The run's robustness.json is of another network; run evaluate.py again" in card
+    assert "no robustness is claimed. The run's robustness.json is of other weights than these" in card
     assert "75.0 %" not in card
 
 
@@ -197,9 +198,12 @@ def test_the_card_leaves_out_figures_of_another_network(tmp_path):
     "verdict", ["no sign of gradient masking", "robustness not to be believed: square leaves 3.0%"]
 )
 def test_the_card_has_the_verdict_on_masking_where_there_is_one(tmp_path, verdict):
-    write_figures(tmp_path, describe(), None)
+    description = write_network(tmp_path)
+    write_figures(tmp_path, description, None)
     assert "gradient masking" not in card_of(tmp_path)
-    write_figures(tmp_path, describe(), {"verdict": verdict})
+    (tmp_path / "robustness.json").unlink()
+    checks = [{"name": "black box", "passed": "not" not in verdict, "reason": "square leaves 3.0%"}]
+    write_figures(tmp_path, description, {"believed": "not" not in verdict, "verdict": verdict, "checks": checks})
     assert f" 8/255 |\n\nChecks for gradient masking: {verdict}.\n" in card_of(tmp_path)
 
 

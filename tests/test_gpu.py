@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import TINY, run_script
 
-from pipeline.evaluate import read_accuracies
 from pipeline.metrics import read_metrics
+from pipeline.stored_evaluation import read_robustness
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 
@@ -17,7 +17,7 @@ def test_every_stage_runs_on_cuda(tmp_path, precision):
         status, _, err = run_script(script, *overrides)
         assert status == 0, err
     assert read_metrics(tmp_path / "run", "search")
-    assert read_accuracies(tmp_path / "run")
+    assert read_robustness(tmp_path / "run" / "robustness.json")
 
 
 def test_first_steps_on_cuda_have_the_objectives_of_the_cpu(tmp_path):

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 from pipeline import masking
 from pipeline.accuracy import accuracy_of
 from pipeline.data import load
-from pipeline.evaluate import evaluate, read_sections
+from pipeline.evaluate import evaluate
 from pipeline.files import read_json
 from pipeline.foreign import load_foreign
 from pipeline.run import make_fabric
+from pipeline.stored_evaluation import read_robustness
 
 EPS = 0.1
 IMAGES = 100
@@ -192,7 +193,7 @@ def verdict_on(factory, folder, data, *overrides):
     )
     subject = load_foreign(f"{__name__}:{factory}", None, None, data)
     evaluate(folder, experiment, data, make_fabric(experiment.fabric), subject)
-    return read_json(folder / "robustness.json")["checks"]
+    return read_json(folder / "robustness.json")["protocols"][-1]["checks"]
 
 
 @pytest.mark.parametrize("norm", [[], ["evaluate.norm=L2", "evaluate.eps=0.5"]])
@@ -209,6 +210,6 @@ def test_planted_masking_is_caught_and_explained(norm, factory, tmp_path, data):
     assert not checks["believed"]
     found = {check["name"] for check in checks["checks"] if not check["passed"]}
     assert {"black box", "transfer"} <= found, checks["checks"]
-    sections, verdict = read_sections(tmp_path)
-    assert verdict == checks["verdict"]
-    assert len(sections["check_rows"]) == (7 if norm else 8)
+    evaluation = read_robustness(tmp_path / "robustness.json")[0]
+    assert evaluation.checks.verdict == checks["verdict"]
+    assert len(evaluation.check_rows) == (7 if norm else 8)

@@ -14,13 +14,14 @@ from attacks import evaluation_attack
 from pipeline import report
 from pipeline.artifacts import load_network
 from pipeline.data import as_float, load
-from pipeline.examples import FILE, TRIED, Examples, _of_both, keep_examples, read_examples
+from pipeline.examples import FILE, TRIED, Examples, Origin, _of_both, keep_examples, read_examples
 from pipeline.figures import examples_picture, sweep_picture
 from pipeline.files import RunError
 from pipeline.rendering import TEMPLATES
 from pipeline.settings import DataSettings
 
 EPS = 0.2
+PGD = Origin(attack={"name": "pgd-20", "eps": 8 / 255})
 VOID = {"meta", "link", "img", "br"}
 CLOSED_BY = {"style", "title"}
 REFERENCES = {"src", "href", "srcset", "action", "data", "poster", "background", "formaction", "ping", "cite"}
@@ -78,7 +79,7 @@ def write_full(folder):
         rows,
         classes={"names": ["zero", "one", "<two>"], "images": [100, 70, 30]},
         sweep=[accuracy("pgd-20", right, eps=eps).__dict__ for right, eps in ((150, 0.05), (120, 0.1), (2, 0.5))],
-        checks={"believed": False, "verdict": verdict, "checks": checks, "rows": []},
+        checks={"believed": False, "verdict": verdict, "checks": checks},
         corruptions=[
             accuracy(f"jpeg-{severity}", 190 - 9 * severity).__dict__
             | {"settings": {"corruption": "jpeg", "severity": severity}}
@@ -92,7 +93,7 @@ def write_full(folder):
 def write_examples(folder):
     network = load_network(folder).network
     images = load(DataSettings()).test
-    keep_examples(folder, network, images, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3))
+    keep_examples(folder, network, images, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3), {})
     return network, images
 
 
@@ -259,7 +260,7 @@ def test_nothing_is_kept_where_no_image_is_classified_right(tmp_path):
     network = load_network(tmp_path).network
     images = load(DataSettings()).test
     wrong = images.__class__(images.images, torch.full_like(images.labels, 9))
-    keep_examples(tmp_path, network, wrong, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3))
+    keep_examples(tmp_path, network, wrong, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3), {})
     assert not (tmp_path / FILE).exists()
 
 
@@ -276,9 +277,7 @@ def test_the_change_is_magnified_as_far_as_it_stays_in_range(change, factor, mon
     labels = torch.tensor([0, 1])
     shown = []
     monkeypatch.setattr("pipeline.figures.examples._show", lambda _, pixels: shown.append(torch.from_numpy(pixels)))
-    drawn = examples_picture(
-        Examples(clean, as_float(clean) + change, labels, labels.flip(0), {"name": "pgd-20", "eps": 8 / 255}), "ab"
-    )
+    drawn = examples_picture(Examples(clean, as_float(clean) + change, labels, labels.flip(0), PGD), "ab")
     assert drawn.alt == "2 images, attacked; 2 then called wrong: a as b, b as a."
     assert "ε = 8/255" in drawn.caption
     assert f"In the change, magnified {factor}x, grey is none." in drawn.caption
@@ -321,6 +320,7 @@ def test_damaged_examples_are_named(folder, tmp_path, damage):
 @pytest.mark.parametrize("key", ["classes", "sweep", "checks", "corruptions"])
 def test_a_damaged_section_of_robustness_is_named(folder, tmp_path, key):
     content = json.loads((folder / "robustness.json").read_text())
-    (tmp_path / "robustness.json").write_text(json.dumps(content | {key: [{"half": 1}]}))
+    content["protocols"][0][key] = [{"half": 1}]
+    (tmp_path / "robustness.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"robustness\.json is not what evaluate\.py writes"):
         report.write(tmp_path)

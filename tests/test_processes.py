@@ -21,12 +21,13 @@ from pipeline.accuracy import Trial, measure
 from pipeline.artifacts import load_network
 from pipeline.bilevel import BilevelSearch
 from pipeline.data import Images, load
-from pipeline.evaluate import SECTIONS, evaluate
+from pipeline.evaluate import evaluate
 from pipeline.files import read_json
 from pipeline.processes import of_all_processes, sum_over_processes
 from pipeline.progress import progress_bar
 from pipeline.retrain import retrain
 from pipeline.retraining import Retraining
+from pipeline.stored_evaluation import SECTIONS
 from search_space import PUBLISHED, Genotype, SearchSpace, Supernet
 from search_space.statistics import own_statistics, synchronise_statistics
 
@@ -269,7 +270,7 @@ def evaluated(fabric, folder, overrides):
 
 
 def without_seconds(folder):
-    content = read_json(folder / "robustness.json")
+    (content,) = read_json(folder / "robustness.json")["protocols"]
     for section in SECTIONS:
         for row in content[section]:
             assert row.pop("seconds") >= 0

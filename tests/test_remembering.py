@@ -64,7 +64,7 @@ def test_run_alone_suffices_for_every_stage(mine, call_script):
     for script in ("evaluate", "export", "report"):
         status, _, err = call_script(script, f"run={mine}")
         assert status == 0, err
-    rows = settings_in(mine / "robustness.json", "attacks")
+    rows = settings_in(mine / "robustness.json", "protocols", -1, "attacks")
     assert [(row["attack"], row["images"]) for row in rows] == [("clean", 20), ("fgsm", 20)]
 
 
@@ -229,7 +229,7 @@ def test_code_that_a_record_names_is_not_run(mine, call_script):
     (mine / "settings.json").write_text(json.dumps(record))
     status, _, err = call_script("evaluate", f"run={mine}")
     assert status == 0, err
-    assert settings_in(mine / "robustness.json", "network", "name") == "mine"
+    assert settings_in(mine / "robustness.json", "protocols", -1, "network", "name") == "mine"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from conftest import ROOT, TINY, run_script, script_process
 from safetensors.torch import load_file
 
 from pipeline.artifacts import load_network
-from pipeline.evaluate import read_accuracies
 from pipeline.metrics import read_metrics
+from pipeline.stored_evaluation import read_robustness
 from search_space import Genotype, network_cost
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -86,7 +86,7 @@ def test_the_retrained_network_is_the_searched_cell_and_is_rebuilt_from_its_file
 
 
 def test_evaluation_records_settings_and_wilson_intervals(run):
-    results = read_accuracies(run)
+    results = read_robustness(run / "robustness.json")[0].attacks
     assert [result.attack for result in results] == ["clean", "fgsm", "pgd-20"]
     for result in results:
         assert result.images == 40
@@ -250,7 +250,12 @@ def test_results_of_other_attacks_stay_when_more_are_asked_for(run, tmp_path, su
     shutil.copytree(run, folder)
     out = succeed("evaluate", f"run={folder}", "evaluate.attacks=[apgd-ce,pgd-20]")
     assert [line.split()[0] for line in out.splitlines() if "%  [" in line] == ["clean", "apgd-ce", "pgd-20"]
-    assert [result.attack for result in read_accuracies(folder)] == ["clean", "fgsm", "pgd-20", "apgd-ce"]
+    assert [row.attack for row in read_robustness(folder / "robustness.json")[0].attacks] == [
+        "clean",
+        "fgsm",
+        "pgd-20",
+        "apgd-ce",
+    ]
 
 
 def test_a_published_cell_goes_through_all_stages_without_a_search(tmp_path, succeed):

@@ -9,6 +9,8 @@ from _app import compose_experiment
 from _refusals import reason
 from conftest import TINY, main_of, run_script
 
+from pipeline.stored_evaluation import read_robustness
+
 SMALL = (*TINY, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
 RESULTS = ("alphas.safetensors", "genotype.json")
 
@@ -91,8 +93,7 @@ def test_a_report_over_a_sweep_makes_one_group_of_its_seeds(tmp_path, call_scrip
     status, out, err = call_script("report", f"run={tmp_path}")
     assert status == 0, err
     accuracies = [
-        json.loads((tmp_path / f"seed={seed}" / "robustness.json").read_text())["attacks"][0]["accuracy"]
-        for seed in (0, 1, 2)
+        read_robustness(tmp_path / f"seed={seed}" / "robustness.json")[0].attacks[0].accuracy for seed in (0, 1, 2)
     ]
     assert f"{sum(accuracies) / 3:.1%}"[:-1] in out
     assert (tmp_path / "report.html").exists()

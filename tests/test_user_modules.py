@@ -135,7 +135,7 @@ def model(name, **arguments):
 
 
 def rights(folder):
-    return [row["right"] for row in read_json(folder / "robustness.json")["attacks"]]
+    return [row["right"] for row in read_json(folder / "robustness.json")["protocols"][-1]["attacks"]]
 
 
 PLAIN = {"parameters": 2618, "parameters_with_auxiliary_head": 2618, "conv_linear_macs": 4864}
@@ -158,7 +158,7 @@ def test_compiled_and_scripted_modules_are_measured_and_what_cannot_be_counted_i
         status, out, err = run_evaluate(call_script, tmp_path / "theirs", *model(factory))
     assert status == 0, err
     assert f"not counted of its size: {reason}" in out.splitlines()
-    assert read_json(tmp_path / "theirs" / "robustness.json")["cost"] == cost
+    assert read_json(tmp_path / "theirs" / "robustness.json")["protocols"][-1]["cost"] == cost
     assert run_evaluate(call_script, tmp_path / "plain", *model("convolutional"))[0] == 0
     assert rights(tmp_path / "theirs") == rights(tmp_path / "plain")
     status, out, err = call_script("report", *TINY, f"run={tmp_path / 'theirs'}")
@@ -179,7 +179,7 @@ def test_an_exported_network_is_as_robust_as_the_network_itself(tmp_path, call_s
     )
     assert status == 0, err
     assert "thop's MACs: it holds no module that thop knows" in out
-    cost = read_json(tmp_path / "theirs" / "robustness.json")["cost"]
+    cost = read_json(tmp_path / "theirs" / "robustness.json")["protocols"][-1]["cost"]
     own = description.cost()
     assert cost == {
         "parameters": own["parameters"],

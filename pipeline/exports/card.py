@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.accuracy import Accuracy
 from pipeline.artifacts import NetworkDescription, genotype_from_plain
 from pipeline.reproduction import flattened
-from pipeline.wording import interval, percent, printable, shown
+from pipeline.stored_evaluation import Evaluation
+from pipeline.wording import interval, percent, printable, protocol_in_words, shown
 from search_space import Cell
 
 LIMITS = """\
@@ -31,13 +32,12 @@ data set."""
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What robustness.json says of a network. verdict: on gradient masking, None where it was not looked for.
+    """What robustness.json says of a network: a protocol each, the one last evaluated first.
 
-    of_another: the run was evaluated, but with another network than this one, whose figures are not given here.
+    of_another: it also holds figures of other weights than these, or of unknown ones, which are not given here.
     """
 
-    accuracies: Sequence[Accuracy] = ()
-    verdict: str | None = None
+    protocols: Sequence[Evaluation] = ()
     of_another: bool = False
 
 
@@ -107,20 +107,27 @@ def _training(description: NetworkDescription) -> str:
 
 
 def _robustness(evaluated: Evaluated) -> str:
-    if evaluated.of_another:
+    if not evaluated.protocols:
+        if not evaluated.of_another:
+            return "Not measured: no robustness is claimed."
         return (
-            "Not measured: no robustness is claimed. The run's robustness.json is of another network; run evaluate.py "
-            "again, and then export.py."
+            "Not measured: no robustness is claimed. The run's robustness.json is of other weights than these, or does "
+            "not say of which; run evaluate.py again, and then export.py."
         )
-    if not evaluated.accuracies:
-        return "Not measured: no robustness is claimed."
+    explained = "Part of all test images that are classified right and stay right under the attack."
+    return "\n\n".join([explained, *map(_protocol, evaluated.protocols)])
+
+
+def _protocol(evaluation: Evaluation) -> str:
+    """Its settings in words, its accuracies, and the verdict on masking where it was looked for."""
+    words = _text(protocol_in_words(evaluation.settings, evaluation.attacks[0].images))
     rows = [
         (row.attack, percent(row.accuracy), interval(row), f"{row.images:,}", _settings(row) or "none")
-        for row in evaluated.accuracies
+        for row in evaluation.attacks
     ]
     table = _table(("attack", "accuracy", "95 % interval, %", "test images", "settings"), rows)
-    verdict = f"\n\nChecks for gradient masking: {_text(evaluated.verdict)}." if evaluated.verdict else ""
-    return f"Part of all test images that are classified right and stay right under the attack.\n\n{table}{verdict}"
+    verdict = evaluation.checks.verdict if evaluation.checks else None
+    return f"{words}:\n\n{table}" + (f"\n\nChecks for gradient masking: {_text(verdict)}." if verdict else "")
 
 
 def _settings(accuracy: Accuracy) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from pipeline.accuracy import Accuracy
+from pipeline.accuracy import CLEAN, Accuracy
 from pipeline.figures.style import (
     COLOURS,
     MARKERS,
@@ -24,7 +23,8 @@ from pipeline.figures.style import (
     shortened,
     whole_numbers,
 )
-from pipeline.wording import percent, printable
+from pipeline.stored_transfer import Transfer
+from pipeline.wording import percent, printable, protocol_in_words
 
 CELL = 0.62  # inches of a cell of the matrix, which is written in
 SHORT = 30  # letters of all names together that fit beside one another
@@ -85,14 +85,14 @@ def corruption_picture(rows: Sequence[Accuracy], clean: Accuracy) -> Picture:
 
 
 @rc_context(STYLE)
-def transfer_picture(content: Mapping[str, Any]) -> Picture:
-    """Accuracy of each network on images attacked on each, as a matrix; the content of transfer.json."""
-    names = [model["name"] for model in content["models"]]
-    found = {(row["made_on"], row["tried_on"]): row["accuracy"] for row in content["rows"]}
-    rows = {name: [found[name, other] for other in names] for name in names}
-    rows["clean"] = [row["accuracy"] for row in content["clean"]]
+def transfer_picture(transfer: Transfer, name: str = "transfer") -> Picture:
+    """Accuracy of each network on images attacked on each, as a matrix."""
+    names = [model.name for model in transfer.models]
+    found = {(row.made_on, row.tried_on): row.accuracy for row in transfer.rows}
+    rows = [(made_on, [found[made_on, other] for other in names]) for made_on in names]
+    rows.append((CLEAN, [row.accuracy for row in transfer.clean]))
     figure, axes = make_axes("tried on", "made on", height=CELL * len(rows) + 1.1)
-    values = np.array(list(rows.values()))
+    values = np.array([row for _, row in rows])
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         weight = "bold" if row == column else "normal"
@@ -102,18 +102,18 @@ def transfer_picture(content: Mapping[str, Any]) -> Picture:
     axes.set_xticks(
         range(len(names)), list(map(shortened, names)), rotation=0 if short else 25, ha="center" if short else "right"
     )
-    axes.set_yticks(range(len(rows)), [shortened(name) for name in rows])
+    axes.set_yticks(range(len(rows)), [shortened(made_on) for made_on, _ in rows])
     axes.tick_params(length=0)
     axes.grid(visible=False)
     caption = (
-        f"Accuracy in % on images attacked with {content['attack']['name']} on one network (row) and tried on another "
-        "(column). Bold: on itself."
+        f"Accuracy in % on images attacked with {transfer.attack['name']} on one network (row) and tried on another "
+        f"(column). Bold: on itself. {protocol_in_words(transfer.settings, transfer.rows[0].images)}."
     )
     alt = "; ".join(
-        f"made on {name}: " + ", ".join(f"{other} {percent(value)}" for other, value in zip(names, row, strict=True))
-        for name, row in rows.items()
+        f"made on {made_on}: " + ", ".join(f"{other} {percent(value)}" for other, value in zip(names, row, strict=True))
+        for made_on, row in rows
     )
-    return make_picture("transfer", "How attacks transfer", caption, alt + ".", figure)
+    return make_picture(name, "How attacks transfer", caption, alt + ".", figure)
 
 
 def _curve(axes: Axes, points: Sequence[tuple[float, Accuracy]], index: int, label: str) -> None:

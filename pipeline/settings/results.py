@@ -136,6 +136,9 @@ class EvaluateSettings(Settings):
         ge=2,
         description="of a network that draws at random: passes, of which means are measured and attacked",
     )
+    replace: bool = Field(
+        False, description="begin robustness.json or transfer.json anew; the old file is kept beside it under a number"
+    )
 
     @field_validator("attacks", "sweep", "corruptions", "models")
     @classmethod
