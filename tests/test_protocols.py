@@ -17,7 +17,16 @@ from pipeline.settings import Experiment
 from pipeline.stored_evaluation import read_robustness
 from pipeline.stored_transfer import read_transfer
 
-SMALL = ("fabric.accelerator=cpu", "data.test_limit=40", "attack.eps=0.1", "evaluate.attacks=[fgsm]")
+SMALL = (  # each is given, as a run folder remembers what was given before
+    "fabric.accelerator=cpu",
+    "seed=0",
+    "data.test_limit=40",
+    "evaluate.attacks=[fgsm]",
+    "evaluate.eps=0.1",
+    "evaluate.norm=Linf",
+    "evaluate.images=null",
+    "evaluate.batch_size=250",
+)
 
 
 @pytest.fixture
@@ -217,7 +226,7 @@ def test_figures_of_the_first_version_are_shown_with_a_remark_and_taken_for_no_w
     assert "did not record of which weights they are" in page
     assert "95.0" in page
     assert "Not measured: no robustness is claimed. The run" in card_of(run)
-    evaluate("attack.eps=8/255")
+    evaluate("evaluate.eps=8/255")
     old, new = stored(run)
     assert (old["state_sha256"], old["attacks"]) == (None, content["attacks"])
     assert old["settings"]["seed"] == new["settings"]["seed"]
