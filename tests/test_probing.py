@@ -107,7 +107,7 @@ def run_evaluate(call_script, folder, name, *overrides):
 
 
 def rows_of(folder, section="attacks"):
-    return {row["attack"]: row for row in read_json(folder / "robustness.json")[section]}
+    return {row["attack"]: row for row in read_json(folder / "robustness.json")["protocols"][-1][section]}
 
 
 @pytest.mark.parametrize("name", ["WithoutGrad", "Detached", "Decided"])
@@ -160,7 +160,7 @@ def test_a_gradient_of_zero_is_said_and_not_believed(tmp_path, call_script):
     assert "pgd-20 followed nothing and says nothing of robustness" in out
     rows = rows_of(tmp_path / "run")
     assert [rows[name]["zero_gradient"] for name in ("clean", "pgd-20", "square")] == [False, True, False]
-    checks = read_json(tmp_path / "run" / "robustness.json")["checks"]
+    checks = read_json(tmp_path / "run" / "robustness.json")["protocols"][-1]["checks"]
     assert not checks["believed"]
     assert "gradient" in {check["name"] for check in checks["checks"] if not check["passed"]}
     assert call_script("report", *TINY, f"run={tmp_path / 'run'}")[0] == 0
