@@ -159,7 +159,7 @@ def evaluation_of(folder, description, accuracies, experiment=None, **more):
         "attacks": [asdict(result) for result in accuracies],
         "environment": environment(),
     }
-    return checked(content | more, Evaluation, "this test's evaluation")
+    return checked(json.loads(json.dumps(content | more)), Evaluation, "this test's evaluation")
 
 
 def write_robustness(folder, description, accuracies, experiment=None, **more):

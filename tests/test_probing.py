@@ -247,7 +247,7 @@ def test_random_modules_transfer_in_means_over_draws(tmp_path, call_script):
     models = f"evaluate.models=[{__name__}:LogitNoise,{__name__}:Linear]"
     status, _, err = run_evaluate(call_script, tmp_path / "run", None, models, "evaluate.draws=4")
     assert status == 0, err
-    content = read_json(tmp_path / "run" / "transfer.json")
+    (content,) = read_json(tmp_path / "run" / "transfer.json")["protocols"]
     rows = {(row["made_on"], row["tried_on"]): row for row in content["rows"]}
     assert {key: row.get("draws", 1) for key, row in rows.items()} == {
         (made_on, tried_on): 4 if tried_on == "LogitNoise" else 1

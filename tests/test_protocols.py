@@ -32,8 +32,7 @@ SMALL = (  # each is given, as a run folder remembers what was given before
 @pytest.fixture
 def run(tmp_path):
     """A run folder with a network of the digits."""
-    training = {"settings": {"seed": 0, "retrain": {"epochs": 1}}, "best_epoch": 1, "held_back_accuracy": 0.5}
-    write_network(tmp_path / "run", training=training)
+    write_network(tmp_path / "run")
     return tmp_path / "run"
 
 
