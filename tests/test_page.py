@@ -93,7 +93,7 @@ def write_full(folder):
 def write_examples(folder):
     network = load_network(folder).network
     images = load(DataSettings()).test
-    keep_examples(folder, network, images, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3), {})
+    keep_examples(folder, network, images, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3), measured={})
     return network, images
 
 
@@ -260,7 +260,7 @@ def test_nothing_is_kept_where_no_image_is_classified_right(tmp_path):
     network = load_network(tmp_path).network
     images = load(DataSettings()).test
     wrong = images.__class__(images.images, torch.full_like(images.labels, 9))
-    keep_examples(tmp_path, network, wrong, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3), {})
+    keep_examples(tmp_path, network, wrong, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3), measured={})
     assert not (tmp_path / FILE).exists()
 
 
