@@ -23,7 +23,7 @@ slow: .venv/with_ray
 clean:
 	rm -rf .venv build *.egg-info
 
-.venv/installed: pyproject.toml $(wildcard */native/kernels.* compiled/*.h compiled/*.inl)
+.venv/installed: pyproject.toml $(wildcard */native/kernels.* */*/native/kernels.* compiled/*.h compiled/*.inl)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx,balancing,joblib,slurm,optuna,dev]'
 	touch $@

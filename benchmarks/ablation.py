@@ -20,7 +20,7 @@ from search_step import SETTINGS, build
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space import native
+from search_space.kernels import native
 
 Gradient = Callable[[], Tensor]
 

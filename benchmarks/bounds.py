@@ -22,14 +22,14 @@ from matplotlib import rc_context
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from pipeline.comparison import cost_table
 from pipeline.data import load
-from pipeline.figures.style import BLUE, GREY, STYLE, VERMILLION, Picture, make_axes, make_picture
-from pipeline.files import read_json
-from pipeline.metrics import read_metrics
-from pipeline.run import make_fabric
-from pipeline.search import search
-from pipeline.wording import magnitude
+from pipeline.presentation.style import BLUE, GREY, STYLE, VERMILLION, Picture, make_axes, make_picture
+from pipeline.presentation.words import magnitude
+from pipeline.runs.files import read_json
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.search import search
+from pipeline.studies.comparison.comparison import cost_table
 from search_space import CostTable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

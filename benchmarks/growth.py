@@ -25,7 +25,7 @@ from matplotlib import rc_context
 from synthetic import Size, random_search
 from torch.nn import functional as F
 
-from pipeline.figures.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
 OPERATIONS = (
     ("sep_conv_3x3", "skip_connect"),

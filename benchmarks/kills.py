@@ -31,9 +31,9 @@ import rich
 import torch
 from record import RESULTS, table, write
 
-from pipeline import meta_training, retrain, search  # noqa: F401 - imported once, for all forks
-from pipeline.metrics import read_metrics
-from pipeline.progress import progress_bar
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.progress import progress_bar
+from pipeline.search import search  # noqa: F401 - imported once, for all forks
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL = 0.002  # seconds

@@ -22,14 +22,14 @@ from matplotlib import rc_context
 from torch import Tensor
 
 from pipeline.data import load
-from pipeline.figures.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
-from pipeline.files import read_json
-from pipeline.metrics import read_metrics
-from pipeline.progress import silently
-from pipeline.recipes import RECIPES
-from pipeline.retrain import retrain
-from pipeline.run import make_fabric
-from pipeline.search import search
+from pipeline.presentation.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.runs.files import read_json
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.progress import silently
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.search import search
+from pipeline.training.recipes import RECIPES
+from pipeline.training.retrain import retrain
 from search_space import Genotype
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

@@ -24,13 +24,13 @@ from matplotlib import rc_context
 from torch import Tensor
 
 from learned_optimizers import ARCHITECTURES, Theta, load_theta
-from learned_optimizers.baselines import BASELINES, RATE, UpdateRule
-from learned_optimizers.judging import theta_curves
-from learned_optimizers.normalisation import RATES, WINDOW, best_reached, normalised, rate_curves
+from learned_optimizers.meta_training.baselines import BASELINES, RATE, UpdateRule
+from learned_optimizers.meta_training.judging import theta_curves
+from learned_optimizers.meta_training.normalisation import RATES, WINDOW, best_reached, normalised, rate_curves
+from learned_optimizers.meta_training.unroll import Draw, curves, same_in_all
 from learned_optimizers.tasks import HELD_OUT, TRAINED_ON, Task, buckets
 from learned_optimizers.tasks.classifiers import MlpClassifier
-from learned_optimizers.unroll import Draw, curves, same_in_all
-from pipeline.figures.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.presentation.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
 
 DEFAULTS = {"adam": 1e-3, "rmsprop": 1e-2, "sgd": 1e-2}  # torch's rates; that of sgd is the usual one
 FIRST_NEW = 1000  # index of the first task: far from those that train and judge

@@ -27,7 +27,7 @@ from matplotlib import rc_context
 from matplotlib.ticker import LogLocator
 from synthetic import Size, random_search
 
-from pipeline.figures.style import COLOURS, GREY, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.presentation.style import COLOURS, GREY, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
 GIB = 2**30
 SMALLEST = 2  # batch that splits into weights and alphas

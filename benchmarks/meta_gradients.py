@@ -20,10 +20,10 @@ from matplotlib import rc_context
 from torch import Tensor
 
 from learned_optimizers import Theta, load_theta, merge_estimates, new_theta
-from learned_optimizers.judging import Scaling
-from learned_optimizers.streams import Recipe, Stretch
+from learned_optimizers.meta_training.judging import Scaling
+from learned_optimizers.meta_training.truncated_unrolls import Recipe, Stretch
 from learned_optimizers.tasks import Bucket
-from pipeline.figures.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
 KINDS = ("backpropagation", "RP", "ES", "merged")
 UNPERTURBED = 1e-9  # a sigma that moves theta by less than its rounding

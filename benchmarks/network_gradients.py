@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space import PUBLISHED, Network, network
+from search_space import PUBLISHED, Network
+from search_space.network import network
 
 CELLS = ("DARTS_V2", "PDARTS", "RACL")
 SHAPES = ((8, 3), (16, 8), (36, 8))  # channels, layers

@@ -20,7 +20,7 @@ from task_counts import FIRST_NEW, Exam, add_training, outer_training
 from torch import Tensor
 
 from learned_optimizers import load_theta
-from pipeline.figures.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
 
 @dataclass(frozen=True)

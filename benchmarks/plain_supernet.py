@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from search_space.network import Classifier, Normalize, cell_inputs, stem
-from search_space.operations import OPERATIONS
-from search_space.skeleton import CellPlan, plan_skeleton
-from search_space.space import SearchSpace
-from search_space.supernet import Supernet
+from search_space.cells.space import SearchSpace
+from search_space.network.network import Classifier, Normalize, cell_inputs, stem
+from search_space.network.operations import OPERATIONS
+from search_space.network.skeleton import CellPlan, plan_skeleton
+from search_space.supernet.supernet import Supernet
 
 plain_batch_norm = partial(nn.BatchNorm2d, affine=False, track_running_stats=False)
 
@@ -109,7 +109,7 @@ def fused_order(
 
 
 def _pairs(plain: PlainSupernet, fused: Supernet, into: dict[nn.Parameter, Tensor] | None = None):
-    """(part of a fused parameter, plain parameter): the layout of search_space.mixed_node, spelt out."""
+    """(part of a fused parameter, plain parameter): the layout of search_space.supernet.mixed_node, spelt out."""
 
     def target(parameter: nn.Parameter) -> Tensor:
         return parameter if into is None else into[parameter]

@@ -25,8 +25,8 @@ from lightning_fabric import Fabric
 from synthetic import ONE_THREAD, Size, random_data, random_search
 from torch import Tensor, distributed
 
-from pipeline.retraining import Retraining
 from pipeline.settings import AttackSettings, Experiment, FabricSettings, RetrainSettings
+from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED
 
 PROCESSES = 2

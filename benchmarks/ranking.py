@@ -19,13 +19,13 @@ from pathlib import Path
 
 import record
 
-from pipeline.accuracy import CLEAN, Accuracy, wilson_interval
-from pipeline.comparison import seeded, seeds
 from pipeline.data import load
-from pipeline.evaluate import retrain_and_evaluate
-from pipeline.figures import accuracy_picture
-from pipeline.run import make_fabric
-from pipeline.wording import recipe_in_words
+from pipeline.evaluation.accuracy import CLEAN, Accuracy, wilson_interval
+from pipeline.evaluation.evaluate import retrain_and_evaluate
+from pipeline.presentation.words import recipe_in_words
+from pipeline.report.figures import accuracy_picture
+from pipeline.runs.run_folder import make_fabric
+from pipeline.studies.comparison.comparison import seeded, seeds
 from search_space import PUBLISHED
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

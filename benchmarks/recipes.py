@@ -21,13 +21,13 @@ from pathlib import Path
 
 import record
 
-from pipeline.accuracy import CLEAN
 from pipeline.data import load
-from pipeline.evaluate import retrain_and_evaluate
-from pipeline.progress import silently
-from pipeline.recipes import RECIPES
-from pipeline.retrain import retrain
-from pipeline.run import make_fabric
+from pipeline.evaluation.accuracy import CLEAN
+from pipeline.evaluation.evaluate import retrain_and_evaluate
+from pipeline.runs.progress import silently
+from pipeline.runs.run_folder import make_fabric
+from pipeline.training.recipes import RECIPES
+from pipeline.training.retrain import retrain
 from search_space import PUBLISHED
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

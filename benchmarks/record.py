@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
-from pipeline.environment import processor
-from pipeline.figures.style import Picture
-from pipeline.files import write_atomically
+from pipeline.compute.environment import processor
+from pipeline.presentation.style import Picture
+from pipeline.runs.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from torch.autograd import grad
 from torch.nn import functional as F
 
-from pipeline.hypergradient import exact_product, first_order, unrolled
+from pipeline.search.hypergradient import exact_product, first_order, unrolled
 from pipeline.settings import AttackSettings
-from pipeline.training import attack_on
+from pipeline.training.steps import attack_on
 from search_space import SearchSpace, Supernet
 
 EPS, STEP, STEPS, RATE = 8 / 255, 2 / 255, 7, 0.025

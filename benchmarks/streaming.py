@@ -32,10 +32,10 @@ import torch
 from PIL import Image
 
 from pipeline.data import load
-from pipeline.progress import progress_bar
-from pipeline.retraining import Retraining
-from pipeline.run import make_fabric
+from pipeline.runs.progress import progress_bar
+from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import DataSettings, Experiment, FabricSettings, RetrainSettings
+from pipeline.training.network_trainer import Retraining
 from search_space import Genotype
 
 MIB = 2**20

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from lightning_fabric import Fabric
 
-from pipeline.bilevel import BilevelSearch
 from pipeline.data import ImageData, Images
-from pipeline.run import make_fabric
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.bilevel import BilevelSearch
 from pipeline.settings import (
     DataSettings,
     Experiment,
@@ -19,7 +19,7 @@ from pipeline.settings import (
     SearchSettings,
     SpaceSettings,
 )
-from search_space.space import DARTS_OPERATIONS
+from search_space.cells.space import DARTS_OPERATIONS
 
 CLASSES = 10
 ONE_THREAD = FabricSettings(threads=1)

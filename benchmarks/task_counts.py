@@ -21,11 +21,11 @@ from matplotlib import rc_context
 from torch import Tensor
 
 from learned_optimizers import Theta, new_theta
-from learned_optimizers.judging import Judging, Scaling
-from learned_optimizers.outer import Lengths, OuterTraining
-from learned_optimizers.streams import Recipe
+from learned_optimizers.meta_training.judging import Judging, Scaling
+from learned_optimizers.meta_training.outer import Lengths, OuterTraining
+from learned_optimizers.meta_training.truncated_unrolls import Recipe
 from learned_optimizers.tasks import HELD_OUT, Bucket, buckets
-from pipeline.figures.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
+from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
 CAP = 2.0
 FIRST_NEW = 1000  # index of the first task that trains nothing

@@ -31,10 +31,10 @@ from matplotlib import rc_context
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.bilevel import BilevelSearch
+from pipeline.compute.seeds import stream_seed
 from pipeline.data import Batch, ImageData, load
-from pipeline.evaluate import retrain_and_evaluate
-from pipeline.figures.style import (
+from pipeline.evaluation.evaluate import retrain_and_evaluate
+from pipeline.presentation.style import (
     COLOURS,
     MARKERS,
     STYLE,
@@ -45,11 +45,11 @@ from pipeline.figures.style import (
     make_picture,
     whole_numbers,
 )
-from pipeline.optimizers import rate_of_epoch, set_learning_rate
-from pipeline.run import make_fabric
-from pipeline.search import search
-from pipeline.seeds import stream_seed
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.search import search
 from pipeline.settings import Experiment
+from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from _app import compose_experiment

@@ -1,7 +1,7 @@
 """Optimizers that are themselves trained: their architectures, their meta-parameters, and how those are trained."""
 
-from learned_optimizers.architecture import ARCHITECTURES
-from learned_optimizers.estimators import es_estimates, merge_estimates, reparameterized_estimates
+from learned_optimizers.architectures.registry import ARCHITECTURES
+from learned_optimizers.meta_training.estimators import es_estimates, merge_estimates, reparameterized_estimates
 from learned_optimizers.optimizer import LearnedOptimizer
 from learned_optimizers.theta import Theta, load_theta, new_theta
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from learned_optimizers.architecture import architecture
-from learned_optimizers.base import Memory, Tensors
-from learned_optimizers.batch import Batch
-from learned_optimizers.features import Facts
+from learned_optimizers.architectures.base import Memory, Tensors
+from learned_optimizers.architectures.batch import Batch
+from learned_optimizers.architectures.features import Facts
+from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.theta import Theta
 
 DTYPES = (torch.float32, torch.float64)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atomic_files import write_atomically
-from learned_optimizers.architecture import architecture
+from learned_optimizers.architectures.registry import architecture
 
 HEADER = "learned_optimizer/1"  # format and version; a single entry, since safetensors writes several in any order
 LARGEST = 10**9  # bytes of a file

@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from pipeline.interruption import (
+from pipeline.compute.interruption import (
     INTERRUPTED,
     INTERRUPTED_BY_HAND,
     Interrupted,
@@ -43,9 +43,9 @@ from pipeline.interruption import (
     note_end,
     stop_now,
 )
-from pipeline.progress import named
+from pipeline.runs.progress import named
+from pipeline.runs.settings_record import Stage
 from pipeline.settings import Experiment
-from pipeline.settings_record import Stage
 
 FIRST_MAY_SPEAK = 10.0  # seconds; a process that it started ends silently with it
 

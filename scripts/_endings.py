@@ -14,8 +14,8 @@ from pathlib import Path
 from _refusals import Refused, shortened
 from torch.distributed import DistError
 
-from pipeline.faults import first_line
-from pipeline.interruption import REFUSED, STOPPED, Interrupted
+from pipeline.compute.faults import first_line
+from pipeline.compute.interruption import REFUSED, STOPPED, Interrupted
 
 PIPE_CLOSED = 141  # exit status: nobody reads what is printed, as with | head; what SIGPIPE gives other programs
 

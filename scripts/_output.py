@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.terminal import printable
+from pipeline.presentation.terminal import printable
 
 
 def show(*lines: str) -> None:

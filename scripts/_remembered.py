@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.data import set_name
+from pipeline.runs.settings_record import Stage, kept_settings, leaves, result_settings
 from pipeline.settings import DataSettings, Experiment
-from pipeline.settings_record import Stage, kept_settings, leaves, result_settings
 
 SEARCHED = ("space.", "objectives.", "search.")
 FIXED: Mapping[Stage, Mapping[Stage, tuple[str, ...]]] = {

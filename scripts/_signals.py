@@ -11,7 +11,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
 
-from pipeline.interruption import SIGNALS, Interrupted, end_now, follow_starter, heard, stop_now
+from pipeline.compute.interruption import SIGNALS, Interrupted, end_now, follow_starter, heard, stop_now
 
 PATIENCE = 5.0  # seconds from a signal to the end of a process that does not end by itself
 

@@ -18,8 +18,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.interruption import follow, is_follower, unheard_by_children
-from pipeline.workers import SAFE_PATH, start_tracker
+from pipeline.compute.interruption import follow, is_follower, unheard_by_children
+from pipeline.compute.workers import SAFE_PATH, start_tracker
 
 FLAGS = {"-m", "--multirun"}
 Direction = Literal["maximize", "minimize"]

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from _app import run_app
 from _output import show
 
-from pipeline.artifacts import load_genotype
 from pipeline.data import load
-from pipeline.rendering import text_table
+from pipeline.networks.network_files import load_genotype
+from pipeline.report.html import text_table
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Genotype, NetworkShape, channels_for_parameters, network_cost
 

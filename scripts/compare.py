@@ -10,9 +10,9 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
-from pipeline.comparison import compare
-from pipeline.comparison_report import text, write
 from pipeline.settings import Experiment
+from pipeline.studies.comparison.comparison import compare
+from pipeline.studies.comparison.comparison_report import text, write
 
 
 def main(experiment: Experiment) -> None:

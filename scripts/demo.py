@@ -13,17 +13,17 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
-from pipeline import report
-from pipeline.artifacts import load_network
+from pipeline.compute.interruption import start
 from pipeline.data import load
-from pipeline.evaluate import check_retrain_and_evaluate, evaluate
-from pipeline.export import export, find, forms_of
-from pipeline.exports.graph import check_onnx_installed
-from pipeline.interruption import start
-from pipeline.retrain import retrain
-from pipeline.run import make_fabric
-from pipeline.search import search
+from pipeline.evaluation.evaluate import check_retrain_and_evaluate, evaluate
+from pipeline.export.export import export, find, forms_of
+from pipeline.export.graph import check_onnx_installed
+from pipeline.networks.network_files import load_network
+from pipeline.report import run_report
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.search import search
 from pipeline.settings import Experiment
+from pipeline.training.retrain import retrain
 from search_space import PUBLISHED, network_cost
 
 RIVAL = "DARTS_V2"
@@ -56,8 +56,8 @@ def main(experiment: Experiment) -> None:
         rival_output.result()
     exported = find(folder, None)
     export(folder, experiment, exported, forms_of(experiment.export.formats, exported), data.test)
-    report.write(folder, [rival])
-    show(*report.table([folder, rival]).split("\n"))
+    run_report.write(folder, [rival])
+    show(*run_report.table([folder, rival]).split("\n"))
     for name in (
         "report.html",
         "genotype.json",

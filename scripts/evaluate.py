@@ -8,19 +8,19 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
-from pipeline.accuracy import Accuracy
-from pipeline.artifacts import check_cell, load_network
+from pipeline.compute.ranks import launch
 from pipeline.data import load
-from pipeline.evaluate import evaluate
-from pipeline.files import RunError
-from pipeline.foreign import ForeignNetwork, load_foreign
-from pipeline.masking import remarks
-from pipeline.module_path import let_be_found
-from pipeline.ranks import launch
-from pipeline.run import make_fabric
+from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.gradient_masking import remarks
+from pipeline.evaluation.stored_evaluation import FILE, read_robustness
+from pipeline.evaluation.transfer import load_models, transfer
+from pipeline.networks.module_path import let_be_found
+from pipeline.networks.network_files import check_cell, load_network
+from pipeline.networks.user_module import ForeignNetwork, load_foreign
+from pipeline.runs.files import RunError
+from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
-from pipeline.stored_evaluation import FILE, read_robustness
-from pipeline.transfer import load_models, transfer
 
 
 def main(experiment: Experiment) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
-from pipeline.artifacts import check_fits
 from pipeline.data import load
-from pipeline.export import export, find, forms_of, needs_images
+from pipeline.export.export import export, find, forms_of, needs_images
+from pipeline.networks.network_files import check_fits
+from pipeline.presentation.words import counted
 from pipeline.settings import Experiment
-from pipeline.wording import counted
 
 
 def main(experiment: Experiment) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
-from pipeline.files import read_json
-from pipeline.meta_training import describe, meta_train
+from pipeline.meta_training.meta_train import describe, meta_train
+from pipeline.runs.files import read_json
 from pipeline.settings import Experiment
 
 

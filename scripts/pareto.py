@@ -8,10 +8,10 @@ from _app import run_app
 from _output import show
 
 from pipeline.data import load
-from pipeline.front import table
-from pipeline.pareto import pareto
-from pipeline.run import make_fabric
+from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import Experiment
+from pipeline.studies.pareto.front import table
+from pipeline.studies.pareto.pareto import pareto
 
 
 def main(experiment: Experiment) -> None:

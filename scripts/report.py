@@ -7,8 +7,8 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
-from pipeline import overview, report
-from pipeline.groups import runs_in
+from pipeline.report import run_report, sweep_report
+from pipeline.report.seed_groups import runs_in
 from pipeline.settings import Experiment
 
 
@@ -17,9 +17,9 @@ def main(experiment: Experiment) -> None:
     folder = Path(experiment.run)
     runs, others = runs_in(folder), [run for other in experiment.compare for run in runs_in(Path(other))]
     if runs == [folder]:
-        page, table = report.write(folder, others), report.table([folder, *others])
+        page, table = run_report.write(folder, others), run_report.table([folder, *others])
     else:
-        page, table = overview.write(folder, [*runs, *others]), overview.table(folder, [*runs, *others])
+        page, table = sweep_report.write(folder, [*runs, *others]), sweep_report.table(folder, [*runs, *others])
     show(*table.split("\n"))
     show(str(page))
 

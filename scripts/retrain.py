@@ -7,12 +7,12 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
-from pipeline.artifacts import cell_of
+from pipeline.compute.ranks import launch
 from pipeline.data import load
-from pipeline.ranks import launch
-from pipeline.retrain import retrain
-from pipeline.run import make_fabric
+from pipeline.networks.network_files import cell_of
+from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import Experiment
+from pipeline.training.retrain import retrain
 
 
 def main(experiment: Experiment) -> float:

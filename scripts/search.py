@@ -7,11 +7,11 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
+from pipeline.compute.ranks import launch
 from pipeline.data import load
-from pipeline.files import read_json
-from pipeline.ranks import launch
-from pipeline.run import make_fabric
-from pipeline.search import search
+from pipeline.runs.files import read_json
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.search import search
 from pipeline.settings import Experiment
 
 

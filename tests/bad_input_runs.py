@@ -9,7 +9,7 @@ from bad_input_sets import DATA, WHOLE
 from safetensors.torch import save
 from test_bad_files import DESCRIPTION, NETWORKS, instead, of_bytes, of_json
 
-from pipeline.checkpoints import digest
+from pipeline.runs.checkpoints import digest
 
 
 def removed(*names):

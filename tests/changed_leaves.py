@@ -18,24 +18,24 @@ from _endings import REFUSED, ending
 from conftest import TINY
 from run_folders import ONNX
 
-from pipeline import evaluate as evaluation
-from pipeline import overview, report
-from pipeline import retrain as retrain_stage
-from pipeline import search as search_stage
-from pipeline.accuracy import accuracy_of, count_by_class
-from pipeline.artifacts import load_genotype, load_network
-from pipeline.bilevel import BilevelSearch
 from pipeline.data import load
-from pipeline.evaluate import evaluate
-from pipeline.export import export, find
-from pipeline.figures import style
-from pipeline.metrics import read_metrics
-from pipeline.pareto import pareto
-from pipeline.retrain import retrain
-from pipeline.retraining import Retraining
-from pipeline.run import make_fabric
-from pipeline.search import search
-from pipeline.settings_record import kept_settings
+from pipeline.evaluation import evaluate as evaluation
+from pipeline.evaluation.accuracy import accuracy_of, count_by_class
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.export.export import export, find
+from pipeline.networks.network_files import load_genotype, load_network
+from pipeline.presentation import style
+from pipeline.report import run_report, sweep_report
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.run_folder import make_fabric
+from pipeline.runs.settings_record import kept_settings
+from pipeline.search import search as search_stage
+from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.search import search
+from pipeline.studies.pareto.pareto import pareto
+from pipeline.training import retrain as retrain_stage
+from pipeline.training.network_trainer import Retraining
+from pipeline.training.retrain import retrain
 
 COUNT = 1000  # changes of a test file, of which there are two
 DRAWN = 100  # accepted changes, of which one is drawn: a page's figures take a second
@@ -151,7 +151,7 @@ def in_little_time(run):
         right = count_by_class(images.labels, num_classes).tolist()
         return accuracy_of(trial.name, trial.settings, right, len(images), 0.0)
 
-    drawn, draw = itertools.count(1), report._draw
+    drawn, draw = itertools.count(1), run_report._draw
 
     def seldom(runs):
         return draw(runs) if next(drawn) % DRAWN == 0 else defaultdict(list)
@@ -170,8 +170,8 @@ def in_little_time(run):
         patch.setattr(evaluation, "planned", planned)
         patch.setattr(evaluation, "measure", measured)
         patch.setattr(evaluation, "keep_examples", lambda *_, **__: None)
-        patch.setattr(report, "_draw", seldom)
-        patch.setattr(overview, "group_pictures", lambda *_: [])
+        patch.setattr(run_report, "_draw", seldom)
+        patch.setattr(sweep_report, "group_pictures", lambda *_: [])
         patch.setattr(style, "DPI", 20)
         yield
 
@@ -198,12 +198,12 @@ def _retrain(run):
 
 
 def _report(run):
-    report.write(run.folder)
-    report.table([run.folder])
+    run_report.write(run.folder)
+    run_report.table([run.folder])
 
 
 def _overview(run):
-    overview.table(run.folder.parent, [run.folder])
+    sweep_report.table(run.folder.parent, [run.folder])
     _report(run)
 
 

@@ -4,8 +4,8 @@ import json
 
 import torch
 
-from pipeline.artifacts import NetworkDescription, save_network
 from pipeline.data import load
+from pipeline.networks.network_files import NetworkDescription, save_network
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from pipeline.accuracy import Accuracy, wilson_interval
-from pipeline.artifacts import NetworkDescription, load_network, save_network
-from pipeline.environment import environment
-from pipeline.figures import style
-from pipeline.files import write_atomically, write_json
-from pipeline.retrain import retrain_settings
-from pipeline.run import plain
-from pipeline.schemas import checked
+from pipeline.compute.environment import environment
+from pipeline.evaluation.accuracy import Accuracy, wilson_interval
+from pipeline.evaluation.stored_evaluation import Evaluation, Protocol, read_robustness
+from pipeline.evaluation.stored_evaluation import write_robustness as write_stored
+from pipeline.networks.network_files import NetworkDescription, load_network, save_network
+from pipeline.presentation import style
+from pipeline.runs.files import write_atomically, write_json
+from pipeline.runs.run_folder import plain
+from pipeline.runs.schemas import checked
 from pipeline.settings import Experiment
-from pipeline.stored_evaluation import Evaluation, Protocol, read_robustness
-from pipeline.stored_evaluation import write_robustness as write_stored
+from pipeline.training.retrain import retrain_settings
 from search_space import PUBLISHED, SearchSpace
 
 GENOTYPE = PUBLISHED["DARTS_V2"].genotype

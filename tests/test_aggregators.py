@@ -15,12 +15,12 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from mgda import MGDA, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum, balance
-from pipeline.balancing import make_aggregator
-from pipeline.checkpoints import Checkpoints
 from pipeline.data import load
-from pipeline.metrics import read_metrics
-from pipeline.run import make_fabric
-from pipeline.search import search
+from pipeline.runs.checkpoints import Checkpoints
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.balancing import make_aggregator
+from pipeline.search.search import search
 
 AGGREGATORS = {
     "mgda": MGDA,

@@ -13,12 +13,12 @@ from exported import DARTS_V2, write_network
 from run_folders import accuracy, write_robustness
 from safetensors.torch import load, load_file, save, save_file
 
-from pipeline.artifacts import load_genotype, load_network
-from pipeline.export import export, find
-from pipeline.files import RunError
-from pipeline.results import read_run
+from pipeline.evaluation.stored_evaluation import read_robustness
+from pipeline.export.export import export, find
+from pipeline.networks.network_files import load_genotype, load_network
+from pipeline.report.run_reader import read_run
+from pipeline.runs.files import RunError
 from pipeline.settings import Experiment
-from pipeline.stored_evaluation import read_robustness
 
 WEIGHTS, DESCRIPTION = "network.safetensors", "network.json"
 FIRST = "cells.0.inputs.0.1.weight"

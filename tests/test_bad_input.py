@@ -16,12 +16,12 @@ from conftest import TINY
 from exported import write_network
 from test_meta_train import TINY_META
 
-from pipeline.artifacts import load_network
 from pipeline.data import load
-from pipeline.evaluate import evaluate
-from pipeline.retrain import retrain
-from pipeline.run import make_fabric
-from pipeline.search import search
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.networks.network_files import load_network
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.search import search
+from pipeline.training.retrain import retrain
 
 CASES = (
     [(script, overrides, says, False, None) for script, overrides, says in SETTINGS]

@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from attacks import ContinuedPGD
-from pipeline import search as search_stage
-from pipeline.bilevel import BilevelSearch
-from pipeline.carry_over import LEVELS, CarriedAttack, Perturbations
+from pipeline.compute.seeds import stream_seed
 from pipeline.data import NOWHERE, Batch, Images, Origin, as_float, augmentation, load
-from pipeline.seeds import stream_seed
+from pipeline.search import search as search_stage
+from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.carried_attack import LEVELS, CarriedAttack, Perturbations
 from pipeline.settings import DataSettings
 
 EPS, STEP = 0.1, 0.025

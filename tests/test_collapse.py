@@ -12,13 +12,19 @@ from safetensors.torch import load_file
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pipeline import bilevel
-from pipeline.diagnostics import Eigenvalue, largest_eigenvalue, mean_entropy, skip_connections, weight_free_operations
-from pipeline.guard import Guard, epoch_before_rise, epoch_before_skips
-from pipeline.metrics import read_metrics
+from pipeline.runs.metrics import read_metrics
+from pipeline.search import bilevel
+from pipeline.search.collapse_guard import Guard, epoch_before_rise, epoch_before_skips
+from pipeline.search.collapse_signs import (
+    Eigenvalue,
+    largest_eigenvalue,
+    mean_entropy,
+    skip_connections,
+    weight_free_operations,
+)
 from pipeline.settings import GuardSettings
 from search_space import PUBLISHED, SearchSpace, Supernet
-from search_space.relaxation import DARTS, Relaxation
+from search_space.supernet.relaxation import DARTS, Relaxation
 
 
 def generator(seed=0):
@@ -219,7 +225,7 @@ def test_a_search_rolls_back_goes_on_with_more_weight_decay_and_resumes_in_the_s
         "search.relaxation.sampled_edges=2",
     ]
     assert call_script("search", *overrides, f"run={whole}")[0] == 0
-    from pipeline.checkpoints import Checkpoints
+    from pipeline.runs.checkpoints import Checkpoints
 
     save = Checkpoints.save
 
@@ -245,7 +251,7 @@ def test_a_search_rolls_back_goes_on_with_more_weight_decay_and_resumes_in_the_s
 def test_a_search_whose_cells_always_hold_skips_ends_with_the_alphas_that_it_began_with(
     tmp_path, call_script, monkeypatch
 ):
-    from pipeline import bilevel
+    from pipeline.search import bilevel
 
     monkeypatch.setattr(bilevel, "signs_of_collapse", lambda supernet: signs(skips=8))
     folder = tmp_path / "run"

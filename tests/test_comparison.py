@@ -11,12 +11,19 @@ from _app import Refused, compose_experiment
 from conftest import TINY
 from scipy import stats
 
-from pipeline.comparison import Contender, cost_table, in_processes, is_inside, random_cells, retrainings
-from pipeline.comparison_report import OUTDATED, READING, strongest_attack, text, write
-from pipeline.metrics import read_metrics
-from pipeline.objectives import bounds_of
-from pipeline.standings import Standing, agreement, beaten, gain, mean, resolution
-from pipeline.walk import set_cell
+from pipeline.runs.metrics import read_metrics
+from pipeline.search.continued_search import set_cell
+from pipeline.search.objectives import bounds_of
+from pipeline.studies.comparison.comparison import (
+    Contender,
+    cost_table,
+    in_processes,
+    is_inside,
+    random_cells,
+    retrainings,
+)
+from pipeline.studies.comparison.comparison_report import OUTDATED, READING, strongest_attack, text, write
+from pipeline.studies.comparison.comparison_statistics import Standing, agreement, beaten, gain, mean, resolution
 from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
 
 SMALL = (

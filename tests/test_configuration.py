@@ -6,7 +6,7 @@ import pytest
 import yaml
 from _app import CONF, compose_experiment, explain
 
-from pipeline.objectives import bounds_of, check_attainable, derived_shape
+from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.settings import Experiment
 from search_space import CostTable, NetworkShape, Supernet
 

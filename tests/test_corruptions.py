@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest, poisson
 
-from pipeline.corruptions import CORRUPTIONS, SEVERITIES
+from pipeline.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 
 
 @pytest.fixture(params=[(1, 8), (3, 32)], ids=["grey", "colour"])

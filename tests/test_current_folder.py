@@ -10,8 +10,8 @@ from conftest import ROOT, TINY
 from joblib import Parallel, delayed
 from run_folders import write_network, write_search
 
-from pipeline.module_path import let_be_found
-from pipeline.workers import process_pool
+from pipeline.compute.workers import process_pool
+from pipeline.networks.module_path import let_be_found
 
 MODULES = """
 import torch

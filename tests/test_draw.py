@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyBboxPatch
 from matplotlib.text import Text
 
-from search_space import draw
-from search_space.cell_layout import operation_label, plan_cell
-from search_space.draw import draw_cell, save_cell
-from search_space.genotype import OPERATION_NAMES, Cell, Edge
+from search_space.cells.genotype import OPERATION_NAMES, Cell, Edge
+from search_space.drawing import draw
+from search_space.drawing.cell_layout import operation_label, plan_cell
+from search_space.drawing.draw import draw_cell, save_cell
 
 plan_of = cache(plan_cell)
 

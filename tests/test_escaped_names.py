@@ -9,12 +9,12 @@ from conftest import TINY
 from rich.console import Console
 from run_folders import accuracy, write_network, write_robustness
 
-from pipeline.artifacts import save_network
 from pipeline.data import load
-from pipeline.progress import progress_bar
-from pipeline.rendering import text_table
+from pipeline.networks.network_files import save_network
+from pipeline.presentation.terminal import printable
+from pipeline.report.html import text_table
+from pipeline.runs.progress import progress_bar
 from pipeline.settings import DataSettings
-from pipeline.terminal import printable
 from search_space import PUBLISHED
 
 EVIL = "\x1b[31m\n[red]x\u202e"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learned_optimizers import es_estimates, merge_estimates, reparameterized_estimates
-from learned_optimizers.estimators import es_from_losses
+from learned_optimizers.meta_training.estimators import es_from_losses
 
 SIGMA = 0.01
 

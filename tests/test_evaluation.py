@@ -13,13 +13,13 @@ from conftest import TINY, run_script
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.accuracy import Accuracy
 from pipeline.data import as_float, load
-from pipeline.files import RunError, write_json
-from pipeline.foreign import _digest
+from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.stored_evaluation import read_robustness
+from pipeline.evaluation.transfer import load_models
+from pipeline.networks.user_module import _digest
+from pipeline.runs.files import RunError, write_json
 from pipeline.settings import DataSettings
-from pipeline.stored_evaluation import read_robustness
-from pipeline.transfer import load_models
 
 THEIRS = (*TINY, "data.limit=null", "evaluate.model=their_models:fitted")
 FACTORIES = """

@@ -19,17 +19,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from attacks import evaluation_attack
-from pipeline import export as stage
-from pipeline.accuracy import Accuracy
-from pipeline.artifacts import as_safetensors, load_genotype, load_network
 from pipeline.data import load
-from pipeline.export import export, find, forms_of
-from pipeline.exports import graph
-from pipeline.exports.card import Evaluated, model_card
-from pipeline.files import RunError
+from pipeline.evaluation.accuracy import Accuracy
+from pipeline.export import export as stage
+from pipeline.export import graph
+from pipeline.export.export import export, find, forms_of
+from pipeline.export.model_card import Evaluated, model_card
+from pipeline.networks.network_files import as_safetensors, load_genotype, load_network
+from pipeline.runs.files import RunError
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
-from search_space.genotype import OPERATION_NAMES
+from search_space.cells.genotype import OPERATION_NAMES
 
 EVERYTHING = ("json", "darts", "fair_darts", "svg", "safetensors", "onnx", "torch_export")
 FILES = {

@@ -10,8 +10,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_space import PUBLISHED, Network, network
-from search_space.fast_gradients import fast_gradients
+from search_space import PUBLISHED, Network
+from search_space.kernels.fast_gradients import fast_gradients
+from search_space.network import network
 
 CELLS = ("DARTS_V2", "NASNet", "RACL")
 SIZES = {"channels": 8, "layers": 3, "num_classes": 5}

@@ -26,16 +26,16 @@ import torch
 from conftest import ROOT, TINY, run_script, script_process
 from test_meta_train import TINY_META
 
-from pipeline import retraining
-from pipeline.bilevel import BilevelSearch
-from pipeline.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, SIGNALS, Interrupted
-from pipeline.metrics import MetricLog, read_metrics
-from pipeline.processes import random_state, restore_random_state
-from pipeline.run import make_fabric
-from pipeline.seeds import seed_stream
+from pipeline.compute.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, SIGNALS, Interrupted
+from pipeline.compute.processes import random_state, restore_random_state
+from pipeline.compute.seeds import seed_stream
+from pipeline.compute.stop_requests import stop_requests
+from pipeline.compute.workers import workers
+from pipeline.runs.metrics import MetricLog, read_metrics
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.bilevel import BilevelSearch
 from pipeline.settings import Experiment, FabricSettings
-from pipeline.stop_requests import stop_requests
-from pipeline.workers import workers
+from pipeline.training import network_trainer
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -336,7 +336,7 @@ def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoi
 def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint_before(
     tmp_path, whole, call_script, monkeypatch
 ):
-    loss, calls = retraining.Retraining._loss, [0]
+    loss, calls = network_trainer.Retraining._loss, [0]
 
     def spoiled(self, *arguments):
         value, accuracy = loss(self, *arguments)
@@ -345,7 +345,7 @@ def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint
 
     folder, steps = tmp_path / "run", len(read_metrics(whole(RETRAIN))) // 2
     with monkeypatch.context() as patched:
-        patched.setattr(retraining.Retraining, "_loss", spoiled)
+        patched.setattr(network_trainer.Retraining, "_loss", spoiled)
         status, _, err = call_script("retrain", *RETRAIN.overrides, f"run={folder}")
     assert status == _endings.STOPPED
     assert err.startswith(f"stopped: retraining step 5, epoch 1, batch {6 - steps} of {steps}: the gradient of the tra")
@@ -373,7 +373,10 @@ def no_memory(kind):
 
 @pytest.mark.parametrize(
     ("stage", "kind", "advice"),
-    [(SEARCH, BilevelSearch, "lower search.batch_size"), (RETRAIN, retraining.Retraining, "lower retrain.batch_size")],
+    [
+        (SEARCH, BilevelSearch, "lower search.batch_size"),
+        (RETRAIN, network_trainer.Retraining, "lower retrain.batch_size"),
+    ],
     ids=["search", "retrain"],
 )
 def test_want_of_memory_says_what_to_lower(tmp_path, stage, kind, advice):

@@ -10,9 +10,9 @@ from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from search_space import SearchSpace, Supernet
-from search_space.batch_norm import batch_norm
-from search_space.depthwise import depthwise
-from search_space.fused import normalised_relu, normalised_sum
+from search_space.kernels.batch_norm import batch_norm
+from search_space.kernels.depthwise import depthwise
+from search_space.kernels.fused import normalised_relu, normalised_sum
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from plain_supernet import PlainSupernet, copy_weights, fused_order

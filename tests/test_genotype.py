@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_space import PUBLISHED, Cell, Edge, Genotype
-from search_space.genotype import OPERATION_NAMES
+from search_space.cells.genotype import OPERATION_NAMES
 
 
 @st.composite

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from test_genotype import genotypes
 from torch.nn import functional as F
 
-from pipeline.artifacts import load_genotype
-from pipeline.files import RunError
+from pipeline.networks.network_files import load_genotype
+from pipeline.runs.files import RunError
 from search_space import PUBLISHED, Cell, Edge, Genotype, Network, SearchSpace, Supernet, inherit, network_cost
-from search_space.draw import draw_cell
-from search_space.layouts import from_layout, from_python, to_fair_darts, to_python
+from search_space.cells.formats import from_layout, from_python, to_fair_darts, to_python
+from search_space.drawing.draw import draw_cell
 
 DARTS_V2 = PUBLISHED["DARTS_V2"].genotype
 LRNAS = PUBLISHED["LRNAS_cifar10"].genotype

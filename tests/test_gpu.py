@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import TINY, run_script
 
-from pipeline.metrics import read_metrics
-from pipeline.stored_evaluation import read_robustness
+from pipeline.evaluation.stored_evaluation import read_robustness
+from pipeline.runs.metrics import read_metrics
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 

@@ -10,10 +10,10 @@ import pytest
 from run_folders import accuracy, coarse, write_network, write_robustness, write_search  # noqa: F401 - coarse is autouse
 from test_page import Page
 
-from pipeline import overview, report
-from pipeline.files import RunError, write_atomically
-from pipeline.groups import front, groups, runs_in, spread
-from pipeline.results import read_runs
+from pipeline.report import run_report, sweep_report
+from pipeline.report.run_reader import read_runs
+from pipeline.report.seed_groups import front, groups, runs_in, spread
+from pipeline.runs.files import RunError, write_atomically
 from pipeline.settings import Experiment
 from search_space import PUBLISHED
 
@@ -48,17 +48,17 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text(sweep):
-    return overview.write(sweep, runs_in(sweep)).read_text(encoding="utf-8")
+    return sweep_report.write(sweep, runs_in(sweep)).read_text(encoding="utf-8")
 
 
 def test_runs_that_differ_in_their_seed_alone_are_one_group(sweep):
-    found = groups(overview.labelled(sweep, runs_in(sweep)))
+    found = groups(sweep_report.labelled(sweep, runs_in(sweep)))
     assert {group.name: group.seeds for group in found} == {"published": [0], "strong": [0, 1], "weak": [0, 1, 2]}
     assert [group.asked["attack.steps"] for group in found] == ["-", "20", "7"]
 
 
 def test_the_mean_and_the_deviation_are_those_of_the_sample(sweep):
-    weak = groups(overview.labelled(sweep, runs_in(sweep)))[-1]
+    weak = groups(sweep_report.labelled(sweep, runs_in(sweep)))[-1]
     values = [right / 200 for right in RIGHT.values()]
     found = weak.accuracy("pgd-20")
     assert (found.mean, found.deviation) == (pytest.approx(0.6), pytest.approx(statistics.stdev(values)))
@@ -74,14 +74,14 @@ def test_a_given_cell_is_a_setting_and_a_searched_one_an_outcome(tmp_path):
     write_run(tmp_path / "a", seed=0, channels=4)
     write_run(tmp_path / "b", seed=1, channels=5)
     write_atomically(tmp_path / "b" / "genotype.json", PUBLISHED["PDARTS"].genotype.to_json())
-    found = groups(overview.labelled(tmp_path, runs_in(tmp_path)))
+    found = groups(sweep_report.labelled(tmp_path, runs_in(tmp_path)))
     assert sorted(len(group.runs) for group in found) == [1, 1, 2]
 
 
 def test_groups_without_folders_of_their_own_are_named_by_what_differs(tmp_path):
     for seed, steps in ((0, 7), (1, 7), (0, 20)):
         write_run(tmp_path / f"{steps}-{seed}", seed, attack_steps=steps)
-    assert [group.name for group in groups(overview.labelled(tmp_path, runs_in(tmp_path)))] == [
+    assert [group.name for group in groups(sweep_report.labelled(tmp_path, runs_in(tmp_path)))] == [
         "attack.steps 20",
         "attack.steps 7",
     ]
@@ -90,11 +90,11 @@ def test_groups_without_folders_of_their_own_are_named_by_what_differs(tmp_path)
 def test_seeds_of_one_setting_are_all_runs(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path / f"seed{seed}", seed)
-    assert [group.name for group in groups(overview.labelled(tmp_path, runs_in(tmp_path)))] == ["all runs"]
+    assert [group.name for group in groups(sweep_report.labelled(tmp_path, runs_in(tmp_path)))] == ["all runs"]
 
 
 def test_a_group_is_on_the_front_unless_another_is_as_good_in_all_four(sweep):
-    found = groups(overview.labelled(sweep, runs_in(sweep)))
+    found = groups(sweep_report.labelled(sweep, runs_in(sweep)))
     # published and weak are of one size and one clean accuracy: the more robust one dominates
     assert dict(zip([group.name for group in found], front(found, "pgd-20"), strict=True)) == {
         "published": False,
@@ -122,7 +122,7 @@ def test_the_page_is_well_formed_and_takes_nothing_from_outside(text, sweep):
 
 
 def test_the_table_has_means_and_deviations(sweep):
-    rows = {line.split()[0]: line for line in overview.table(sweep, runs_in(sweep)).splitlines()}
+    rows = {line.split()[0]: line for line in sweep_report.table(sweep, runs_in(sweep)).splitlines()}
     assert "60.0 ± 5.0" in rows["weak"]
     assert rows["weak"].split()[1] == "3"
     assert "±" not in rows["published"]
@@ -131,7 +131,7 @@ def test_the_table_has_means_and_deviations(sweep):
 def test_a_run_that_was_not_evaluated_is_named_and_in_no_group(tmp_path):
     write_run(tmp_path / "whole")
     write_network(tmp_path / "half<script>")
-    text = overview.write(tmp_path, runs_in(tmp_path)).read_text(encoding="utf-8")
+    text = sweep_report.write(tmp_path, runs_in(tmp_path)).read_text(encoding="utf-8")
     assert "in no group: half&lt;script&gt;; run evaluate.py on them." in text
     assert "<script" not in text
     assert "1 of them measured, in 1 group." in text
@@ -139,8 +139,8 @@ def test_a_run_that_was_not_evaluated_is_named_and_in_no_group(tmp_path):
 
 def test_a_folder_without_any_measured_run_still_has_a_page(tmp_path):
     write_network(tmp_path / "half")
-    assert "in 0 groups" in overview.write(tmp_path, runs_in(tmp_path)).read_text(encoding="utf-8")
-    assert "run evaluate.py" in overview.table(tmp_path, runs_in(tmp_path))
+    assert "in 0 groups" in sweep_report.write(tmp_path, runs_in(tmp_path)).read_text(encoding="utf-8")
+    assert "run evaluate.py" in sweep_report.table(tmp_path, runs_in(tmp_path))
 
 
 def test_runs_inside_a_run_are_part_of_it(tmp_path):
@@ -159,10 +159,10 @@ def test_a_folder_without_runs_is_refused_with_what_was_looked_for(tmp_path):
 
 def test_seeds_beside_a_run_are_averaged_on_its_page(sweep):
     mine, *others = runs_in(sweep / "weak")
-    page = report.write(mine, others).read_text(encoding="utf-8")
+    page = run_report.write(mine, others).read_text(encoding="utf-8")
     assert "Means over seeds" in page
     assert "60.0 ± 5.0" in page
-    assert "Means over seeds" not in report.write(mine).read_text(encoding="utf-8")
+    assert "Means over seeds" not in run_report.write(mine).read_text(encoding="utf-8")
 
 
 def test_the_script_reports_a_folder_of_runs_and_expands_one_that_is_compared(tmp_path, call_script):

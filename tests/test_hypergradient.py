@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.hypergradient import exact_product, finite_difference_product, first_order, moved, unrolled
-from pipeline.optimizers import drift, make_weight_optimizer
+from pipeline.search.hypergradient import exact_product, finite_difference_product, first_order, moved, unrolled
 from pipeline.settings import WeightOptimizerSettings
-from pipeline.training import clipped_step
+from pipeline.training.optimizers import drift, make_weight_optimizer
+from pipeline.training.steps import clipped_step
 from search_space import SearchSpace, Supernet
 
 STEP = 0.05

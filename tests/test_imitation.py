@@ -11,12 +11,12 @@ from test_stages import killed_until_done
 from torch.func import vmap
 
 from learned_optimizers import ARCHITECTURES, load_theta, new_theta
-from learned_optimizers.baselines import BASELINES, RATE
-from learned_optimizers.imitation import Recording, Trial, imitated, relative_errors
-from learned_optimizers.judging import Judging, theta_curves
-from learned_optimizers.normalisation import rate_curves, weights_of_steps
+from learned_optimizers.meta_training.baselines import BASELINES, RATE
+from learned_optimizers.meta_training.imitation import Recording, Trial, imitated, relative_errors
+from learned_optimizers.meta_training.judging import Judging, theta_curves
+from learned_optimizers.meta_training.normalisation import rate_curves, weights_of_steps
+from learned_optimizers.meta_training.teachers import RATES, falling_share, teacher
 from learned_optimizers.tasks import Bucket
-from learned_optimizers.teachers import RATES, falling_share, teacher
 
 HORIZON = 40
 BUCKETS = (Bucket("quadratics", 0), Bucket("autoencoder_clusters", 0))

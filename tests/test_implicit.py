@@ -8,7 +8,7 @@ import scipy.sparse.linalg
 import torch
 from torch.nn import functional as F
 
-from pipeline.hypergradient import (
+from pipeline.search.hypergradient import (
     exact_product,
     finite_difference_product,
     first_order,
@@ -16,7 +16,7 @@ from pipeline.hypergradient import (
     moved,
     unrolled,
 )
-from pipeline.inverse import conjugate_gradient, make_solver, neumann
+from pipeline.search.linear_solvers import conjugate_gradient, make_solver, neumann
 from pipeline.settings import ImplicitSettings
 from search_space import SearchSpace, Supernet
 

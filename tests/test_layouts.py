@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_genotype import genotypes
 
-from pipeline.artifacts import load_genotype
-from pipeline.files import RunError
+from pipeline.networks.network_files import load_genotype
+from pipeline.runs.files import RunError
 from search_space import PUBLISHED, Cell, Edge, Genotype, network_cost
-from search_space.genotype import OPERATION_NAMES
-from search_space.layouts import from_layout, from_python, to_fair_darts, to_python
+from search_space.cells.formats import from_layout, from_python, to_fair_darts, to_python
+from search_space.cells.genotype import OPERATION_NAMES
 
 # Published in the repository of FairDARTS (Chu et al. 2020) with 373 M multiply-accumulates and 2.83 M parameters, and
 # 536 M and 3.88 M; edges are (operation, node, source). No edge enters node 3 of the first.

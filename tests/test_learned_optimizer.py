@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch.func import grad, vmap
 
 from learned_optimizers import ARCHITECTURES, LearnedOptimizer, Theta, load_theta, new_theta
-from learned_optimizers.batch import spans
-from learned_optimizers.features import Segments
+from learned_optimizers.architectures.batch import spans
+from learned_optimizers.architectures.features import Segments
 
 NAMES = ("mlp", "hierarchical")
 SHAPES = ((3, 4), (5,), (), (2, 3, 2, 1, 2))

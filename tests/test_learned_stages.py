@@ -6,7 +6,7 @@ from conftest import TINY
 from test_stages import killed_until_done
 
 from learned_optimizers import LearnedOptimizer, new_theta
-from pipeline.metrics import read_metrics
+from pipeline.runs.metrics import read_metrics
 
 
 def test_search_and_retraining_run_with_a_learned_optimizer_and_say_its_rate(tmp_path, call_script):

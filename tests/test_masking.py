@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline import masking
-from pipeline.accuracy import accuracy_of
 from pipeline.data import load
-from pipeline.evaluate import evaluate
-from pipeline.files import read_json
-from pipeline.foreign import load_foreign
-from pipeline.run import make_fabric
-from pipeline.stored_evaluation import read_robustness
+from pipeline.evaluation import gradient_masking as masking
+from pipeline.evaluation.accuracy import accuracy_of
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.stored_evaluation import read_robustness
+from pipeline.networks.user_module import load_foreign
+from pipeline.runs.files import read_json
+from pipeline.runs.run_folder import make_fabric
 
 EPS = 0.1
 IMAGES = 100
@@ -80,7 +80,10 @@ def test_each_sign_alone_is_named_with_its_figures(name, right, check):
     assert "\n" not in verdict.verdict
 
 
-@pytest.mark.parametrize("name", [masking.SINGLE_STEP, masking.NOISE, masking.BLACK_BOX, masking.SURROGATE])
+@pytest.mark.parametrize(
+    "name",
+    [masking.SINGLE_STEP, masking.NOISE, masking.BLACK_BOX, masking.SURROGATE],
+)
 def test_a_weaker_attack_may_win_by_chance_within_the_interval_and_not_beyond(name):
     low = row("", 99).low
     inside, beyond = -(-low * 200 // 1), low * 200 // 1

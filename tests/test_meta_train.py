@@ -11,10 +11,10 @@ from conftest import ROOT, main_of, run_script
 from test_stages import killed_until_done
 
 from learned_optimizers import load_theta, new_theta
-from learned_optimizers.judging import theta_curves
-from learned_optimizers.normalisation import normalised, scales
+from learned_optimizers.meta_training.judging import theta_curves
+from learned_optimizers.meta_training.normalisation import normalised, scales
 from learned_optimizers.tasks import sample_task
-from pipeline.metrics import read_metrics
+from pipeline.runs.metrics import read_metrics
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

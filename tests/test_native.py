@@ -5,7 +5,8 @@ import torch
 from torch.autograd import grad
 from torch.nn import functional as F
 
-from search_space import SearchSpace, Supernet, native
+from search_space import SearchSpace, Supernet
+from search_space.kernels import native
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="installed without a C++ compiler")
 

@@ -239,7 +239,7 @@ def test_every_architecture_has_the_sizes_that_are_compiled():
 
 
 def test_the_switch_leaves_everything_to_pytorch(monkeypatch):
-    modules = ("search_space.native._kernels", "learned_optimizers.native._kernels")
+    modules = ("search_space.kernels.native._kernels", "learned_optimizers.native._kernels")
     assert all(compiled.load(module) is not None for module in modules)
     monkeypatch.setenv("E2RNAS_COMPILED", "0")
     assert all(compiled.load(module) is None for module in modules)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.objectives import Bound, check_attainable, derive_inside, resource_losses, settle
+from pipeline.search.objectives import Bound, check_attainable, derive_inside, resource_losses, settle
 from search_space import CostTable, NetworkShape, SearchSpace, network_cost
 
 SHAPE = {"channels": 4, "layers": 5, "num_classes": 10, "image_size": 8, "in_channels": 1}

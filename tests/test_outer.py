@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from learned_optimizers import LearnedOptimizer, load_theta, new_theta
-from learned_optimizers.baselines import BASELINES
-from learned_optimizers.judging import Judging, Scaling, theta_curves
-from learned_optimizers.normalisation import RATES, best_reached, normalised, rate_curves, scales
-from learned_optimizers.outer import Lengths, OuterTraining
-from learned_optimizers.streams import Recipe, Stretch
+from learned_optimizers.meta_training.baselines import BASELINES
+from learned_optimizers.meta_training.judging import Judging, Scaling, theta_curves
+from learned_optimizers.meta_training.normalisation import RATES, best_reached, normalised, rate_curves, scales
+from learned_optimizers.meta_training.outer import Lengths, OuterTraining
+from learned_optimizers.meta_training.truncated_unrolls import Recipe, Stretch
 from learned_optimizers.tasks import Bucket, buckets
 from learned_optimizers.tasks.task import seeded_generator
 
@@ -221,8 +221,8 @@ def test_training_lowers_the_loss_on_tasks_that_train_nothing(theta):
 
 
 def test_a_curve_of_theta_is_that_of_the_optimizer_step_by_step(theta):
-    from learned_optimizers.architecture import ARCHITECTURES
-    from learned_optimizers.unroll import Draw
+    from learned_optimizers.architectures.registry import ARCHITECTURES
+    from learned_optimizers.meta_training.unroll import Draw
 
     task = CLUSTERS.task(0, 1)
     found = theta_curves(theta, [CLUSTERS.task(0, 0), task], 6, seed=0, split="test")[:, 1]

@@ -11,13 +11,13 @@ from run_folders import accuracy, coarse, write_network, write_robustness, write
 from safetensors.torch import load_file, save_file
 
 from attacks import evaluation_attack
-from pipeline import report
-from pipeline.artifacts import load_network
 from pipeline.data import as_float, load
-from pipeline.examples import FILE, TRIED, Examples, Origin, _of_both, keep_examples, read_examples
-from pipeline.figures import examples_picture, sweep_picture
-from pipeline.files import RunError
-from pipeline.rendering import TEMPLATES
+from pipeline.evaluation.examples import FILE, TRIED, Examples, Origin, _of_both, keep_examples, read_examples
+from pipeline.networks.network_files import load_network
+from pipeline.report import run_report
+from pipeline.report.figures import examples_picture, sweep_picture
+from pipeline.report.html import TEMPLATES
+from pipeline.runs.files import RunError
 from pipeline.settings import DataSettings
 
 EPS = 0.2
@@ -104,7 +104,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text(folder):
-    return report.write(folder).read_text(encoding="utf-8")
+    return run_report.write(folder).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -206,9 +206,9 @@ def test_overfitting_is_pointed_out_with_its_epochs(text, tmp_path):
     said = "from 80.0\N{NO-BREAK SPACE}% in epoch 1, whose weights were kept, to 60.0\N{NO-BREAK SPACE}% in epoch 2."
     assert said in text
     write_network(tmp_path / "honest", held_back=(0.79, 0.8))
-    assert "overfits" not in report.write(tmp_path / "honest").read_text(encoding="utf-8")
+    assert "overfits" not in run_report.write(tmp_path / "honest").read_text(encoding="utf-8")
     write_network(tmp_path / "fast", overfitted=2)
-    assert "overfits catastrophically in epoch 2" in report.write(tmp_path / "fast").read_text(encoding="utf-8")
+    assert "overfits catastrophically in epoch 2" in run_report.write(tmp_path / "fast").read_text(encoding="utf-8")
 
 
 def test_the_page_says_with_what_each_stage_was_computed(text):
@@ -276,7 +276,9 @@ def test_the_change_is_magnified_as_far_as_it_stays_in_range(change, factor, mon
     clean = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)
     labels = torch.tensor([0, 1])
     shown = []
-    monkeypatch.setattr("pipeline.figures.examples._show", lambda _, pixels: shown.append(torch.from_numpy(pixels)))
+    monkeypatch.setattr(
+        "pipeline.report.figures.examples._show", lambda _, pixels: shown.append(torch.from_numpy(pixels))
+    )
     drawn = examples_picture(Examples(clean, as_float(clean) + change, labels, labels.flip(0), PGD), "ab")
     assert drawn.alt == "2 images, attacked; 2 then called wrong: a as b, b as a."
     assert "ε = 8/255" in drawn.caption
@@ -314,7 +316,7 @@ def test_damaged_examples_are_named(folder, tmp_path, damage):
     if damage == "not tensors":
         path.write_text("half")
     with pytest.raises(RunError, match=f"{FILE} (is not what the stages write|cannot be read as safetensors)"):
-        report.write(tmp_path)
+        run_report.write(tmp_path)
 
 
 @pytest.mark.parametrize("key", ["classes", "sweep", "checks", "corruptions"])
@@ -323,4 +325,4 @@ def test_a_damaged_section_of_robustness_is_named(folder, tmp_path, key):
     content["protocols"][0][key] = [{"half": 1}]
     (tmp_path / "robustness.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"robustness\.json is not what evaluate\.py writes"):
-        report.write(tmp_path)
+        run_report.write(tmp_path)

@@ -15,18 +15,18 @@ from _app import Refused, compose_experiment
 from conftest import TINY
 from test_stages import killed_until_done
 
-from pipeline import report
-from pipeline.accuracy import Accuracy, wilson_interval
-from pipeline.checkpoints import Checkpoints
 from pipeline.data import load
-from pipeline.files import RunError
-from pipeline.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point
-from pipeline.metrics import read_metrics
-from pipeline.pareto import pareto
-from pipeline.results import read_run
-from pipeline.run import make_fabric
-from pipeline.search import search
-from pipeline.walk import Walk, plan
+from pipeline.evaluation.accuracy import Accuracy, wilson_interval
+from pipeline.report import run_report
+from pipeline.report.run_reader import read_run
+from pipeline.runs.checkpoints import Checkpoints
+from pipeline.runs.files import RunError
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.continued_search import Walk, plan
+from pipeline.search.search import search
+from pipeline.studies.pareto.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point
+from pipeline.studies.pareto.pareto import pareto
 from search_space import CostTable, Genotype, NetworkShape, network_cost
 
 WALK = (
@@ -181,7 +181,7 @@ def test_a_walk_that_cannot_be_gone_is_refused_before_any_work(tmp_path, call_sc
 @pytest.fixture(scope="module", autouse=True)
 def _coarse():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.figures.style.DPI", 40)  # fewer pixels, less time
+        patch.setattr("pipeline.presentation.style.DPI", 40)  # fewer pixels, less time
         yield
 
 
@@ -341,7 +341,7 @@ def test_retraining_judges_the_same_cells_by_their_own_networks(run, tmp_path, c
 
 
 def test_the_report_shows_the_front_with_all_its_points(run):
-    page = report.write(run).read_text(encoding="utf-8")
+    page = run_report.write(run).read_text(encoding="utf-8")
     assert '<h2 id="pareto">' in page
     assert "parameters from" in page
     for picture in ("parameters", "macs", "accuracies"):

@@ -6,8 +6,8 @@ from torch.autograd import grad
 from torch.nn import functional as F
 
 from search_space import SearchSpace, Supernet
-from search_space.skeleton import plan_skeleton
-from search_space.supernet import SearchCell
+from search_space.network.skeleton import plan_skeleton
+from search_space.supernet.supernet import SearchCell
 
 SKIPS = SearchSpace(nodes=2, operations=("skip_connect", "none"))
 

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from attacks import evaluation_attack, training_attack
-from pipeline.accuracy import interval_over_draws, wilson_interval
 from pipeline.data import as_float, load
-from pipeline.files import read_json
+from pipeline.evaluation.accuracy import interval_over_draws, wilson_interval
+from pipeline.runs.files import read_json
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED, Genotype
 

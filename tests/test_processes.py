@@ -17,19 +17,19 @@ from torch import nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from pipeline.accuracy import Trial, measure
-from pipeline.artifacts import load_network
-from pipeline.bilevel import BilevelSearch
+from pipeline.compute.processes import of_all_processes, sum_over_processes
 from pipeline.data import Images, load
-from pipeline.evaluate import evaluate
-from pipeline.files import read_json
-from pipeline.processes import of_all_processes, sum_over_processes
-from pipeline.progress import progress_bar
-from pipeline.retrain import retrain
-from pipeline.retraining import Retraining
-from pipeline.stored_evaluation import SECTIONS
+from pipeline.evaluation.accuracy import Trial, measure
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.stored_evaluation import SECTIONS
+from pipeline.networks.network_files import load_network
+from pipeline.runs.files import read_json
+from pipeline.runs.progress import progress_bar
+from pipeline.search.bilevel import BilevelSearch
+from pipeline.training.network_trainer import Retraining
+from pipeline.training.retrain import retrain
 from search_space import PUBLISHED, Genotype, SearchSpace, Supernet
-from search_space.statistics import own_statistics, synchronise_statistics
+from search_space.kernels.statistics import own_statistics, synchronise_statistics
 
 ONE = Fabric(accelerator="cpu", devices=1)
 SHARED = ("fabric.devices=2", "fabric.synchronised_statistics=true")
@@ -315,7 +315,7 @@ def test_what_is_drawn_for_a_batch_does_not_follow_from_the_batches_before(noisy
     for rank, world_size in ((0, 1), (1, 2)):
         fabric = SimpleNamespace(global_rank=rank, world_size=world_size, autocast=nullcontext)
         with progress_bar("", 3, show=False) as bar, pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pipeline.accuracy.sum_over_processes", lambda fabric, counts: counts)
+            patch.setattr("pipeline.evaluation.accuracy.sum_over_processes", lambda fabric, counts: counts)
             measure(network, data.test, trial, num_classes=10, batch_size=15, seed=0, fabric=fabric, bar=bar)
     assert len(seen) == 4
     assert seen[3] == seen[1]

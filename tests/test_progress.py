@@ -12,7 +12,7 @@ import pytest
 import rich
 from conftest import TINY
 
-from pipeline.progress import named, progress_bar, silently
+from pipeline.runs.progress import named, progress_bar, silently
 
 LINE = re.compile(r"\d\d:\d\d:\d\d search \d+/\d+ \| \d+:\d\d:\d\d left \| epoch .+")
 

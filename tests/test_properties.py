@@ -14,7 +14,7 @@ from test_layouts import one_input_genotypes
 
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Genotype
-from search_space.layouts import KEYS, from_layout, from_python, to_fair_darts, to_python
+from search_space.cells.formats import KEYS, from_layout, from_python, to_fair_darts, to_python
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 PLAIN = OmegaConf.create(Experiment().model_dump(mode="json"))

@@ -8,14 +8,14 @@ from exported import write_network
 from run_folders import accuracy, coarse, evaluation_of, write_robustness  # noqa: F401 - coarse is autouse
 from safetensors.torch import load_file, save_file
 
-from pipeline import report
-from pipeline.artifacts import load_network
-from pipeline.export import export, find
-from pipeline.files import RunError, keep_beside, write_json
-from pipeline.results import read_run
+from pipeline.evaluation.stored_evaluation import read_robustness
+from pipeline.evaluation.stored_transfer import read_transfer
+from pipeline.export.export import export, find
+from pipeline.networks.network_files import load_network
+from pipeline.report import run_report
+from pipeline.report.run_reader import read_run
+from pipeline.runs.files import RunError, keep_beside, write_json
 from pipeline.settings import Experiment
-from pipeline.stored_evaluation import read_robustness
-from pipeline.stored_transfer import read_transfer
 
 SMALL = (  # each is given, as a run folder remembers what was given before
     "fabric.accelerator=cpu",
@@ -107,19 +107,19 @@ def test_replaced_weights_are_measured_anew_and_the_old_figures_stay_theirs(run,
 
 def test_figures_of_other_weights_are_in_no_table_page_or_card(run, evaluate):
     evaluate()
-    page = report.write(run).read_text(encoding="utf-8")
+    page = run_report.write(run).read_text(encoding="utf-8")
     assert 'id="results"' in page
     replace_weights(run)
     found = read_run(run)
     assert (found.robustness, found.examples, len(found.set_aside)) == (None, None, 1)
-    page = report.write(run).read_text(encoding="utf-8")
+    page = run_report.write(run).read_text(encoding="utf-8")
     assert 'id="results"' not in page
     assert "robustness.json holds figures of other weights than these, which are not shown: mine (" in page
     assert "run evaluate.py to measure the present ones" in page
-    assert "Nothing to put in a table yet" in report.table([run])
+    assert "Nothing to put in a table yet" in run_report.table([run])
     assert "Not measured: no robustness is claimed. The run" in card_of(run)
     evaluate()
-    page = report.write(run).read_text(encoding="utf-8")
+    page = run_report.write(run).read_text(encoding="utf-8")
     assert 'id="results"' in page
     assert "which are not shown: mine (" in page
     assert "| fgsm |" in card_of(run)
@@ -187,7 +187,7 @@ def test_transfer_by_another_protocol_or_between_others_keeps_the_figures_that_w
     assert before == first
     assert other_eps["attack"]["eps"] == 0.2
     assert other_weights["models"][0]["state_sha256"] != first["models"][0]["state_sha256"]
-    page = report.write(folder).read_text(encoding="utf-8")
+    page = run_report.write(folder).read_text(encoding="utf-8")
     assert page.count("How attacks transfer</h3>") == 3
     old = (folder / "transfer.json").read_bytes()
     transfer("evaluate.transfer_attack=fgsm", "evaluate.replace=true")
@@ -200,13 +200,13 @@ def test_the_report_shows_every_protocol_in_words_the_last_one_first(run):
     for seed, right in ((0, 100), (3, 90)):
         experiment = Experiment(seed=seed, evaluate={"eps": 8 / 255, "attacks": ("pgd-20",)})
         write_robustness(run, description, [accuracy("clean", 190), accuracy("pgd-20", right)], experiment)
-    page = report.write(run).read_text(encoding="utf-8")
+    page = run_report.write(run).read_text(encoding="utf-8")
     words = [f"ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}8/255 in Linf, 200 test images, seed {seed}" for seed in (3, 0)]
     first, second = (page.index(f'<th scope="row">{each}</th>') for each in words)
     assert first < second
     assert page.index("45.0", first) < second < page.index("50.0", second)
     assert f"The attacks by {words[1]}" in page
-    table = report.table([run]).replace("\n  ", " ")
+    table = run_report.table([run]).replace("\n  ", " ")
     assert "by another protocol, ε = 8/255 in Linf, 200 test images, seed 0: clean 95.0 %, pgd-20 50.0 %." in table
 
 
@@ -221,7 +221,7 @@ def write_first_version(folder):
 
 def test_figures_of_the_first_version_are_shown_with_a_remark_and_taken_for_no_weights(run, evaluate):
     content = write_first_version(run)
-    page = report.write(run).read_text(encoding="utf-8")
+    page = run_report.write(run).read_text(encoding="utf-8")
     assert "did not record of which weights they are" in page
     assert "95.0" in page
     assert "Not measured: no robustness is claimed. The run" in card_of(run)

@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import ranking
 
-from pipeline.accuracy import accuracy_of
+from pipeline.evaluation.accuracy import accuracy_of
 
 NAMES = ("clean", *ranking.ATTACKS)
 

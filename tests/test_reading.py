@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save
 
 from learned_optimizers import load_theta
-from pipeline.artifacts import load_genotype, read_genotype
-from pipeline.files import DEEPEST, LARGEST_JSON, RunError, parse_json, read_bytes, read_json, read_text
-from pipeline.metrics import read_metrics
-from pipeline.run import exclusive
-from pipeline.tensors import read_tensors
+from pipeline.networks.network_files import load_genotype, read_genotype
+from pipeline.runs.files import DEEPEST, LARGEST_JSON, RunError, parse_json, read_bytes, read_json, read_text
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.run_folder import exclusive
+from pipeline.runs.tensors import read_tensors
 from search_space import PUBLISHED, Genotype
 
 CELL = PUBLISHED["DARTS_V2"].genotype

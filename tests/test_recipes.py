@@ -15,11 +15,16 @@ from test_stages import killed_until_done
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.artifacts import load_network
+from pipeline.compute.seeds import seed_stream
 from pipeline.data import load
-from pipeline.files import read_json
-from pipeline.metrics import read_metrics
-from pipeline.recipes import (
+from pipeline.networks.network_files import load_network
+from pipeline.presentation.words import recipe_in_words
+from pipeline.runs.files import read_json
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.run_folder import make_fabric
+from pipeline.settings import RetrainSettings
+from pipeline.training.network_trainer import Retraining
+from pipeline.training.recipes import (
     RECIPES,
     FreePerturbation,
     Judged,
@@ -33,11 +38,6 @@ from pipeline.recipes import (
     unchanged_statistics,
     worst_change,
 )
-from pipeline.retraining import Retraining
-from pipeline.run import make_fabric
-from pipeline.seeds import seed_stream
-from pipeline.settings import RetrainSettings
-from pipeline.wording import recipe_in_words
 from search_space import PUBLISHED
 
 CELL = PUBLISHED["PDARTS"].genotype

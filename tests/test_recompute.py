@@ -11,8 +11,8 @@ from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
-from pipeline.bilevel import BilevelSearch
 from pipeline.data import load
+from pipeline.search.bilevel import BilevelSearch
 from search_space import SearchSpace, Supernet
 
 

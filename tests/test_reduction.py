@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from search_space import SearchSpace, Supernet
-from search_space.operations import OPERATIONS, FactorizedReduce, batch_norm
+from search_space.network.operations import OPERATIONS, FactorizedReduce, batch_norm
 
 TRAINING = """
 import torch
-from search_space.operations import FactorizedReduce, batch_norm
+from search_space.network.operations import FactorizedReduce, batch_norm
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 
-from pipeline.objectives import Bound, resource_losses, settle
+from pipeline.search.objectives import Bound, resource_losses, settle
 from search_space import CostTable, NetworkShape, SearchSpace, Supernet, network_cost
-from search_space.relaxation import DARTS, Chance, Moment, Relaxation
+from search_space.supernet.relaxation import DARTS, Chance, Moment, Relaxation
 
 SPACE = SearchSpace()
 SMALL = {"channels": 4, "layers": 3, "num_classes": 10, "image_size": 8, "in_channels": 1}

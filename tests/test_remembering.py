@@ -10,13 +10,13 @@ from _app import compose_experiment
 from _remembered import given_keys
 from conftest import TINY
 
-from pipeline import search as search_stage
 from pipeline.data import load
-from pipeline.retrain import retrain
-from pipeline.run import make_fabric
-from pipeline.search import search
+from pipeline.runs.run_folder import make_fabric
+from pipeline.runs.settings_record import NOT_KEPT, keep_settings, kept_settings, leaves
+from pipeline.search import search as search_stage
+from pipeline.search.search import search
 from pipeline.settings import Experiment
-from pipeline.settings_record import NOT_KEPT, keep_settings, kept_settings, leaves
+from pipeline.training.retrain import retrain
 
 OWN = ("data.crop_padding=2", "evaluate.images=20", "evaluate.attacks=[fgsm]", "export.formats=[json]")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY
 
-from pipeline.figures import style
+from pipeline.presentation import style
 
 OWN = ("evaluate.images=20", "evaluate.attacks=[fgsm]", "data.crop_padding=2", "fabric.threads=1", "seed=3")
 

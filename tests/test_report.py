@@ -23,19 +23,19 @@ from run_folders import (  # noqa: F401 - coarse applies to every test
     write_search,
 )
 
-from pipeline import figures, report
-from pipeline.accuracy import wilson_interval
-from pipeline.figures import results as result_figures
-from pipeline.figures import search_pictures
-from pipeline.figures.curves import averaged
-from pipeline.figures.results import pareto_front
-from pipeline.files import RunError, write_atomically, write_json
-from pipeline.page import content
-from pipeline.results import read_run, read_runs, strongest
+from pipeline.evaluation.accuracy import wilson_interval
+from pipeline.presentation.curves import averaged
+from pipeline.presentation.words import magnitude
+from pipeline.report import figures, run_report
+from pipeline.report.figures import results as result_figures
+from pipeline.report.figures import search_pictures
+from pipeline.report.figures.results import pareto_front
+from pipeline.report.page_content import content
+from pipeline.report.run_reader import read_run, read_runs, strongest
+from pipeline.runs.files import RunError, write_atomically, write_json
 from pipeline.settings import Experiment
-from pipeline.wording import magnitude
 from search_space import SearchSpace
-from search_space.relaxation import Relaxation
+from search_space.supernet.relaxation import Relaxation
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def other(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(mine, other):
-    return report.write(mine, [other]).read_text(encoding="utf-8")
+    return run_report.write(mine, [other]).read_text(encoding="utf-8")
 
 
 def test_every_figure_of_the_page_is_also_a_png_beside_it(page, mine):
@@ -69,7 +69,7 @@ def test_every_figure_of_the_page_is_also_a_png_beside_it(page, mine):
 
 
 def test_the_same_files_give_the_same_page(page, mine, other):
-    assert report.write(mine, [other]).read_text(encoding="utf-8") == page
+    assert run_report.write(mine, [other]).read_text(encoding="utf-8") == page
 
 
 def test_the_page_shows_the_results_of_all_runs_with_intervals(page):
@@ -118,7 +118,7 @@ def test_names_from_files_cannot_write_html(tmp_path):
     description = write_network(folder, name=name, data="<svg onload=alert(3)>")
     write_robustness(folder, description, [accuracy("clean", 190), accuracy(attack, 100)], experiment)
     write_json(folder / "onnx.json", ONNX | {"attack": "<i>key</i><script>"})
-    page = report.write(folder).read_text(encoding="utf-8")
+    page = run_report.write(folder).read_text(encoding="utf-8")
     for text in ("<script", "<iframe", "<svg", "<img src=x", "<b>bold", "<i>key", 'onerror="'):
         assert text not in page
     assert "&lt;script&gt;alert(2)" in page
@@ -136,18 +136,18 @@ def test_names_from_files_cannot_write_html(tmp_path):
 )
 def test_sections_without_files_are_left_out(tmp_path, write, sections):
     write(tmp_path)
-    page = report.write(tmp_path).read_text(encoding="utf-8")
+    page = run_report.write(tmp_path).read_text(encoding="utf-8")
     assert set(re.findall(r'<h2 id="(\w+)"', page)) == {*sections, "repeat"}
 
 
 def test_an_unfinished_search_is_called_unfinished(tmp_path):
     write_search(tmp_path, finished=False)
-    assert "The search is not finished" in report.write(tmp_path).read_text(encoding="utf-8")
+    assert "The search is not finished" in run_report.write(tmp_path).read_text(encoding="utf-8")
 
 
 def test_a_folder_with_nothing_to_report_is_refused_with_what_was_looked_for(tmp_path):
     with pytest.raises(RunError, match=r"nothing to report; looked for genotype\.json, network\.json"):
-        report.write(tmp_path)
+        run_report.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,13 +156,13 @@ def test_a_damaged_file_is_named(tmp_path, name):
     write_search(tmp_path)
     (tmp_path / name).write_text('{"half": ')
     with pytest.raises(RunError, match=re.escape(str(tmp_path / name))):
-        report.write(tmp_path)
+        run_report.write(tmp_path)
 
 
 def test_runs_that_were_not_evaluated_alike_are_not_compared_silently(tmp_path, mine):
     description = write_network(tmp_path / "weaker", name="weaker")
     write_robustness(tmp_path / "weaker", description, [accuracy("clean", 190), accuracy("pgd-20", 180, eps=0.01)])
-    page = report.write(tmp_path / "weaker", [mine]).read_text(encoding="utf-8")
+    page = run_report.write(tmp_path / "weaker", [mine]).read_text(encoding="utf-8")
     assert "which may be why accuracies differ: see the settings of pgd-20." in page
 
 
@@ -170,13 +170,13 @@ def test_accuracies_of_another_network_than_the_folder_holds_are_pointed_out(tmp
     old = write_network(tmp_path, channels=5)
     write_robustness(tmp_path, old, [accuracy("clean", 190)])
     write_network(tmp_path, channels=6)
-    page = report.write(tmp_path).read_text(encoding="utf-8")
+    page = run_report.write(tmp_path).read_text(encoding="utf-8")
     assert "robustness.json holds figures of other weights than these, which are not shown" in page
     assert "95.0" not in page
 
 
 def test_the_table_has_a_row_a_run_with_accuracies_sizes_and_intervals(mine, other):
-    text = report.table([mine, other])
+    text = run_report.table([mine, other])
     low, high = wilson_interval(91, 200)
     rows = {line.split()[0]: line.split() for line in text.splitlines()}
     assert rows["run"] == ["run", "parameters", "MACs", "clean", "pgd-20", "autoattack"]
@@ -204,7 +204,7 @@ def test_the_table_says_what_else_was_measured_of_each_run(tmp_path):
     }
     write_robustness(tmp_path, description, rows, **more)
     write_json(tmp_path / "onnx.json", ONNX | {"largest_logit_difference": 2e-6})
-    assert report.table([tmp_path]).splitlines()[-5:] == [
+    assert run_report.table([tmp_path]).splitlines()[-5:] == [
         "searched: no sign of gradient masking.",
         "searched: under pgd-20 within Linf radius 0.05 75.0 %, 0.1 50.0 %.",
         "searched: corrupted, mean over severities: gaussian blur 60.0 %.",
@@ -215,21 +215,21 @@ def test_the_table_says_what_else_was_measured_of_each_run(tmp_path):
 
 def test_the_table_leaves_a_gap_where_an_attack_was_not_run(tmp_path, mine):
     write_robustness(tmp_path, write_network(tmp_path, name="quick"), [accuracy("clean", 199)])
-    row = next(line for line in report.table([mine, tmp_path]).splitlines() if line.startswith(" quick"))
+    row = next(line for line in run_report.table([mine, tmp_path]).splitlines() if line.startswith(" quick"))
     assert row.split()[-3:] == ["99.5", "-", "-"]
 
 
 def test_a_name_cannot_send_commands_to_the_terminal(tmp_path):
     description = write_network(tmp_path, name="[bold]\x1b[2Jgone")
     write_robustness(tmp_path, description, [accuracy("clean", 199)])
-    assert r"[bold]\x1b[2Jgone" in report.table([tmp_path])
+    assert r"[bold]\x1b[2Jgone" in run_report.table([tmp_path])
 
 
 @pytest.mark.parametrize("write", [write_search, lambda folder: write_search(folder, finished=False)])
 def test_the_table_leaves_gaps_for_a_run_that_was_not_evaluated(tmp_path, mine, write):
     write(tmp_path / "searched_only")
     row = next(
-        line for line in report.table([mine, tmp_path / "searched_only"]).splitlines() if "searched_only" in line
+        line for line in run_report.table([mine, tmp_path / "searched_only"]).splitlines() if "searched_only" in line
     )
     assert row.split()[-3:] == ["-", "-", "-"]
 
@@ -237,7 +237,7 @@ def test_the_table_leaves_gaps_for_a_run_that_was_not_evaluated(tmp_path, mine, 
 def test_the_table_of_runs_that_were_not_evaluated_is_one_line_that_says_so(tmp_path):
     write_search(tmp_path / "first")
     write_network(tmp_path / "second", name="second\n")
-    text = report.table([tmp_path / "first", tmp_path / "second"])
+    text = run_report.table([tmp_path / "first", tmp_path / "second"])
     assert re.fullmatch(r".*no robustness\.json of first, second\\n; run evaluate\.py.*", text)
 
 
@@ -264,7 +264,7 @@ def test_a_row_of_metrics_without_what_is_drawn_of_it_is_named(tmp_path, write, 
     del holder[last]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(RunError, match=f"{re.escape(str(path))} is not what .*{re.escape('.'.join(keys))}"):
-        report.write(tmp_path)
+        run_report.write(tmp_path)
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
@@ -328,7 +328,7 @@ def test_the_weights_are_called_shares_only_where_they_sum_to_1_and_by_the_balan
     def keep(figure):
         drawn[figure.axes[0].get_ylabel()] = figure.axes[0]
 
-    monkeypatch.setattr("pipeline.figures.search.add_legend", keep)
+    monkeypatch.setattr("pipeline.report.figures.search.add_legend", keep)
 
     def weights(rows, balance):
         found = {picture.name: picture for picture in search_pictures(rows, "conv_linear_macs", balance)}

@@ -10,11 +10,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from pipeline.checkpoints import Checkpoints
-from pipeline.files import RunError, read_json, write_atomically, write_json
-from pipeline.metrics import MetricLog, read_metrics
-from pipeline.run import check_same_settings, exclusive, make_fabric
-from pipeline.seeds import stream_seed
+from pipeline.compute.seeds import stream_seed
+from pipeline.runs.checkpoints import Checkpoints
+from pipeline.runs.files import RunError, read_json, write_atomically, write_json
+from pipeline.runs.metrics import MetricLog, read_metrics
+from pipeline.runs.run_folder import check_same_settings, exclusive, make_fabric
 from pipeline.settings import FabricSettings
 
 

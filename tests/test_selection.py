@@ -11,18 +11,18 @@ from conftest import TINY, run_script
 from safetensors.torch import load_file
 from scipy import stats
 
-from pipeline.artifacts import load_network
+from pipeline.compute.seeds import stream_seed
 from pipeline.data import load
-from pipeline.judgement import judge
-from pipeline.metrics import read_metrics
-from pipeline.objectives import Bound
-from pipeline.retraining import Retraining
-from pipeline.run import make_fabric
-from pipeline.seeds import stream_seed
-from pipeline.selection import MEASURES, draw_candidates, try_cells
-from pipeline.walk import Walk
+from pipeline.networks.network_files import load_network
+from pipeline.runs.metrics import read_metrics
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.candidate_selection import MEASURES, draw_candidates, try_cells
+from pipeline.search.continued_search import Walk
+from pipeline.search.objectives import Bound
+from pipeline.search.supernet_ranking import judge
+from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED, CostTable, Genotype, NetworkShape, SearchSpace
-from search_space.relaxation import DARTS
+from search_space.supernet.relaxation import DARTS
 
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
 SELECTION = ("search.selection.candidates=3", "search.selection.epochs=1", "search.epochs=1")
@@ -131,9 +131,9 @@ def test_a_search_ends_inside_bounds_that_one_size_alone_keeps(tmp_path, call_sc
 
 
 def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_path, call_script, monkeypatch):
-    from pipeline import selection
+    from pipeline.search import candidate_selection
 
-    retrain, calls = selection.retrain, []
+    retrain, calls = candidate_selection.retrain, []
 
     def dying(*arguments, **named):
         calls.append(named["name"])
@@ -143,7 +143,7 @@ def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_p
 
     broken = tmp_path / "run"
     command = (*TINY, *SELECTION, f"run={broken}")
-    monkeypatch.setattr(selection, "retrain", dying)
+    monkeypatch.setattr(candidate_selection, "retrain", dying)
     with pytest.raises(KeyboardInterrupt):
         call_script("search", *command)
     finished = broken / "selection" / "000" / "network.safetensors"

@@ -12,13 +12,13 @@ import yaml
 from _app import compose_experiment
 from conftest import ROOT, TINY
 
-from pipeline.files import RunError
+from pipeline.runs.files import RunError
 from pipeline.settings import SpaceSettings
 from search_space import CostTable, Genotype, Network, NetworkShape, SearchSpace, Supernet, network_cost
-from search_space.cell_layout import plan_cell
-from search_space.cost import QUANTITIES
-from search_space.genotype import Cell, Edge
-from search_space.operations import OPERATIONS, batch_norm
+from search_space.cells.genotype import Cell, Edge
+from search_space.cost.network_cost import QUANTITIES
+from search_space.drawing.cell_layout import plan_cell
+from search_space.network.operations import OPERATIONS, batch_norm
 
 NAMES = ("darts", "s1", "s2", "s3", "s4", "nasbench201")
 ALL_3X3 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
@@ -375,7 +375,7 @@ def test_nasbench201_goes_from_search_to_report(tmp_path, call_script):
 
 
 def test_a_string_is_a_genotype_for_retraining_and_a_wrong_one_is_refused():
-    from pipeline.artifacts import load_genotype
+    from pipeline.networks.network_files import load_genotype
 
     assert load_genotype(ALL_3X3) == (ALL_3X3, Genotype.from_nasbench201(ALL_3X3))
     with pytest.raises(RunError, match="expected a string such as"):

@@ -14,9 +14,9 @@ import torch
 from conftest import ROOT, TINY, run_script, script_process
 from safetensors.torch import load_file
 
-from pipeline.artifacts import load_network
-from pipeline.metrics import read_metrics
-from pipeline.stored_evaluation import read_robustness
+from pipeline.evaluation.stored_evaluation import read_robustness
+from pipeline.networks.network_files import load_network
+from pipeline.runs.metrics import read_metrics
 from search_space import Genotype, network_cost
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -97,7 +97,7 @@ def test_evaluation_records_settings_and_wilson_intervals(run):
 
 
 def test_the_wilson_interval_is_the_published_one():
-    from pipeline.accuracy import wilson_interval
+    from pipeline.evaluation.accuracy import wilson_interval
 
     # Newcombe 1998, table I: 81 of 263 and 0 of 20
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

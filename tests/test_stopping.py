@@ -13,8 +13,8 @@ from conftest import TINY, script_process
 from test_faults import SEARCH, in_fork
 from test_meta_train import TINY_META
 
-from pipeline.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, STOPPED
-from pipeline.metrics import MetricLog, read_metrics
+from pipeline.compute.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, STOPPED
+from pipeline.runs.metrics import MetricLog, read_metrics
 
 LINE = r"interrupted by {}; the same command goes on from the last checkpoint\n"
 SECONDS = 30  # in which all processes of a run are gone

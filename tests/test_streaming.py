@@ -18,14 +18,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_faults import RETRAIN, SEARCH, assert_same, in_fork, kills, signal_after, with_more
 
-from pipeline.bilevel import BilevelSearch
+from pipeline.compute.interruption import INTERRUPTED
 from pipeline.data import StreamedImages, UnreadableImageError, loading, split, statistics
 from pipeline.data import load as load_data
 from pipeline.data.table import ImageTable
-from pipeline.interruption import INTERRUPTED
-from pipeline.retraining import Retraining
-from pipeline.run import make_fabric
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.bilevel import BilevelSearch
 from pipeline.settings import DataSettings
+from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -9,7 +9,7 @@ from _app import compose_experiment
 from _refusals import reason
 from conftest import TINY, main_of, run_script
 
-from pipeline.stored_evaluation import read_robustness
+from pipeline.evaluation.stored_evaluation import read_robustness
 
 SMALL = (*TINY, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
 RESULTS = ("alphas.safetensors", "genotype.json")

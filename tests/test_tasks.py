@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.func import grad, vmap
 
-from learned_optimizers.baselines import BASELINES, RATE
+from learned_optimizers.meta_training.baselines import BASELINES, RATE
+from learned_optimizers.meta_training.unroll import Draw, curves, unroll
 from learned_optimizers.tasks import (
     FAMILIES,
     HELD_OUT,
@@ -20,7 +21,6 @@ from learned_optimizers.tasks import (
 )
 from learned_optimizers.tasks.surfaces import SURFACES
 from learned_optimizers.tasks.task import seeded_generator
-from learned_optimizers.unroll import Draw, curves, unroll
 
 BUCKETS = buckets(tuple(FAMILIES))
 

@@ -9,11 +9,11 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from pipeline.artifacts import load_network
-from pipeline.exports.graph import trace, write_torch_export
-from pipeline.files import read_json
-from pipeline.state_digest import state_sha256
-from search_space.cost import module_cost
+from pipeline.export.graph import trace, write_torch_export
+from pipeline.networks.network_files import load_network
+from pipeline.networks.state_digest import state_sha256
+from pipeline.runs.files import read_json
+from search_space.cost.network_cost import module_cost
 
 IMAGES = torch.zeros(1, 1, 8, 8)
 

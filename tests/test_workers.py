@@ -13,7 +13,7 @@ from conftest import ROOT
 WORK = """
 import os, sys, time
 from pathlib import Path
-from pipeline.workers import process_pool
+from pipeline.compute.workers import process_pool
 
 def note(folder):
     Path(folder, str(os.getpid())).touch()
@@ -70,8 +70,8 @@ INTERRUPTED = """
 import os, signal, sys, time
 from functools import partial
 from pathlib import Path
-from pipeline.comparison import in_processes
-from pipeline.interruption import Interrupted, handled_by, stop_now
+from pipeline.studies.comparison.comparison import in_processes
+from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 
 def note(folder):
     Path(folder, str(os.getpid())).touch()
@@ -99,8 +99,8 @@ IDLE = """
 import os, signal, sys, time
 from functools import partial
 from pathlib import Path
-from pipeline.comparison import in_processes
-from pipeline.interruption import Interrupted, handled_by, stop_now
+from pipeline.studies.comparison.comparison import in_processes
+from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 
 def note(folder, index):
     Path(folder, str(os.getpid())).touch()

@@ -10,11 +10,11 @@ import pytest
 from conftest import ROOT, TINY
 
 from atomic_files import MARK, write_atomically
-from pipeline.figures import Picture
-from pipeline.files import RunError
-from pipeline.metrics import MetricLog
-from pipeline.rendering import write_page
-from pipeline.run import FOLDERS, check_folders, exclusive
+from pipeline.report.figures import Picture
+from pipeline.report.html import write_page
+from pipeline.runs.files import RunError
+from pipeline.runs.metrics import MetricLog
+from pipeline.runs.run_folder import FOLDERS, check_folders, exclusive
 
 WRITE_FOR_EVER = """
 import os, sys, time

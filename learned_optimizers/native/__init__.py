@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from compiled import INT, POINTER, fields, load
-from learned_optimizers.base import Architecture, Plan, Tensors
-from learned_optimizers.features import DIRECTION_SCALE, MAGNITUDE_SCALE, SMALLEST
+from learned_optimizers.architectures.base import Architecture, Plan, Tensors
+from learned_optimizers.architectures.features import DIRECTION_SCALE, MAGNITUDE_SCALE, SMALLEST
 
 
 class _Tensors(ctypes.Structure):

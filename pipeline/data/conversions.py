@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 
-from pipeline.terminal import printable
+from pipeline.presentation.terminal import printable
 
 Conversions = Counter[str]  # "CMYK to RGB" -> number of images
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.faults import first_line
+from pipeline.compute.faults import first_line
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 GREY, COLOUR = "L", "RGB"  # of PIL's modes, those that are kept

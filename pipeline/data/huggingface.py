@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.compute.faults import first_line
 from pipeline.data.set_files import SetFiles, UnusableSetError, check_cards, check_folder, is_inside
-from pipeline.faults import first_line
 from pipeline.settings import DataSettings
 
 IMAGE_FOLDER, PARQUET = "imagefolder", "parquet"  # two of the library's readers, as are those of READ

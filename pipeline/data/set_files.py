@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+from pipeline.compute.faults import first_line
 from pipeline.data.decoding import UnreadableImageError
-from pipeline.faults import first_line
-from pipeline.files import RunError, read_bytes
+from pipeline.runs.files import RunError, read_bytes
 
 LARGEST_IMAGE = 400_000_000  # bytes of a file: more than the largest picture that is decoded takes without compression
 SET_CARDS = ("README.md", ".huggingface.yaml")  # in which the library looks for the files of a set

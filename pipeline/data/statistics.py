@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.images import Images, ImageSet, parts
-from pipeline.progress import progress_bar
+from pipeline.runs.progress import progress_bar
 
 LEVELS = 256  # of a byte
 MOST_COUNTED = 50_000  # images, as many as train on CIFAR-10: the mean of a sample is then off by 0.45 % of a deviation

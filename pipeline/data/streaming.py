@@ -12,12 +12,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pipeline.compute.interruption import SIGNALS
+from pipeline.compute.workers import process_pool
 from pipeline.data.conversions import Announced, Conversions
 from pipeline.data.decoding import Pixels, UnreadableImageError
 from pipeline.data.images import Images, ImageSet, parts
 from pipeline.data.table import ImageTable
-from pipeline.interruption import SIGNALS
-from pipeline.workers import process_pool
 
 CPU = torch.device("cpu")
 AHEAD = 2  # batches for each process: one that it decodes, and one that waits

@@ -13,7 +13,7 @@ from pipeline.data.conversions import Conversions
 from pipeline.data.decoding import CHANNELS, COLOUR, Pixels, UnreadableImageError, decoded, is_colour
 from pipeline.data.huggingface import Split
 from pipeline.data.set_files import SetFiles
-from search_space.skeleton import MINIMUM_IMAGE_SIZE
+from search_space.network.skeleton import MINIMUM_IMAGE_SIZE
 
 READ_AT_ONCE = 1000  # encoded images
 

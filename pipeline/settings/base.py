@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from search_space.skeleton import MINIMUM_LAYERS
+from search_space.network.skeleton import MINIMUM_LAYERS
 
 LARGEST = 4096  # channels or layers that a network.json may ask for
 LARGEST_COUNT = 10**9  # of steps, images or parameters: no machine gets through more, and products fit 64 bits

@@ -19,8 +19,8 @@ from pipeline.settings.base import (
     Settings,
     Weight,
 )
-from search_space.genotype import OPERATION_NAMES
-from search_space.space import DARTS_OPERATIONS, SearchSpace
+from search_space.cells.genotype import OPERATION_NAMES
+from search_space.cells.space import DARTS_OPERATIONS, SearchSpace
 
 HOW_IMAGES_ARE_READ = ("streaming", "workers")
 """Keys of DataSettings on which no result depends."""

@@ -28,7 +28,7 @@ from pipeline.settings.base import (
     Weight,
 )
 from pipeline.settings.problem import AttackSettings
-from search_space.published import PUBLISHED
+from search_space.cells.published import PUBLISHED
 
 
 class RetrainSettings(Settings):

@@ -19,7 +19,7 @@ from pipeline.settings.base import (
     Split,
     UpToOne,
 )
-from search_space.relaxation import OperationWeights, Relaxation
+from search_space.supernet.relaxation import OperationWeights, Relaxation
 
 
 class WeightOptimizerSettings(Settings):

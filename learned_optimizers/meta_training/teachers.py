@@ -1,0 +1,73 @@
+"""Hand-designed optimizers that a learned one can imitate: what they compute, its inputs can say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from learned_optimizers.architectures.features import EPSILON
+from learned_optimizers.meta_training.baselines import RATE, State
+
+DECAY = 0.5  # of the momentum, one of those that learned optimizers accumulate
+FINAL_SHARE = 0.1  # of the rate, after the horizon
+RATES = (0.01, 0.02, 0.03, 0.05, 0.1)
+
+Shape = Callable[[Tensor], Tensor]
+
+
+def falling_share(step: Tensor, horizon: int) -> Tensor:
+    """Part of the rate at a step: half a cosine from 1 to FINAL_SHARE over the horizon, which then stays."""
+    done = (step / horizon).clamp(max=1)
+    return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + torch.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class NormalisedMomentum:
+    """Momentum over its root mean square over the tensor (block-normalised gradients, Yu et al. 2017, 1707.04822).
+
+    The rate falls over `horizon` steps.  shape: of each element's normalised momentum.  An `UpdateRule`.
+    """
+
+    shape: Shape
+    horizon: int
+
+    def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> State:
+        """Momenta of 0, and the number of steps."""
+        return {"step": torch.zeros_like(tensors[RATE]), "momenta": tuple(torch.zeros_like(param) for param in params)}
+
+    def update(
+        self,
+        tensors: Mapping[str, Tensor],
+        state: State,
+        params: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        *,
+        loss: Tensor | None = None,
+        valid_loss: Tensor | None = None,
+    ) -> tuple[Sequence[Tensor], State]:
+        """A step of all parameters; losses are not used."""
+        rate = tensors[RATE] * falling_share(state["step"], self.horizon)
+        momenta = tuple(torch.lerp(g, m, DECAY) for g, m in zip(gradients, state["momenta"], strict=True))
+        # the normalisation leaves no bias of the first steps to be corrected
+        moved = [p - rate * self.shape(m / (_rms(m) + EPSILON)) for p, m in zip(params, momenta, strict=True)]
+        return moved, {"step": state["step"] + 1, "momenta": momenta}
+
+
+def _rms(tensor: Tensor) -> Tensor:
+    return tensor.square().mean().sqrt()
+
+
+SHAPES: Mapping[str, Shape] = MappingProxyType({"momentum": torch.clone, "squashed": torch.tanh})
+"""What teachers do to the normalised momentum, by their names: nothing, or a soft limit to each element's step."""
+
+
+def teacher(name: str, horizon: int) -> NormalisedMomentum:
+    """One by name. Raises ValueError that lists them."""
+    if name not in SHAPES:
+        raise ValueError(f"expected a teacher of {', '.join(SHAPES)}, found {name!r}")
+    return NormalisedMomentum(SHAPES[name], horizon)

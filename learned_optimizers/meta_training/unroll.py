@@ -1,0 +1,143 @@
+"""Inner training of many tasks at once: every lane is a task, a start and an optimizer of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value, vmap
+
+from learned_optimizers.meta_training.baselines import UpdateRule
+from learned_optimizers.tasks import Split, Task, Tensors, seeded_generator
+
+VALID_EVERY = 10  # inner steps from one look at the inner validation loss to the next
+MOST_STEPS = 50  # whose batches are in memory at once
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Where inner training is. params: each [lanes, ...].  state: the optimizers', tensors [lanes, ...] in containers.
+
+    step: inner steps so far, the same in all lanes.
+    """
+
+    params: Tensors
+    state: Any
+    step: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What a stretch of inner training sees. constants: [lanes, ...]; the others [steps, lanes, size, ...]."""
+
+    steps: int
+    constants: Tensors
+    train: Tensors
+    valid: Tensors
+    outer: Tensors
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which random numbers the lanes get. seeds: one list a lane of what tells it from others.
+
+    copies: lanes that see the same, one after the other as [a, b, a, b]: antithetic members, or learning rates.
+    outer: batches of outer data in each step, each of the task's size.
+    """
+
+    tasks: Sequence[Task]
+    seeds: Sequence[tuple[int | str, ...]]
+    copies: int = 1
+    outer: int = 5
+    split: Split = "outer_validation"
+
+    @classmethod
+    def of_trainings(cls, tasks: Sequence[Task], *, seed: int, split: Split, copies: int = 1) -> Self:
+        """For whole trainings that different optimizers are compared on."""
+        seeds = [(seed, "training", task.configuration.family, task.configuration.index) for task in tasks]
+        return cls(tasks, seeds, copies, split=split)
+
+    def start(self, rule: UpdateRule, theta: Mapping[str, Tensor]) -> Lanes:
+        """Initial parameters and optimizers. theta: each [lanes, ...]."""
+        drawn = [
+            task.initial(seeded_generator(*seed, "initial")) for task, seed in zip(self.tasks, self.seeds, strict=True)
+        ]
+        params = tuple(self._repeated(torch.stack(tensors), 0) for tensors in zip(*drawn, strict=True))
+        return Lanes(params, vmap(rule.initial_state)(theta, list(params)), 0)
+
+    def batches(self, first: int, steps: int) -> Batches:
+        """Batches of the steps from `first` on. A lane's batches depend on where they begin, not on other lanes."""
+        parts = [
+            self._samples("train", 1, first, steps),
+            self._samples("inner_validation", 1, first, steps),
+            self._samples(self.split, self.outer, first, steps),
+        ]
+        columns = zip(*(task.constants for task in self.tasks), strict=True)
+        constants = tuple(self._repeated(torch.stack(column), 0) for column in columns)
+        return Batches(steps, constants, *parts)
+
+    def _samples(self, split: Split, count: int, first: int, steps: int) -> Tensors:
+        drawn = [
+            task.samples(split, steps, count * task.batch_size, seeded_generator(*seed, split, first))
+            for task, seed in zip(self.tasks, self.seeds, strict=True)
+        ]
+        return tuple(self._repeated(torch.stack(column, 1), 1) for column in zip(*drawn, strict=True))
+
+    def _repeated(self, tensor: Tensor, lanes: int) -> Tensor:
+        return torch.cat([tensor] * self.copies, lanes)
+
+
+def unroll(
+    rule: UpdateRule, theta: Mapping[str, Tensor], task: Task, lanes: Lanes, batches: Batches
+) -> tuple[Tensor, Lanes]:
+    """Inner steps, one a batch: outer losses after each, [steps, lanes], and where the lanes are then.
+
+    theta: each [lanes, ...].  task: any of the lanes' bucket.  Differentiable in theta; lanes do not influence one
+    another, so that the gradient of a sum over lanes holds each lane's own.
+    """
+    losses = []
+    for index in range(batches.steps):
+        one_step = vmap(partial(_inner_step, rule, task, lanes.step % VALID_EVERY == 0))
+        at = [tuple(tensor[index] for tensor in part) for part in (batches.train, batches.valid, batches.outer)]
+        params, state, loss = one_step(theta, lanes.state, lanes.params, batches.constants, *at)
+        lanes = Lanes(tuple(params), state, lanes.step + 1)
+        losses.append(loss)
+    return torch.stack(losses), lanes
+
+
+def _inner_step(
+    rule: UpdateRule,
+    task: Task,
+    look: bool,
+    theta: Mapping[str, Tensor],
+    state: Any,
+    params: Tensors,
+    constants: Tensors,
+    train: Tensors,
+    valid: Tensors,
+    outer: Tensors,
+) -> tuple[Tensors, Any, Tensor]:
+    """One lane's step. look: whether the optimizer is shown the inner validation loss."""
+    gradients, loss = grad_and_value(task.loss)(params, constants, train)
+    valid_loss = task.loss(params, constants, valid) if look else None
+    moved, state = rule.update(theta, state, params, gradients, loss=loss, valid_loss=valid_loss)
+    return tuple(moved), state, task.loss(moved, constants, outer)
+
+
+@torch.no_grad()
+def curves(rule: UpdateRule, theta: Mapping[str, Tensor], draw: Draw, steps: int) -> Tensor:
+    """Outer losses of whole trainings from the start on: [steps, lanes]."""
+    lanes, found = draw.start(rule, theta), []
+    for first in range(0, steps, MOST_STEPS):
+        losses, lanes = unroll(rule, theta, draw.tasks[0], lanes, draw.batches(first, min(MOST_STEPS, steps - first)))
+        found.append(losses)
+    return torch.cat(found)
+
+
+def same_in_all(theta: Mapping[str, Tensor], lanes: int) -> dict[str, Tensor]:
+    """One theta for all lanes: each tensor [...] as [lanes, ...], without a copy."""
+    return {name: tensor.expand(lanes, *tensor.shape) for name, tensor in theta.items()}

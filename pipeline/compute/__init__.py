@@ -1,0 +1,1 @@
+"""Where the work runs: processes, workers, signals, seeds, and the machine."""

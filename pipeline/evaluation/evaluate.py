@@ -1,0 +1,217 @@
+"""Evaluation: accuracy of a network on test images, clean, attacked and corrupted, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from pipeline.compute.environment import environment
+from pipeline.data import ImageData, ImageSet, balanced_indices
+from pipeline.evaluation.accuracy import Accuracy, Trial, count_by_class, measure
+from pipeline.evaluation.evaluation_plan import attack_on, planned
+from pipeline.evaluation.examples import ATTACK as EXAMPLES_ATTACK
+from pipeline.evaluation.examples import keep_examples
+from pipeline.evaluation.gradient_masking import NEEDED, Verdict, judge
+from pipeline.evaluation.probing import Probed, probe
+from pipeline.evaluation.stored_evaluation import (
+    FILE,
+    SECTIONS,
+    STAGE,
+    Classes,
+    Evaluation,
+    Protocol,
+    read_before,
+    read_robustness,
+    write_robustness,
+)
+from pipeline.networks.network_files import TrainedNetwork, check_fits, load_network
+from pipeline.networks.user_module import ForeignNetwork
+from pipeline.runs.files import RunError
+from pipeline.runs.progress import Bar, progress_bar
+from pipeline.runs.run_folder import exclusive
+from pipeline.settings import Experiment
+from pipeline.training.network_trainer import Retraining
+from pipeline.training.retrain import retrain
+from search_space import Genotype
+
+PLACES = tuple(section for section in SECTIONS if section != "sweep")
+"""Sections in which a name has one row; a sweep has one an attack and radius."""
+
+Plan = Mapping[str, Sequence[Trial]]
+"""The trials that the settings ask for, by section."""
+
+Subject = TrainedNetwork | ForeignNetwork
+"""What is evaluated: the run's own network, or a module that a user brings."""
+
+Sections = dict[str, list[Accuracy]]
+"""The lists of accuracies of a protocol, by SECTIONS."""
+
+
+def evaluate(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, subject: Subject) -> list[Accuracy]:
+    """Measure a network and write robustness.json; the accuracies under the attacks asked for are returned.
+
+    An attack is tried on the images that the network classifies right; one that it leaves right counts as robust, so
+    that robust accuracy is a part of all images. What robustness.json already holds of the same weights by the same
+    settings is not measured again; the figures of other weights and settings stay there beside it. Processes share the
+    batches, and find what one finds; the first writes. Raises RunError or ValueError before any work when network, data
+    and attacks do not fit.
+    """
+    if isinstance(subject, TrainedNetwork):
+        check_fits(subject, data)
+    elif (folder / "network.json").exists():
+        raise RunError(f"{folder} holds a network of its own; choose another run= for evaluate.model")
+    network = fabric.to_device(subject.network)
+    images = tested(data, experiment.evaluate.images).to(fabric.device)
+    probed = probe(network, images, name=subject.description.name, settings=experiment.evaluate, fabric=fabric)
+    plan = planned(probed, experiment, data, fabric)
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
+        evaluation = _measure_all(folder, experiment, data, fabric, subject, plan, images)
+        if fabric.is_global_zero and probed.gradient != "none":
+            attack = attack_on(probed, experiment, data.num_classes, EXAMPLES_ATTACK)
+            size = experiment.evaluate.batch_size
+            keep_examples(folder, network, images, attack, batch_size=size, measured=_identity(evaluation))
+    return [next(row for row in evaluation.attacks if row.attack == trial.name) for trial in plan["attacks"]]
+
+
+def _measure_all(
+    folder: Path,
+    experiment: Experiment,
+    data: ImageData,
+    fabric: Fabric,
+    subject: Subject,
+    plan: Plan,
+    images: ImageSet,
+) -> Evaluation:
+    """Run what is not yet known, and store every accuracy as soon as it is there."""
+    before = read_before(folder / FILE, read_robustness, replace=experiment.evaluate.replace, fabric=fabric)
+    header = _header(experiment, data, subject, images)
+    alike = [each for each in before if _is_continued_by(each, header)]
+    continued = next((each for each in alike if _has_room_for(each, plan)), None)
+    others = [each for each in before if each is not continued]
+    if continued is not None:
+        header["settings"] = continued.settings.joined(header["settings"])
+    sections: Sections = {section: list(getattr(continued, section, ())) for section in SECTIONS}
+    batches = -(-len(images) // experiment.evaluate.batch_size)
+    with progress_bar(STAGE, sum(map(len, plan.values())) * batches, show=fabric.is_global_zero) as bar:
+        for section, trial in ((section, trial) for section, trials in plan.items() for trial in trials):
+            found = _look_up([*sections.values(), *([row for _, row in each.rows()] for each in alike)], trial)
+            if found is None:
+                found = _measured(trial, experiment, data, fabric, subject, images, bar)
+            else:
+                bar.advance(f"{trial.name} done before", by=batches)
+            if found not in sections[section]:
+                sections[section].append(found)
+            evaluation = _evaluation(header, sections, data.num_classes)
+            if fabric.is_global_zero:
+                write_robustness(folder / FILE, (evaluation, *others))
+    return evaluation
+
+
+def _measured(
+    trial: Trial,
+    experiment: Experiment,
+    data: ImageData,
+    fabric: Fabric,
+    subject: Subject,
+    images: ImageSet,
+    bar: Bar,
+) -> Accuracy:
+    return measure(
+        subject.network,
+        images,
+        trial,
+        num_classes=data.num_classes,
+        batch_size=experiment.evaluate.batch_size,
+        seed=experiment.seed,
+        fabric=fabric,
+        bar=bar,
+    )
+
+
+def _look_up(lists: Iterable[Iterable[Accuracy]], trial: Trial) -> Accuracy | None:
+    """The same trial in any section, under the name that it has in this one."""
+    for row in (row for rows in lists for row in rows):
+        if row.settings == trial.settings and (row.settings or row.attack == trial.name):
+            return replace(row, attack=trial.name)
+    return None
+
+
+def _header(experiment: Experiment, data: ImageData, subject: Subject, images: ImageSet) -> dict[str, Any]:
+    """All of an evaluation but its rows."""
+    return {
+        "state_sha256": subject.state_sha256,
+        "settings": Protocol.of(experiment),
+        "network": subject.description,
+        "cost": subject.description.cost(),
+        "environment": environment(),
+        "classes": classes_of(data, images),
+    }
+
+
+def _is_continued_by(before: Evaluation, header: Mapping[str, Any]) -> bool:
+    """Whether its rows hold for the same weights, settings and images."""
+    classes: Classes = header["classes"]
+    return (
+        before.is_of(header["network"], header["state_sha256"])
+        and before.settings.key == header["settings"].key
+        and before.classes in (None, classes)
+        and before.attacks[0].images == sum(classes.images)
+    )
+
+
+def _has_room_for(before: Evaluation, plan: Plan) -> bool:
+    """Whether no trial would take the place of a row of the same name, as of another surrogate or library."""
+    names = {(section, trial.name): trial.settings for section in PLACES for trial in plan[section]}
+    return all(names.get((section, row.attack), row.settings) == row.settings for section, row in before.rows())
+
+
+def classes_of(data: ImageData, images: ImageSet) -> Classes:
+    """Names of the classes, and the images of each."""
+    return Classes(names=data.class_names, images=tuple(count_by_class(images.labels, data.num_classes).tolist()))
+
+
+def _evaluation(header: Mapping[str, Any], sections: Sections, num_classes: int) -> Evaluation:
+    """With the verdict once all that it needs is measured."""
+    sweep = sorted(sections["sweep"], key=lambda row: (row.attack, float(row.settings["eps"])))
+    rows: dict[str, Any] = {section: tuple(found) for section, found in (sections | {"sweep": sweep}).items()}
+    return Evaluation(**header, **rows, checks=verdict_of(sections["check_rows"], num_classes))
+
+
+def _identity(evaluation: Evaluation) -> dict[str, Any]:
+    """What examples of attacked images are kept by."""
+    return {"state_sha256": evaluation.state_sha256, "settings": evaluation.settings.key}
+
+
+def verdict_of(rows: Sequence[Accuracy], num_classes: int) -> Verdict | None:
+    """Whether to believe the robustness; None where the checks were not asked for, or have not come to their end."""
+    by_name = {row.attack: row for row in rows}
+    return judge(by_name, num_classes) if by_name.keys() >= NEEDED else None
+
+
+def retrain_and_evaluate(
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, name: str, genotype: Genotype
+) -> tuple[list[Accuracy], dict[str, int]]:
+    """Both stages in a run folder, or what they left there: the accuracies, and the network's cost."""
+    retrain(folder, experiment, data, fabric, name=name, genotype=genotype)
+    trained = load_network(folder)
+    return evaluate(folder, experiment, data, fabric, trained), trained.description.cost()
+
+
+def check_retrain_and_evaluate(experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype) -> None:
+    """Raise ValueError for what either stage would refuse, before those that come first have done their work."""
+    tested(data, experiment.evaluate.images)
+    planned(Probed(Retraining(experiment, data, fabric, genotype).network), experiment, data, fabric)
+
+
+def tested(data: ImageData, limit: int | None) -> ImageSet:
+    """The test images, or a balanced subset. Raises RunError when there are not so many."""
+    if limit is None:
+        return data.test
+    if limit > len(data.test):
+        raise RunError(f"evaluate.images={limit} asks for more than the {len(data.test)} test images there are")
+    return data.test.take(torch.from_numpy(balanced_indices(data.test.labels.numpy(), limit)))

@@ -1,0 +1,1 @@
+"""The training of learned optimizers as a stage of a run."""

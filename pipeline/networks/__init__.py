@@ -1,0 +1,1 @@
+"""Networks and genotypes as files, and modules that users bring."""

@@ -1,0 +1,1 @@
+"""How values, names and figures look, wherever they are shown."""

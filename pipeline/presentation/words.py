@@ -1,0 +1,98 @@
+"""Numbers, settings and names in the words of the report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.stored_evaluation import Protocol
+from pipeline.presentation.terminal import printable as printable
+
+PIXEL_LEVELS = 255
+BUDGETS = ("eps", "step", "alpha")  # shown in 255ths where they are whole ones
+OBJECTIVE_LABELS = {"macs": "MACs"}
+BALANCE_LABELS = {
+    "mgda": "MGDA",
+    "weighted_sum": "weighted sum",
+    "upgrad": "UPGrad",
+    "cagrad": "CAGrad",
+    "nash_mtl": "Nash-MTL",
+    "pcgrad": "PCGrad",
+}
+FGSM_LABELS = {"fgsm": "FGSM", "fgsm_rs": "FGSM with a random start"}
+
+
+def magnitude(value: float) -> str:
+    """A count with three digits: 36,120 as "36.1 k", 1,370,134 as "1.37 M"."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            scaled = value / size
+            return f"{scaled:.{max(0, 2 - int(math.log10(abs(scaled) * 1.0005)))}f}\N{NO-BREAK SPACE}{unit}"
+    return f"{value:g}"
+
+
+def percent(share: float) -> str:
+    """0.455 as "45.5 %"."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def interval(accuracy: Accuracy) -> str:
+    """Its 95 % Wilson interval, in %."""
+    return f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """3 and "epoch" as "3 epochs"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def named(objective: str) -> str:
+    """An objective as it is written in figures."""
+    return OBJECTIVE_LABELS.get(objective, objective)
+
+
+def bound_in_words(bound: Sequence[float | None]) -> str:
+    """A bound in words, the shaded band of the figures."""
+    lower, upper = bound
+    if lower is None and upper is None:
+        return "none"
+    if lower is None or upper is None:
+        return f"at least {lower:,.0f}" if upper is None else f"at most {upper:,.0f}"
+    return f"from {lower:,.0f} to {upper:,.0f}"
+
+
+def recipe_in_words(recipe: Mapping[str, Any]) -> str:
+    """How a network was trained, from the settings of retraining: "by TRADES under PGD-10"."""
+    attack, steps = recipe["attack"]["name"], recipe["attack"]["steps"]
+    given = f"under PGD-{steps}" if attack == "pgd" else f"under {FGSM_LABELS[attack]}"
+    return {
+        "standard": "without attacks",
+        "pgd_at": given,
+        "trades": f"by TRADES under PGD-{steps}",
+        "mart": f"by MART {given}",
+        "fast": f"under {FGSM_LABELS['fgsm_rs']}",
+        "free": f"by free adversarial training with {counted(recipe['replays'], 'replay')}",
+    }[recipe["recipe"]]
+
+
+def protocol_in_words(protocol: Protocol, images: int) -> str:
+    """The settings on which figures depend most: "ε = 8/255 in Linf, 40 test images, seed 0"."""
+    evaluate = protocol.evaluate
+    radius = f"ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{shown('eps', evaluate.eps)} in {evaluate.norm}"
+    return f"{radius}, {counted(images, 'test image')}, seed {protocol.seed}"
+
+
+def shown(key: str, value: Any) -> str:
+    """A setting for people: 0.03137254901960784 as 8/255."""
+    if isinstance(value, float) and key.rpartition(".")[2] in BUDGETS:
+        levels = value * PIXEL_LEVELS
+        if levels and abs(levels - round(levels)) < 1e-6:
+            return f"{round(levels)}/{PIXEL_LEVELS}"
+    if isinstance(value, list):
+        return ", ".join(shown(key, item) for item in value)
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,137 @@
+"""Figures of what was measured: accuracies under attack, and size against accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pipeline.evaluation.accuracy import CLEAN, Accuracy
+from pipeline.presentation.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    STYLE,
+    TOP,
+    Picture,
+    add_legend,
+    in_percent,
+    make_axes,
+    make_picture,
+    padded,
+    shortened,
+)
+from pipeline.presentation.words import interval, magnitude, percent
+
+MOST_LABELS = 10  # points that get their value written beside them
+
+
+@rc_context(STYLE)
+def accuracy_picture(results: Mapping[str, Sequence[Accuracy]]) -> Picture:
+    """Accuracy of each run, clean and under each attack, with intervals."""
+    attacks = list(dict.fromkeys(result.attack for accuracies in results.values() for result in accuracies))
+    labelled = len(attacks) * len(results) <= MOST_LABELS
+    figure, axes = make_axes("", "accuracy")
+    for index, (label, accuracies) in enumerate(results.items()):
+        if not accuracies:
+            continue
+        shift = (index - (len(results) - 1) / 2) * 0.7 / len(results)
+        x = [attacks.index(result.attack) + shift for result in accuracies]
+        _points(axes, x, accuracies, index, label=shortened(label))
+        for position, result in zip(x, accuracies, strict=True) if labelled else ():
+            text = f"{100 * result.accuracy:.1f}"
+            axes.annotate(text, (position, result.high), (0, 3), textcoords="offset points", ha="center", fontsize=7.5)
+    crowded = len(attacks) > 5
+    axes.set_xticks(range(len(attacks)), attacks, rotation=35 if crowded else 0, ha="right" if crowded else "center")
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
+    axes.set(ylim=(0, TOP), xlim=(-0.5, len(attacks) - 0.5))
+    in_percent(axes)
+    add_legend(figure)
+    caption = "Test images classified right, of all that were tried; bars are 95 % Wilson intervals."
+    return make_picture("accuracy", "Accuracy, clean and under attack", caption, _in_words(results), figure)
+
+
+@rc_context(STYLE)
+def size_picture(results: Mapping[str, Sequence[Accuracy]], parameters: Mapping[str, int], attack: str) -> Picture:
+    """Parameters against clean and robust accuracy of every measured run, with the front of the robust ones."""
+    figure, axes = make_axes("parameters", "accuracy")
+    robust = {label: _under(attack, accuracies) for label, accuracies in results.items() if accuracies}
+    for index, (label, accuracies) in enumerate(results.items()):
+        if not accuracies:
+            continue
+        pair = [(_under(CLEAN, accuracies), False), (robust[label], True)]
+        for result, filled in pair if attack != CLEAN else pair[1:]:
+            _points(axes, [parameters[label]], [result], index, filled=filled)
+    front = pareto_front([(parameters[label], result.accuracy) for label, result in robust.items()])
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="post", color=GREY, linestyle=":", linewidth=1.2, zorder=1)
+    axes.set(ylim=(0, TOP), xlim=padded(list(parameters.values())))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: magnitude(value)))
+    in_percent(axes)
+    add_legend(figure, _size_legend(results, attack, has_front=len(front) > 1))
+    sizes = "; ".join(f"{label}: {count:,} parameters" for label, count in parameters.items())
+    caption = f"Every run that was measured. Clean accuracy is hollow, accuracy under {attack} is filled."
+    if len(front) > 1:
+        caption += " Dotted: the Pareto front, runs that no other beats in both."
+    alt = f"{sizes}. {_in_words({label: [result] for label, result in robust.items()})}"
+    return make_picture("size", "Size against accuracy", caption, alt, figure)
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, gain) that no other point matches at less cost or more gain, by rising cost."""
+    front: list[tuple[float, float]] = []
+    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or gain > front[-1][1]:
+            front.append((cost, gain))
+    return front
+
+
+def _points(
+    axes: Axes, x: Sequence[float], results: Sequence[Accuracy], index: int, *, filled: bool = True, label: str = ""
+) -> None:
+    """Accuracies of one run with their intervals, in its colour and shape."""
+    colour = COLOURS[index % len(COLOURS)]
+    y = np.array([result.accuracy for result in results])
+    spread = [y - [result.low for result in results], [result.high for result in results] - y]
+    axes.errorbar(
+        x,
+        y,
+        yerr=np.maximum(spread, 0),
+        fmt=MARKERS[index % len(MARKERS)],
+        color=colour,
+        markerfacecolor=colour if filled else "white",
+        markersize=5,
+        capsize=2.5,
+        linewidth=1.2,
+        label=label or "_",
+    )
+
+
+def _under(attack: str, accuracies: Sequence[Accuracy]) -> Accuracy:
+    return next(result for result in accuracies if result.attack == attack)
+
+
+def _in_words(results: Mapping[str, Sequence[Accuracy]]) -> str:
+    def said(result: Accuracy) -> str:
+        return f"{result.attack} {percent(result.accuracy)} ({interval(result)})"
+
+    return "; ".join(f"{label}: {', '.join(map(said, given))}" for label, given in results.items() if given) + "."
+
+
+def _size_legend(results: Mapping[str, Sequence[Accuracy]], attack: str, *, has_front: bool) -> Iterator[Line2D]:
+    for index, label in enumerate(results):
+        if not results[label]:
+            continue
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        yield Line2D([], [], linestyle="", marker=marker, color=colour, markersize=5, label=shortened(label))
+    if attack != CLEAN:
+        yield Line2D([], [], linestyle="", marker="o", color=GREY, markerfacecolor="white", label="clean")
+    yield Line2D([], [], linestyle="", marker="o", color=GREY, label=attack)
+    if has_front:
+        yield Line2D([], [], linestyle=":", color=GREY, label="front")

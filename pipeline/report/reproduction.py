@@ -1,0 +1,102 @@
+"""How a run is repeated: its settings, the commands that give them again, and what it was computed with."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.evaluation.stored_evaluation import WHAT_IS_TRIED
+from pipeline.presentation.words import shown
+from pipeline.report.run_reader import Plain, Run, Runs
+from pipeline.runs.settings_record import BASES, IN_FABRIC, kept_settings, leaves
+from pipeline.settings import Experiment
+from search_space import PUBLISHED
+
+FABRIC = {name: f"fabric.{key}" for name, key in IN_FABRIC.items()}
+"""Keys by their names in stored settings."""
+NOT_COMPARED = ("genotype", "evaluate.batch_size", *(f"evaluate.{name}" for name in WHAT_IS_TRIED))
+
+
+def stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
+    """How each stage is repeated: the command that gives all its result depends on, and those settings as a table."""
+    for stage, settings in run.settings.items():
+        flat = {FABRIC.get(key, key): value for key, value in flattened(settings) if not key.startswith("genotype.")}
+        more = {key: value for key, value in _started_with(run, stage).items() if key not in flat}
+        words = [f"run={run.folder}", *(_cell_argument(run) if stage == "retrain" else ())]
+        words += [_override(key, value) for key, value in (flat | more).items()]
+        yield {
+            "name": stage,
+            "command": " \\\n  ".join([f"python scripts/{stage}.py", *map(shlex.quote, words)]),
+            "settings": [(key, shown(key, value)) for key, value in flat.items()],
+        }
+    compared = (
+        [f"compare=[{','.join(json.dumps(str(o.folder), ensure_ascii=False) for o in others)}]"] if others else []
+    )
+    yield {
+        "name": "report",
+        "command": shlex.join(["python", "scripts/report.py", f"run={run.folder}", *compared]),
+        "settings": [],
+    }
+
+
+def _started_with(run: Run, stage: str) -> dict[str, Any]:
+    """Which images a stage was given and where it ran, as far as its result does not say, but what is as by default."""
+    default = dict(leaves(Experiment()))
+    kept = kept_settings(run.folder, stage) if stage in BASES else {}
+    return {key: value for key, value in kept.items() if key.startswith(("data.", "fabric.")) and value != default[key]}
+
+
+def origins(run: Run) -> list[Plain]:
+    """Hardware and versions, a row a stage: its seed and seconds where they are known, and the rest in words."""
+    return [
+        {
+            "stage": stage,
+            "seed": run.settings.get(stage, {}).get("seed"),
+            "seconds": found.get("seconds"),
+            "machine": f"{found['processor']}, {found['threads']} CPU thread{'' if found['threads'] == 1 else 's'}",
+            "versions": ", ".join(
+                f"{name} {value}"
+                for name, value in found.items()
+                if name not in ("seconds", "processor", "threads", "system")
+            ),
+            "system": found["system"],
+        }
+        for stage, found in run.environments.items()
+    ]
+
+
+def differences(runs: Runs) -> list[Plain]:
+    """Settings of training and evaluation that are not the same in all runs that have them."""
+    rows = []
+    for stage in ("retrain", "evaluate"):
+        flat = {label: dict(flattened(run.settings[stage])) for label, run in runs.items() if stage in run.settings}
+        for key in dict.fromkeys(key for settings in flat.values() for key in settings):
+            values = [settings.get(key) for settings in flat.values()]
+            if any(value != values[0] for value in values) and not key.startswith(NOT_COMPARED):
+                values = [shown(key, flat[label].get(key)) if label in flat else "-" for label in runs]
+                rows.append({"stage": stage, "key": key, "values": values})
+    return rows
+
+
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values, as the command line names them."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _cell_argument(run: Run) -> list[str]:
+    """`genotype=`, where the cell is not the folder's own."""
+    if (run.folder / "genotype.json").exists() or run.network is None:
+        return []
+    published = run.network.name in PUBLISHED and PUBLISHED[run.network.name].genotype == run.genotype
+    return [f"genotype={run.network.name if published else 'genotype.json'}"]
+
+
+def _override(key: str, value: Any) -> str:
+    """A stored setting in the grammar of the command line, in which JSON's scalars and lists mean themselves."""
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"

@@ -1,0 +1,1 @@
+"""The run folder: its files, their schemas, checkpoints, metrics, and the settings that a run remembers."""

@@ -1,0 +1,96 @@
+"""metrics.jsonl and TensorBoard: the figures of every step of a stage."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch.utils.tensorboard import SummaryWriter
+
+from atomic_files import open_regular
+from pipeline.runs.files import LARGEST_LOG, RunError, parse_json, read_text, write_atomically
+from pipeline.runs.schemas import checked
+from pipeline.runs.stored_rows import ROWS
+
+
+class MetricLog:
+    """metrics.jsonl and TensorBoard: one row a step. Only the first process writes.
+
+    Rows hold `stage`, `step` and numbers, possibly nested. Rows from `first_step` on, which a killed run wrote after
+    its last checkpoint, are dropped on opening.
+    """
+
+    def __init__(self, folder: Path, stage: str, *, first_step: int, write: bool = True) -> None:
+        self._stage = stage
+        self._file = None
+        if write:
+            path = folder / "metrics.jsonl"
+            kept = [row for row in read_metrics(folder) if row["stage"] != stage or row["step"] < first_step]
+            write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+            self._file = os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8")
+            self._board = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=first_step)
+
+    def write(self, step: int, row: Mapping[str, Any]) -> None:
+        """Append one row. Raises FloatingPointError that names a figure that is not finite."""
+        for name, value in flattened(row).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise FloatingPointError(f"{self._stage} step {step}: {name} is {value}")
+        if self._file is None:
+            return
+        self._file.write(json.dumps({"stage": self._stage, "step": step, **row}, allow_nan=False) + "\n")
+        self._file.flush()
+        for name, value in flattened(row).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._board.add_scalar(name.replace(".", "/"), value, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._board.close()
+
+
+def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row.
+
+    Raises RunError that names the file and the line where it is not what the stages write.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = read_text(path, LARGEST_LOG).splitlines()
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            content = parse_json(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise RunError(f"{path} is not what the stages write: line {number} is no JSON: {error}") from None
+        except ValueError as error:
+            raise RunError(f"{path} is not what the stages write: line {number}: {error}") from None
+        _check_row(content, f"{path} is not what the stages write: line {number}")
+        rows.append(content)
+    return [row for row in rows if stage in (None, row["stage"])]
+
+
+def _check_row(content: Any, wrong: str) -> None:
+    stage = content.get("stage") if isinstance(content, dict) else None
+    if not isinstance(stage, str) or stage not in ROWS:
+        raise RunError(f"{wrong}: expected an object with a stage out of {', '.join(ROWS)}")
+    checked(content, ROWS[stage], wrong)
+
+
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, whose keys are the ways through them: {"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,156 @@
+"""What search, retraining, export and meta-training leave as JSON, as schemas by which every reader reads it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pipeline.runs.schemas import Cost, Count, Environment, Figure, PlainGenotype, Schema, Seconds, Share
+from pipeline.runs.stored_settings import PlainSettings, StageSettings, settings_of_stage
+
+Epoch = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class StoredBound(Schema):
+    """A size of the derived network beside its bounds."""
+
+    lower: Figure | None
+    upper: Figure | None
+    value: Count
+    violation: Annotated[float, Field(ge=0, le=1e100)]
+
+
+class GuardEvent(Schema):
+    """The guard acted after an epoch, and went back to an earlier one; 0 is before the first."""
+
+    after: Count
+    back_to: Count
+
+
+class StoredCandidate(Schema):
+    """A cell that the last choice trained, and its accuracy after each round."""
+
+    genotype: PlainGenotype
+    accuracies: tuple[Share, ...]
+
+
+class Eigenvalue(Schema):
+    """The largest of the Hessian of the validation loss in alpha, and how far the power iteration came."""
+
+    value: Figure
+    residual: Annotated[float, Field(ge=0, le=1e300)]
+
+
+class SignsOfCollapse(Schema):
+    """What derived cells hold, by kind of cell, and how undecided the edges are."""
+
+    weight_free: Annotated[dict[Literal["normal", "reduction"], Count], Field(min_length=1)]
+    skips: dict[Literal["normal", "reduction"], Count] | None = None
+    entropy: Figure | None = None
+    eigenvalue: Eigenvalue | None = None
+
+
+class SearchFile(Schema):
+    """The content of search.json."""
+
+    settings: PlainSettings
+    derived_cost: Cost
+    bounds: dict[Literal["parameters", "macs"], StoredBound]
+    diagnostics: SignsOfCollapse | None = None
+    guard: tuple[GuardEvent, ...]
+    selection: tuple[StoredCandidate, ...] = ()
+    seconds: Seconds | None = None
+    environment: Environment | None = None
+
+    @cached_property
+    def asked(self) -> StageSettings:
+        """The settings as their models."""
+        return settings_of_stage(self.settings)
+
+
+class JudgedCell(Schema):
+    """A cell, and its accuracy under attack in a supernet."""
+
+    genotype: PlainGenotype
+    accuracy: Share
+
+
+class PoolFile(Schema):
+    """The content of pool.json."""
+
+    judged: list[JudgedCell]
+
+
+class HeldBackJudgement(Schema):
+    """Accuracies on the images held back from training, after an epoch; as `pipeline.training.recipes.Judged`."""
+
+    epoch: Epoch
+    accuracy: Share
+    clean: Share
+    trained: Share | None = None
+
+
+class HeldBack(Schema):
+    """The judgement whose weights were kept, the last one, and what was lost between them."""
+
+    best: HeldBackJudgement
+    last: HeldBackJudgement
+    gap: Annotated[float, Field(ge=-1, le=1)]
+
+
+class StoredTraining(Schema):
+    """What network.json says of the training."""
+
+    settings: PlainSettings
+    best_epoch: Epoch
+    held_back_accuracy: Share
+    held_back: HeldBack
+    overfitted_in_epoch: Epoch | None = None
+    seconds: Seconds | None = None
+    environment: Environment | None = None
+
+
+class OnnxFile(Schema):
+    """The content of onnx.json: how near the exported graph comes to the network."""
+
+    images: Count
+    batch_sizes: tuple[Count, ...]
+    attack: str
+    largest_logit_difference: Figure
+    largest_logit_difference_on_attacked_images: Figure
+    labels_that_differ: Count
+    torch: str
+    opset: Count
+    onnxruntime: str
+    bytes: Count
+
+
+class ThetaJudgement(Schema):
+    """Normalised losses on tasks that train nothing, after an outer step; 0 is a swept Adam's best."""
+
+    step: Count
+    mean: Figure
+    last_mean: Figure
+    last_median: Figure
+    weighted: Figure
+
+
+class ThetaFile(Schema):
+    """The content of theta.json."""
+
+    architecture: str
+    parameters: Count
+    settings: PlainSettings
+    imitation: dict[str, Any] | None = None
+    best: ThetaJudgement
+    curve: tuple[ThetaJudgement, ...]
+    seconds: Seconds
+
+
+class ScalesFile(Schema):
+    """The content of scales.json: what was asked, and of each bucket the losses of every task, start and best."""
+
+    asked: dict[str, Any]
+    scales: list[list[Annotated[list[Figure], Field(min_length=2, max_length=2)]]]

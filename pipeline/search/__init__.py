@@ -1,0 +1,1 @@
+"""The bi-level search: objectives, their gradients in alpha, the steps of alphas and weights, and the last choice."""

@@ -1,0 +1,287 @@
+"""The honest comparison: searched cells beside random cells of the same size and published ones, by one recipe.
+
+A random search has as many candidates as a search, drawn at random, and makes the same last choice between them: beside
+what it finds stands what the supernets add (Li and Talwalkar 2019, Yu et al. 2020). Every cell is retrained with the
+same settings and seeds and attacked on the same test images. Searches and retrainings are run folders of their own, so
+that a comparison that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from lightning_fabric import Fabric
+
+from pipeline.compute.interruption import Interrupted
+from pipeline.compute.seeds import stream_seed
+from pipeline.compute.workers import interruptible, note_signals, process_pool
+from pipeline.data import ImageData, load
+from pipeline.evaluation.accuracy import CLEAN, Accuracy
+from pipeline.evaluation.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
+from pipeline.runs.files import RunError
+from pipeline.runs.progress import progress_bar, silently
+from pipeline.runs.run_folder import make_fabric
+from pipeline.search.candidate_selection import best_first, try_cells
+from pipeline.search.objectives import Bound, bounds_of, check_attainable, derived_shape
+from pipeline.search.search import search
+from pipeline.search.supernet_ranking import check_judging, judge
+from pipeline.settings import DataSettings, Experiment
+from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, Standing
+from search_space import PUBLISHED as PUBLISHED_CELLS
+from search_space import CostTable, Genotype
+from search_space.cost.network_cost import QUANTITIES
+
+MOST_DRAWS = 20_000  # of random cells, for one inside the bounds
+T = TypeVar("T")
+LookAtCells = Callable[[Path, Experiment, ImageData, Fabric, Sequence[Genotype]], Sequence[T]]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A cell and its name, which is also that of its folder."""
+
+    kind: str
+    name: str
+    genotype: Genotype
+
+
+@dataclass(frozen=True)
+class Searching:
+    """A search and its run folder."""
+
+    folder: Path
+    experiment: Experiment
+
+    def __call__(self) -> Genotype:
+        """Search, or read what was found."""
+        experiment = self.experiment
+        return search(self.folder, experiment, images_of(experiment.data), make_fabric(experiment.fabric))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one retraining gave."""
+
+    accuracies: Sequence[Accuracy]
+    cost: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """A cell, the experiment whose recipe and seed it is retrained by, and the run folder."""
+
+    folder: Path
+    experiment: Experiment
+    contender: Contender
+
+    def __call__(self) -> tuple[str, Measured]:
+        """Retrain and evaluate, or read what was measured; the cell's name with it."""
+        experiment, data = self.experiment, images_of(self.experiment.data)
+        fabric = make_fabric(experiment.fabric)
+        name, genotype = self.contender.name, self.contender.genotype
+        return name, Measured(
+            *retrain_and_evaluate(self.folder, experiment, data, fabric, name=name, genotype=genotype)
+        )
+
+
+@cache
+def images_of(settings: DataSettings) -> ImageData:
+    """The images, loaded once a process."""
+    return load(settings)
+
+
+def of_cells(
+    look: LookAtCells[T], folder: Path, experiment: Experiment, genotypes: tuple[Genotype, ...]
+) -> Sequence[T]:
+    """What `judge` or `try_cells` says of each cell, on the images and the machine of the experiment."""
+    return look(folder, experiment, images_of(experiment.data), make_fabric(experiment.fabric), genotypes)
+
+
+def compare(folder: Path, experiment: Experiment) -> list[Standing]:
+    """Search, draw random cells, retrain and evaluate all, and let the supernets judge them; searched cells first.
+
+    Raises ValueError before any work when the settings do not make an honest comparison, and RunError when the folder
+    holds one with other settings.
+    """
+    table = cost_table(experiment)
+    drawn = random_cells(experiment, table, experiment.comparison.random)
+    _check_stages(experiment, drawn[0])
+    settings = experiment.comparison
+    searching = [
+        Searching(folder / "searches" / f"seed{seed}", seeded(experiment, seed))
+        for seed in seeds(experiment, settings.searches)
+    ]
+    found = in_processes("search", searching, settings.processes)
+    contenders = [
+        *(Contender(SEARCHED, f"searched-{index}", genotype) for index, genotype in enumerate(found)),
+        *(
+            Contender(RANDOM_SEARCH, f"random-search-{index}", genotype)
+            for index, genotype in enumerate(_random_searches(folder, experiment, table))
+        ),
+        *(Contender(RANDOM, f"random-{index}", genotype) for index, genotype in enumerate(drawn)),
+        *(Contender(PUBLISHED, name, PUBLISHED_CELLS[name].genotype) for name in settings.published),
+    ]
+    size = round(statistics.fmean(table.exact(genotype)[0].item() for genotype in found))
+    results = in_processes("retrain", list(retrainings(folder, experiment, contenders, size)), settings.processes)
+    genotypes = tuple(contender.genotype for contender in contenders)
+    judging = [partial(of_cells, judge, each.folder, each.experiment, genotypes) for each in searching]
+    judgements = list(zip(*in_processes("judge", judging, settings.processes), strict=True))
+    return [
+        _standing(
+            experiment,
+            contender,
+            [result for name, result in results if name == contender.name],
+            judgement,
+        )
+        for contender, judgement in zip(contenders, judgements, strict=True)
+    ]
+
+
+def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
+    """Raise ValueError for what a stage would refuse, here and not in a process of its own."""
+    data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
+    check_judging(experiment, data, fabric)
+    check_retrain_and_evaluate(experiment, data, fabric, genotype)
+
+
+def _random_searches(folder: Path, experiment: Experiment, table: CostTable) -> list[Genotype]:
+    """What the last choice of a search takes of as many random cells as it has candidates; one cell a seed."""
+    settings, candidates = experiment.comparison, experiment.search.selection.candidates
+    count = settings.searches if settings.random_searches is None else settings.random_searches
+    if candidates == 1:  # it would be one more random cell
+        return []
+    works = []
+    for seed in seeds(experiment, count):
+        own = seeded(experiment, seed)
+        drawn = tuple(random_cells(own, table, candidates, "random search"))
+        works.append(partial(of_cells, try_cells, folder / "random_searches" / f"seed{seed}", own, drawn))
+    found = in_processes("random search", works, settings.processes)
+    return [tried[best_first(tried)[0]].genotype for tried in found]
+
+
+def cost_table(experiment: Experiment) -> CostTable:
+    """Sizes of the space's networks. Raises ValueError when random cells would not have the size of searched ones."""
+    search, recipe = experiment.search, experiment.retrain
+    if recipe.parameters is not None:
+        raise ValueError("a comparison sets retrain.parameters itself, for the published cells; leave it null")
+    if (search.derived_channels, search.derived_layers) != (recipe.channels, recipe.layers):
+        raise ValueError(
+            f"search.derived_channels={search.derived_channels} and search.derived_layers={search.derived_layers}, but "
+            f"retrain.channels={recipe.channels} and retrain.layers={recipe.layers}: a comparison needs them the same"
+        )
+    if None in experiment.objectives.parameters:
+        raise ValueError("random cells of the same size need both bounds: objectives.parameters=[lower, upper]")
+    table = CostTable(experiment.space.build(), derived_shape(experiment, images_of(experiment.data)))
+    check_attainable(bounds_of(experiment.objectives), table)
+    return table
+
+
+def random_cells(experiment: Experiment, table: CostTable, count: int, stream: str = "random cells") -> list[Genotype]:
+    """Cells drawn uniformly from those of the space that keep the bounds of the search (rejection sampling).
+
+    stream: what the draws are for; draws for something else are others.
+    Raises ValueError when one of MOST_DRAWS cells is not inside.
+    """
+    bounds = bounds_of(experiment.objectives).values()
+    generator = torch.Generator().manual_seed(stream_seed(experiment.seed, stream))
+    cells: list[Genotype] = []
+    for _ in range(count):
+        candidates = (table.space.random_genotype(generator) for _ in range(MOST_DRAWS))
+        inside = next((cell for cell in candidates if is_inside(cell, bounds, table)), None)
+        if inside is None:
+            raise ValueError(f"none of {MOST_DRAWS:,} random cells keeps the bounds of the search; widen them")
+        cells.append(inside)
+    return cells
+
+
+def is_inside(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) -> bool:
+    """Whether the genotype's network keeps all bounds."""
+    cost = table.exact(genotype)
+    return not any(bound.violation(cost[QUANTITIES.index(bound.quantity)]) > 0 for bound in bounds)
+
+
+def seeds(experiment: Experiment, count: int) -> range:
+    """`count` seeds from the experiment's own."""
+    return range(experiment.seed, experiment.seed + count)
+
+
+def seeded(experiment: Experiment, seed: int) -> Experiment:
+    """The experiment with another seed."""
+    return experiment.model_copy(update={"seed": seed})
+
+
+def retrainings(
+    folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
+) -> Iterator[Measuring]:
+    """Every cell with each of its seeds. size: parameters that published cells get, by their channels."""
+    recipe = experiment.retrain.model_copy(update={"parameters": size})
+    sized = experiment.model_copy(update={"retrain": recipe})
+    settings = experiment.comparison
+    for contender in contenders:
+        chosen = sized if contender.kind == PUBLISHED else experiment
+        for seed in seeds(experiment, settings.random_seeds if contender.kind == RANDOM else settings.seeds):
+            yield Measuring(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
+
+
+def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | None) -> list[T]:
+    """What each work returns, in their order; `processes` at once, None for one a core."""
+    count = min(processes or os.cpu_count() or 1, len(works))
+    results: dict[int, T] = {}
+    with progress_bar(stage, len(works)) as bar:
+        if count == 1:
+            for index, work in enumerate(works):
+                results[index] = quiet(work)
+                bar.advance("")
+            return list(results.values())
+        with process_pool(count, torch.get_num_threads(), prepare=note_signals) as pool:
+            futures = {pool.submit(interruptible, partial(quiet, work)): index for index, work in enumerate(works)}
+            try:
+                for future in as_completed(futures):
+                    results[futures[future]] = future.result()
+                    bar.advance("")
+            except RunError as error:
+                raise RunError(str(error)) from error  # raised here, so that it is read as ours
+            except Interrupted:
+                for worker in multiprocessing.active_children():
+                    worker.terminate()  # a training stops at its next step, with a checkpoint; the pool stays whole
+                raise
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    return [results[index] for index in range(len(works))]
+
+
+def quiet(work: Callable[[], T]) -> T:
+    """Work without its progress bar."""
+    with silently():
+        return work()
+
+
+def _standing(
+    experiment: Experiment,
+    contender: Contender,
+    results: Sequence[Measured],
+    judgements: Sequence[float | None],
+) -> Standing:
+    cost = results[0].cost
+    return Standing(
+        name=contender.name,
+        kind=contender.kind,
+        parameters=cost["parameters"],
+        macs=cost[experiment.objectives.macs_convention],
+        accuracies={
+            name: tuple(found.accuracy for result in results for found in result.accuracies if found.attack == name)
+            for name in (CLEAN, *experiment.evaluate.attacks)
+        },
+        judgements=tuple(judgement for judgement in judgements if judgement is not None),
+        genotype=json.loads(contender.genotype.to_json()),
+    )

@@ -1,0 +1,289 @@
+"""A comparison as files: a table in Markdown, its pictures, and the figures as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.evaluation.accuracy import CLEAN
+from pipeline.presentation.words import bound_in_words, counted, named, percent, printable, recipe_in_words, shown
+from pipeline.runs.files import read_text, write_atomically, write_json
+from pipeline.runs.run_folder import plain
+from pipeline.runs.schemas import Schema, read_as
+from pipeline.search.objectives import bounds_of
+from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, ObjectiveSettings, RetrainSettings, SelectionSettings
+from pipeline.studies.comparison.comparison_figures import judgement_picture, size_and_robustness_picture
+from pipeline.studies.comparison.comparison_statistics import (
+    KINDS,
+    PUBLISHED,
+    RANDOM,
+    RANDOM_SEARCH,
+    SEARCHED,
+    Gain,
+    Mean,
+    Standing,
+    agreement,
+    beaten,
+    gain,
+    mean,
+    of_kind,
+    resolution,
+)
+
+HEADER = ("cell", "parameters", "MACs", CLEAN)
+READING = "## What it says, and what it leaves open"  # what people write under a comparison; it is kept
+OUTDATED = "This was written for earlier figures than those above."
+PARTS = (
+    *("seed", "data", "space", "objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate", "pareto"),
+    "comparison",
+)
+COMPARED_ON = {"held_back_accuracy": "held-back images", "training_accuracy": "the batches of training"}
+
+
+class ComparisonFile(Schema):
+    """What is read of a comparison's JSON: its cells, as `Standing` writes them."""
+
+    command: str
+    data: str
+    settings: dict[str, Any]
+    attack: str
+    cells: list[dict[str, Any]]
+    searched_minus_random: dict[str, float | None]
+    searched_minus_random_search: dict[str, float | None] | None = None
+    agreement: dict[str, float | None] | None
+
+
+def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], command: str, minutes: float) -> Path:
+    """Write comparison_<data>.md, .json and .png into the folder; returns the path of the first.
+
+    What stands under the heading READING in an earlier .md is kept, marked where the cells' figures have changed.
+    """
+    name, attack = f"comparison_{name_of(experiment)}", strongest_attack(experiment, standings)
+    pictures = [size_and_robustness_picture(standings, attack, name)]
+    if agreement(standings, attack) is not None:
+        pictures.append(judgement_picture(standings, attack, f"{name}_judgement"))
+    for picture in pictures:
+        write_atomically(folder / f"{picture.name}.png", picture.png)
+    measured = figures(experiment, standings, command)
+    images = "\n\n".join(f"![{picture.alt}]({picture.name}.png)\n\n{picture.caption}" for picture in pictures)
+    heading = f"# Searched, random and published cells: {printable(data_name(experiment))}"
+    how = f"`{command}`. torch {torch.__version__}, {minutes:.0f} minutes in this call; finished parts are read."
+    parts = [heading, how, text(experiment, standings), images, *_reading(folder, name, measured)]
+    write_atomically(folder / f"{name}.md", "\n\n".join(parts) + "\n")
+    # after the .md: a call that ends between the two leaves figures by which the next one still marks the reading
+    write_json(folder / f"{name}.json", measured)
+    return folder / f"{name}.md"
+
+
+def _reading(folder: Path, name: str, measured: dict[str, Any]) -> list[str]:
+    """What the earlier .md says under READING, if anything; marked where the cells measured otherwise, or unknown."""
+    page, stored = folder / f"{name}.md", folder / f"{name}.json"
+    _, found, written = read_text(page).partition(f"\n{READING}\n") if page.exists() else ("", "", "")
+    if not found:
+        return []
+    earlier = read_as(stored, ComparisonFile, "compare").cells if stored.exists() else None
+    is_outdated = earlier != json.loads(json.dumps(measured["cells"])) and OUTDATED not in written
+    return [READING, *([OUTDATED] if is_outdated else []), written.strip("\n")]
+
+
+def figures(experiment: Experiment, standings: Sequence[Standing], command: str) -> dict[str, Any]:
+    """All that was measured, and with which settings."""
+    attack = strongest_attack(experiment, standings)
+    agreed = agreement(standings, attack)
+    settings = plain({part: getattr(experiment, part) for part in PARTS})
+    for key in ("path", *HOW_IMAGES_ARE_READ):  # where the images lie on one machine, and how it reads them
+        del settings["data"][key]
+    for key in ("processes", "results"):
+        del settings["comparison"][key]
+    return {
+        "command": command,
+        "data": data_name(experiment),
+        "settings": settings,
+        "attack": attack,
+        "cells": [asdict(standing) for standing in standings],
+        "searched_minus_random": _finite(asdict(gain(standings, attack))),
+        "searched_minus_random_search": _finite(asdict(gain(standings, attack, RANDOM_SEARCH)))
+        if of_kind(standings, RANDOM_SEARCH)
+        else None,
+        "agreement": None if agreed is None else _finite(asdict(agreed)),
+    }
+
+
+def text(experiment: Experiment, standings: Sequence[Standing]) -> str:
+    """The sizes, the table and what it says, in Markdown."""
+    attack = strongest_attack(experiment, standings)
+    return "\n\n".join([_sizes(experiment, standings), _table(standings, experiment), _findings(standings, attack)])
+
+
+def strongest_attack(experiment: Experiment, standings: Sequence[Standing]) -> str:
+    """The attack that leaves the least accuracy over all cells; cw counts in L2 alone, else its radius is its own."""
+    settings = experiment.evaluate
+    attacks: list[str] = [name for name in settings.attacks if name != "cw" or settings.norm == "L2"] or [CLEAN]
+    return min(attacks, key=lambda attack: sum(standing.accuracy(attack) for standing in standings))
+
+
+def data_name(experiment: Experiment) -> str:
+    """What results call the images."""
+    data = experiment.data
+    return data.name or (Path(data.path).name if data.path else data.source)
+
+
+def name_of(experiment: Experiment) -> str:
+    """The images' name as part of a file's."""
+    data = experiment.data
+    return (Path(data.path).name if data.path else data.source).replace("-", "_")
+
+
+def _sizes(experiment: Experiment, standings: Sequence[Standing]) -> str:
+    search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
+    evaluate = experiment.evaluate
+    selection = search.selection
+    return "\n".join(
+        [
+            f"- Images: {printable(data_name(experiment))}, {data.limit or 'all'} for training, "
+            f"{evaluate.images or data.test_limit or 'all'} for testing; {evaluate.norm}, eps "
+            f"{shown('eps', evaluate.eps)}.",
+            f"- Search: C={search.channels}, {counted(search.layers, 'layer')}, {counted(search.epochs, 'epoch')}, "
+            f"order {search.order}, alpha learning rate {search.alpha_learning_rate:g}, objectives "
+            f"{', '.join(experiment.objectives.names)}; {_bounds(experiment.objectives)}"
+            f"{_last_choice(selection, recipe)}.",
+            f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
+            f"nearest in parameters), {counted(recipe.epochs, 'epoch')} {recipe_in_words(recipe.model_dump())}; "
+            "checkpoint chosen on held-back training images.",
+            f"- {_searches('search', settings.searches)}; {_random_searches(standings, selection.candidates)}"
+            f"{settings.random} random cells, uniform within the same bounds; {settings.seeds} retrainings of a cell, "
+            f"{settings.random_seeds} of a random one.",
+        ]
+    )
+
+
+def _bounds(objectives: ObjectiveSettings) -> str:
+    """What all cells of the space keep."""
+    bounds = {name: getattr(objectives, name) for name in bounds_of(objectives)}
+    return ", ".join(f"{named(name)} {bound_in_words(bound)}" for name, bound in bounds.items() if any(bound))
+
+
+def _last_choice(selection: SelectionSettings, recipe: RetrainSettings) -> str:
+    """Between which cells, and by what; nothing where the alphas alone choose."""
+    if selection.candidates == 1:
+        return ""
+    pool = "" if selection.pool is None else f", of {selection.pool} those that the supernet judges best,"
+    rounds = f"after {counted(selection.epochs, 'epoch')} of training, by accuracy on {COMPARED_ON[selection.measure]}"
+    final = f", the best {selection.finalists} of which go on to {counted(recipe.epochs, 'epoch')}"
+    choice = f"; choice between {counted(selection.candidates, 'cell')}{pool} {rounds}"
+    return choice + (final if selection.finalists > 1 else "")
+
+
+def _random_searches(standings: Sequence[Standing], candidates: int) -> str:
+    """What a random search is, where there are some."""
+    count = len(of_kind(standings, RANDOM_SEARCH))
+    verb = "chooses" if count == 1 else "choose"
+    searches = _searches("random search", count)
+    return f"{searches}, which {verb} in the same way between {candidates} random cells; " if count else ""
+
+
+def _searches(noun: str, count: int) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}es"
+
+
+def _table(standings: Sequence[Standing], experiment: Experiment) -> str:
+    attacks = (CLEAN, *experiment.evaluate.attacks)
+    header = [*HEADER[:3], *attacks, "in the supernets"]
+    lines = [header, ["---"] * len(header)]
+    for kind in KINDS:
+        cells = of_kind(standings, kind)
+        lines += [_line(cell, attacks) for cell in cells]
+        if cells and kind != PUBLISHED:
+            lines.append(_mean_line(kind, cells, attacks))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _line(cell: Standing, attacks: Sequence[str]) -> list[str]:
+    accuracies = [_with_error(Mean(cell.accuracy(attack), cell.deviation(attack))) for attack in attacks]
+    judgement = percent(cell.judgement) if cell.judgements else "-"
+    return [cell.name, f"{cell.parameters:,}", f"{cell.macs:,}", *accuracies, judgement]
+
+
+def _mean_line(kind: str, cells: Sequence[Standing], attacks: Sequence[str]) -> list[str]:
+    sizes = [f"{mean([getattr(cell, size) for cell in cells]).value:,.0f}" for size in ("parameters", "macs")]
+    accuracies = [_with_error(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
+    judged = [cell.judgement for cell in cells if cell.judgements]
+    row = [f"{kind}: mean of {len(cells)}", *sizes, *accuracies, percent(mean(judged).value) if judged else "-"]
+    return [f"**{value}**" for value in row]
+
+
+def _findings(standings: Sequence[Standing], attack: str) -> str:
+    found, agreed = gain(standings, attack), agreement(standings, attack)
+    parts = [
+        "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
+        f"**Searched minus random, accuracy under {attack}: {_points(found)}** ± is the standard error.",
+        *_over_random_search(standings, attack),
+        *told_apart(standings, attack),
+        _places(standings, attack),
+    ]
+    if agreed is not None:
+        parts.append(
+            f"Rank correlation of the supernets' judgement with the retrained accuracy under {attack}, over "
+            f"{agreed.cells} cells of the space: Kendall tau {agreed.kendall:+.2f} (p {agreed.kendall_p:.1g}), "
+            f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.1g})."
+        )
+    return "\n\n".join(parts)
+
+
+def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
+    """Whether the comparison could have shown a difference between cells."""
+    found = resolution(standings, attack)
+    if found is None:
+        return []
+    return [
+        f"Can cells be told apart? Beside what a seed does to all cells alike, retrainings of one random cell deviate "
+        f"by {100 * found.within:.1f} points. Means of random cells deviate by {100 * found.between:.1f}; by "
+        f"{100 * found.by_chance:.1f} they would if all cells were equal (F {found.f:.1f}, p {found.p:.2g})."
+    ]
+
+
+def _over_random_search(standings: Sequence[Standing], attack: str) -> list[str]:
+    """What a supernet adds to the last choice, where there were random searches."""
+    if not of_kind(standings, RANDOM_SEARCH):
+        return []
+    found = gain(standings, attack, RANDOM_SEARCH)
+    return [
+        f"**Searched minus random search: {_points(found)}** A random search has as many candidates, drawn at "
+        "random within the bounds, and the same last choice, but no supernet: this is what the supernets add."
+    ]
+
+
+def _places(standings: Sequence[Standing], attack: str) -> str:
+    """Where each searched cell stands among the random ones."""
+    random, lines = of_kind(standings, RANDOM), []
+    for cell in of_kind(standings, SEARCHED):
+        place = 1 + sum(other.accuracy(attack) > cell.accuracy(attack) for other in random)
+        behind = {size: beaten(cell, random, attack, size) for size in ("parameters", "macs")}
+        fronts = [
+            f"by {'MACs' if s == 'macs' else s} {f'beaten by {n}' if n else 'on the front'}" for s, n in behind.items()
+        ]
+        lines.append(f"- {cell.name}: place {place} of {len(random) + 1} with the random cells; {', '.join(fronts)}.")
+    return "\n".join(lines)
+
+
+def _with_error(figure: Mean) -> str:
+    return f"{100 * figure.value:.1f}{_error(figure)} %"
+
+
+def _points(figure: Gain) -> str:
+    p = "" if math.isnan(figure.p) else f" (Welch's t test: p {figure.p:.2g})"
+    return f"{100 * figure.value:+.1f}{_error(figure)} points{p}."
+
+
+def _error(figure: Mean | Gain) -> str:
+    return "" if math.isnan(figure.error) else f" ± {100 * figure.error:.1f}"
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}

@@ -1,0 +1,1 @@
+"""The Pareto front of accuracy, robustness and size, found from one trained supernet."""

@@ -1,0 +1,1 @@
+"""Training a derived network from scratch."""

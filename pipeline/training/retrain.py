@@ -1,0 +1,148 @@
+"""Retraining: a derived or published cell becomes a network that is trained from scratch, by default under attack."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from pipeline.compute.environment import environment
+from pipeline.compute.stop_requests import StopRequest, stop_requests
+from pipeline.data import ImageData
+from pipeline.networks.network_files import NetworkDescription, load_network, save_network
+from pipeline.runs.checkpoints import Checkpoints
+from pipeline.runs.metrics import MetricLog
+from pipeline.runs.progress import Bar, progress_bar
+from pipeline.runs.run_folder import check_same_settings, exclusive, what_training_depends_on
+from pipeline.runs.settings_record import keep_settings
+from pipeline.settings import Experiment
+from pipeline.training.network_trainer import STAGE, Retraining
+from pipeline.training.recipes import best, first_overfitted
+from pipeline.training.steps import naming
+from search_space import Genotype
+
+
+def retrain(
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, name: str, genotype: Genotype
+) -> NetworkDescription:
+    """Train the genotype's network and write network.safetensors, network.json and metrics.jsonl.
+
+    The checkpoint with the best accuracy on a held-back part of the training set is kept, under PGD unless the recipe
+    is standard; ties go to the later one. A finished run is returned as it is, an unfinished one resumes after its last
+    checkpoint: there is one after each epoch, and one where a signal asked to stop, which raises Interrupted. Raises
+    ValueError before any work when the settings do not fit the data or the run in the folder.
+    """
+    settings = retrain_settings(experiment, genotype)
+    training = Retraining(experiment, data, fabric, genotype)
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
+        finished = _finished(folder, settings)
+        if finished is not None:
+            return finished
+        _train(training, folder, settings, experiment.retrain.epochs)
+        description = _describe(training, data, name, settings)
+        if fabric.is_global_zero:
+            training.network.load_state_dict(training.best_weights)
+            save_network(folder, training.network, description)
+        return description
+
+
+def train_until(
+    epochs: int, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, genotype: Genotype
+) -> int:
+    """Train the first `epochs` epochs of what `retrain` goes on with; the number of their steps.
+
+    The learning rate is that of the whole schedule. Epochs whose checkpoint is in the folder are not trained again.
+    Raises as `retrain` does.
+    """
+    settings = retrain_settings(experiment, genotype)
+    training = Retraining(experiment, data, fabric, genotype)
+    with exclusive(folder, STAGE, take=fabric.is_global_zero):
+        if _finished(folder, settings) is None:
+            _train(training, folder, settings, epochs)
+    return epochs * training.steps_per_epoch
+
+
+def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, Any]:
+    """All that a retrained network depends on."""
+    settings = what_training_depends_on(experiment, "retrain")
+    return settings | {"genotype": json.loads(genotype.to_json())}
+
+
+def _finished(folder: Path, settings: dict[str, Any]) -> NetworkDescription | None:
+    """What a finished run left in the folder, if there is one. Raises RunError for one with other settings."""
+    if not (folder / "network.json").exists():
+        return None
+    description = load_network(folder).description
+    check_same_settings(description.training["settings"], settings, folder)
+    return description
+
+
+def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs: int) -> None:
+    """Go on from the last checkpoint in the folder, if there is one, to the end of `epochs` epochs."""
+    fabric = training.fabric
+    checkpoints = Checkpoints(folder, STAGE, fabric)
+    checkpoints.resume(settings, training.restore)
+    if fabric.is_global_zero:
+        keep_settings(folder, STAGE, training.experiment)
+    with (
+        MetricLog(folder, STAGE, first_step=training.steps, write=fabric.is_global_zero) as log,
+        progress_bar(STAGE, epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero) as bar,
+        stop_requests(fabric) as request,
+    ):
+        while training.epoch < epochs and not training.is_over:
+            started = time.monotonic()
+            _run_epoch(training, log, bar, request)
+            if training.steps_of_epoch == training.steps_per_epoch:
+                training.epoch, training.steps_of_epoch = training.epoch + 1, 0
+            training.seconds += time.monotonic() - started
+            checkpoints.save(training.steps, training.state(settings))
+            request.obey()
+
+
+def _run_epoch(training: Retraining, log: MetricLog, bar: Bar, request: StopRequest) -> None:
+    """The steps of the present epoch, or of its part before a request."""
+    training.start_epoch()
+    for images, labels in training.batches():
+        step, batch = training.steps, training.steps_of_epoch + 1
+        where = f"retraining step {step}, epoch {training.epoch}, batch {batch} of {training.steps_per_epoch}"
+        with naming(where):
+            row: dict[str, Any] = dict(training.step(images, labels))
+            row |= {"epoch": training.epoch, "learning_rate": training.learning_rate}
+            if batch == training.steps_per_epoch:
+                row |= training.end_epoch()
+        log.write(step, row)
+        found = best(training.judged).accuracy if training.judged else 0
+        epoch = f"epoch {training.epoch + 1}"
+        bar.advance(f"{epoch} | loss {row['training_loss']:.3f} | held back: best {found:.1%}")
+        training.steps_of_epoch = batch
+        if request.is_made() and training.can_stop:
+            return
+
+
+def _describe(training: Retraining, data: ImageData, name: str, settings: dict[str, Any]) -> NetworkDescription:
+    chosen, last = best(training.judged), training.judged[-1]
+    return NetworkDescription(
+        name=name,
+        genotype=settings["genotype"],
+        channels=training.channels,
+        layers=training.experiment.retrain.layers,
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        mean=tuple(training.mean),
+        std=tuple(training.std),
+        class_names=data.class_names,
+        data=data.name,
+        training={
+            "settings": settings,
+            "best_epoch": chosen.epoch,
+            "held_back_accuracy": chosen.accuracy,
+            "held_back": {"best": asdict(chosen), "last": asdict(last), "gap": chosen.accuracy - last.accuracy},
+            "overfitted_in_epoch": first_overfitted(training.judged),
+            "seconds": round(training.seconds, 1),
+            "environment": environment(),
+        },
+    )

@@ -1,0 +1,80 @@
+"""What search and retraining share: the attack of a training step, and the step of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from attacks import CheckedAttack, ContinuedPGD, training_attack
+from pipeline.settings import AttackSettings
+from pipeline.training.optimizers import take_step
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put `where` before the message of a figure that stopped being finite: an objective, a step, an epoch."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{where}: {error}") from error
+
+
+def attack_on(model: nn.Module, settings: AttackSettings, name: str | None = None) -> CheckedAttack:
+    """The attack that the settings describe; name: another one of attacks.TRAINING_ATTACKS, by the same numbers."""
+    return training_attack(
+        name or settings.name,
+        model,
+        eps=settings.eps,
+        step=_step(settings),
+        steps=settings.steps,
+        statistics=settings.statistics,
+    )
+
+
+def continued_attack_on(model: nn.Module, settings: AttackSettings) -> ContinuedPGD:
+    """The settings' attack, from a start that each call gives."""
+    return ContinuedPGD(
+        model=model,
+        eps=settings.eps,
+        step=_step(settings),
+        steps=settings.steps,
+        statistics=settings.statistics,
+    )
+
+
+def _step(settings: AttackSettings) -> float:
+    return settings.eps / 4 if settings.step is None else settings.step
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Logits in which a loss can be taken: those of autocast in bfloat16 as float32, others as they are."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def clipped_step(
+    optimizer: Optimizer,
+    weights: Sequence[nn.Parameter],
+    slopes: Sequence[Tensor],
+    clip: float | None,
+    *,
+    loss: Tensor,
+) -> float:
+    """One step of the optimizer on gradients of at most the norm `clip`; returns the norm before clipping.
+
+    loss: training loss, over all processes, for an optimizer that sees it.
+    Raises FloatingPointError, before the weights change, when the norm is not finite.
+    """
+    for weight, slope in zip(weights, slopes, strict=True):
+        weight.grad = slope
+    norm = torch.nn.utils.clip_grad_norm_(weights, float("inf") if clip is None else clip).item()
+    if not torch.isfinite(torch.tensor(norm)):
+        raise FloatingPointError(
+            "the gradient of the training loss is not finite; lower weight_optimizer.learning_rate"
+        )
+    take_step(optimizer, loss)
+    optimizer.zero_grad()
+    return norm

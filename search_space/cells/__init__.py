@@ -1,0 +1,1 @@
+"""Cells as values: genotypes, their file formats, published ones, and the space that a search chooses from."""

@@ -1,0 +1,76 @@
+// Separable operations of all edges that enter a node, for float32 images in channels_last on the CPU, weights fixed.
+//
+// A node reads `groups` states of C channels each, after ReLU, by one edge each. An operation is depthwise convolution,
+// pointwise convolution, batch norm, and for two stages ReLU and the three again. A pointwise convolution and the batch
+// norm after it are one product with a folded weight, which Python finds from moments of what the convolution reads:
+// sum over pixels of features^T features [C][C], then of features [C], of each edge. Features are [groups, batch,
+// height, width, C]. The passes in turn:
+//
+//   0  first_forward    first = depthwise(state) and its moments, of all operations
+//   1  second_forward   second = depthwise(ReLU(first @ hidden_weight + hidden_bias)) and its moments, of one operation
+//   2  mix              sum over operations and edges of features @ mixing_weight, and a bias
+//   3  mix_backward     mixing_moments: products of the features with the gradient of that sum
+//   4  second_backward  the gradient before the second depthwise convolution, and its products with `first`
+//   5  first_backward   the gradients in the states, summed over operations
+//
+// depthwise_weight, by itself, is the gradient of any depthwise convolution in its weight.
+//
+// A pass works on one image and edge at a time, so what lies between its steps stays in the core's cache.
+
+extern "C" {
+struct State {
+    const float *values; // [batch, height, width, C]
+    float *slope;        // null: not wanted
+    int height, width, stride;
+};
+
+struct FoldSlopes { // the gradient in features: slope @ transposed + features @ matrix + offset
+    const float *slope; // [batch, pixels, C], or by group as the features are
+    int slope_by_group;
+    const float *transposed, *matrix, *offset; // [groups, C, C], [groups, C, C], [groups, C]
+};
+
+struct Operation {
+    int kernel, dilation;
+    const float *first_weight; // [kernel * kernel, groups * C]
+    float *first;
+    double *first_moments;
+    const float *hidden_weight, *hidden_bias; // [groups, C, C], [groups, C]; these and the next three: two stages only
+    const float *second_weight;
+    float *second;
+    double *second_moments;
+    const float *mixing_weight; // [groups, C, C]
+    double *mixing_moments;
+    FoldSlopes of_first, of_second;
+    float *hidden_slope;
+    double *hidden_moments;
+};
+
+struct Node {
+    int batch, height, width, C, groups, border, threads; // border: largest reach of a kernel, in pixels
+    const float *bias;                                    // [C], of `mix`
+};
+
+struct Convolution { // depthwise; height and width of its images and of what it gives
+    int batch, height, width, channels, out_height, out_width, kernel, stride, dilation, threads;
+};
+}
+
+#define KERNELS "search_space/kernels/native/kernels.inl"
+#include "compiled/dispatch.h"
+
+extern "C" void node_pass(const Node *node, int pass, const State *states, int operations, const Operation *of,
+                          float *values) {
+    DISPATCH(run(*node, pass, states, operations, of, values));
+}
+
+// images [batch, height, width, channels] and slope [batch, out_height, out_width, channels] -> total [taps, channels]
+extern "C" void depthwise_weight(const Convolution *of, const float *images, const float *slope, double *total) {
+    DISPATCH(run_weight(*of, images, slope, total));
+}
+
+// left, right [rows, channels] -> total [2, channels]: sums over rows of right, and of left * right
+extern "C" void column_sums(const float *left, const float *right, long rows, int channels, int threads,
+                            double *total) {
+    DISPATCH(run_sums(left, right, rows, channels, threads, total));
+}

@@ -1,0 +1,1 @@
+"""The supernet: every edge holds all operations, mixed by the relaxation of its alphas."""

@@ -1,0 +1,206 @@
+"""How alphas become the weights by which a supernet mixes operations, and the strengths that a cell is derived from.
+
+Published remedies for collapse, and sampling, are changes of this map; each is off by default, and they combine:
+
+- softmax of an edge's alphas (DARTS; Liu et al. 2019), sigmoid of each (FairDARTS; Chu et al. 2020), or a
+  straight-through sample of one operation an edge (GDAS; Dong & Yang 2019);
+- edge normalisation, half of PC-DARTS (Xu et al. 2020); the other half, partial channels, is a matter of the cell;
+- an auxiliary skip that decays (DARTS-; Chu et al. 2021), drop path on operations, subsets of operations and of edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from search_space.cells.genotype import Genotype
+from search_space.cells.space import SearchSpace
+
+OperationWeights = Literal["softmax", "sigmoid", "gumbel"]
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What is random in one step: uniform numbers in [0, 1), one tensor a purpose.
+
+    gumbel, dropout, operations: [cells, edges, operations].  edges: [cells, edges].
+    """
+
+    gumbel: Tensor
+    dropout: Tensor
+    operations: Tensor
+    edges: Tensor
+
+    @classmethod
+    def draw(cls, space: SearchSpace, generator: torch.Generator, device: torch.device) -> Chance:
+        """Draw on the CPU, so that every device sees the same numbers."""
+        *edges, operations = space.alpha_shape
+        drawn = torch.rand(*edges, 3 * operations + 1, generator=generator).to(device)
+        gumbel, dropout, kept, of_edges = torch.split(drawn, [operations] * 3 + [1], dim=-1)
+        return cls(gumbel, dropout, kept, of_edges.squeeze(-1))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When in a search, and by which chance, alphas are relaxed.
+
+    progress: part of the search that is over, in [0, 1].  chance: None leaves out all that is random.
+    """
+
+    progress: float = 0.0
+    chance: Chance | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """Alphas [cells, edges, operations] -> weights of the mixture, and strengths, of the same shape.
+
+    With edge normalisation the alphas are [cells, edges, operations + 1]: the last column is that of the edges
+    themselves, so that whatever trains, stores or differentiates alphas holds both.
+
+    operations: weights of an edge's operations.
+    normalised_edges: multiply by the softmax, over the edges that enter a node, of the edges' alphas.
+    zero_one: weight of FairDARTS's loss that drives each sigmoid to 0 or 1; 10 as published.
+    auxiliary_skip: added to the weight of skip_connect, falling in a line to 0 over the search; 1 as published.
+    dropout: probability that an operation is left out of a step; the others grow by 1 / (1 - dropout).
+    sampled_operations, sampled_edges: as many of an edge's operations, and of a node's edges, take part in a step,
+    drawn uniformly; None for all. Unless they are normalised, sampled edges are scaled up so that a node's mean stays.
+    temperature: of gumbel, at the start and the end of the search, in a line between.
+    """
+
+    operations: OperationWeights = "softmax"
+    normalised_edges: bool = False
+    zero_one: float = 0.0
+    auxiliary_skip: float = 0.0
+    dropout: float = 0.0
+    sampled_operations: int | None = None
+    sampled_edges: int | None = None
+    temperature: tuple[float, float] = (10.0, 0.1)
+
+    def __post_init__(self) -> None:
+        if self.zero_one and self.operations != "sigmoid":
+            raise ValueError(f"the zero-one loss acts on sigmoids, and operations is {self.operations}")
+        for name, count, shares in (
+            ("operations", self.sampled_operations, True),
+            ("edges", self.sampled_edges, self.normalised_edges),
+        ):
+            least = 2 if shares else 1  # what shares one unit with nothing else gets no gradient
+            if count is not None and count < least:
+                raise ValueError(f"sampled_{name} is at least {least} here, found {count}")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a step needs a Chance."""
+        return bool(self.operations == "gumbel" or self.dropout or self.sampled_operations or self.sampled_edges)
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise ValueError when the space has not what the relaxation acts on."""
+        if self.auxiliary_skip and "skip_connect" not in space.operations:
+            raise ValueError("an auxiliary skip is added to skip_connect, which is not among the space's operations")
+
+    def alpha_shape(self, space: SearchSpace) -> tuple[int, int, int]:
+        """Cells, edges, columns."""
+        cells, edges, operations = space.alpha_shape
+        return cells, edges, operations + self.normalised_edges
+
+    def strengths(self, space: SearchSpace, alphas: Tensor) -> Tensor:
+        """What derivation and expected sizes read [..., edges, operations]: no schedule and no chance in it.
+
+        The weights' limit at the end of a search; for gumbel the probability of each operation.
+        """
+        logits, edges = self._split(space, alphas)
+        chosen = torch.sigmoid(logits) if self.operations == "sigmoid" else torch.softmax(logits, dim=-1)
+        return chosen if edges is None else chosen * _softmax_by_node(space, edges).unsqueeze(-1)
+
+    def derive(self, space: SearchSpace, alphas: Tensor) -> Genotype:
+        """The genotype of the strongest edges and operations, as `SearchSpace.strongest` chooses them.
+
+        Raises ValueError when alphas have another shape or a value that is not finite.
+        """
+        if tuple(alphas.shape) != self.alpha_shape(space):
+            raise ValueError(f"alphas here are {list(self.alpha_shape(space))}, found {list(alphas.shape)}")
+        if not bool(torch.isfinite(alphas).all()):
+            raise ValueError("alphas are not finite")
+        return space.strongest(self.strengths(space, alphas.detach().double().cpu()))
+
+    def weights(self, space: SearchSpace, alphas: Tensor, moment: Moment) -> Tensor:
+        """What the supernet multiplies each operation by [cells, edges, operations], at one moment of the search."""
+        logits, edges = self._split(space, alphas)
+        chance = moment.chance
+        if chance is not None and self.sampled_operations is not None:
+            logits = logits.masked_fill(~_largest(chance.operations, self.sampled_operations, logits), -torch.inf)
+        weights = self._operation_weights(logits, moment)
+        if chance is not None and self.dropout:
+            weights = weights * (chance.dropout >= self.dropout) / (1 - self.dropout)
+        if self.auxiliary_skip:
+            skips = torch.zeros(space.alpha_shape)
+            skips[..., space.operations.index("skip_connect")] = self.auxiliary_skip * (1 - moment.progress)
+            weights = weights + (skips * space.mask).to(weights)
+        factors = self._edge_weights(space, edges, chance)
+        return weights if factors is None else weights * factors.unsqueeze(-1)
+
+    def penalty_gradient(self, space: SearchSpace, alphas: Tensor) -> Tensor:
+        """Gradient in alphas of zero_one times L_01 = -mean (sigmoid(alpha) - 1/2)^2 (FairDARTS)."""
+        free = alphas.detach().requires_grad_()
+        logits, _ = self._split(space, free)
+        loss = -self.zero_one * (torch.sigmoid(logits) - 0.5).square().mean()
+        return torch.autograd.grad(loss, free)[0]
+
+    def _split(self, space: SearchSpace, alphas: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Alphas of the operations, -inf where an edge may not hold one, and those of the edges where there are any."""
+        if not self.normalised_edges:
+            return space.masked(alphas), None
+        return space.masked(alphas[..., : len(space.operations)]), alphas[..., -1]
+
+    def _operation_weights(self, logits: Tensor, moment: Moment) -> Tensor:
+        if self.operations == "sigmoid":
+            return torch.sigmoid(logits)
+        if self.operations == "softmax" or moment.chance is None:
+            return torch.softmax(logits, dim=-1)
+        first, last = self.temperature
+        noisy = (logits + gumbel(moment.chance.gumbel)) / (first + (last - first) * moment.progress)
+        soft = torch.softmax(noisy, dim=-1)
+        hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
+        return hard + (soft - soft.detach())  # value of the sample, gradient of the softmax (Jang et al. 2017)
+
+    def _edge_weights(self, space: SearchSpace, edges: Tensor | None, chance: Chance | None) -> Tensor | None:
+        """Factor of each edge [cells, edges]; None for 1."""
+        if chance is None or self.sampled_edges is None:
+            return None if edges is None else _softmax_by_node(space, edges)
+        count = self.sampled_edges
+        nodes = torch.split(chance.edges, _sizes(space), dim=-1)
+        kept = torch.cat([_largest(node, count, node) for node in nodes], dim=-1)
+        if edges is not None:
+            return _softmax_by_node(space, edges.masked_fill(~kept, -torch.inf))
+        scales = [torch.full_like(node, node.shape[-1] / min(count, node.shape[-1])) for node in nodes]
+        return torch.cat(scales, dim=-1) * kept
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Standard Gumbel noise of uniform numbers in [0, 1): logits plus it are largest where their softmax would draw."""
+    return -torch.log(-torch.log(uniform.clamp_min(torch.finfo(uniform.dtype).tiny)))
+
+
+def _largest(numbers: Tensor, count: int, logits: Tensor) -> Tensor:
+    """Where the `count` largest numbers of each row stand, among those whose logit is not -inf."""
+    among = numbers.masked_fill(logits == -torch.inf, -1.0)
+    chosen = among.topk(min(count, among.shape[-1]), dim=-1).indices
+    return torch.zeros_like(among, dtype=torch.bool).scatter(-1, chosen, True)
+
+
+def _sizes(space: SearchSpace) -> list[int]:
+    """How many edges enter each node."""
+    return [len(sources) for sources in space.sources]
+
+
+def _softmax_by_node(space: SearchSpace, edges: Tensor) -> Tensor:
+    """Softmax over the edges that enter each node. edges: [..., edges]."""
+    return torch.cat([torch.softmax(node, dim=-1) for node in torch.split(edges, _sizes(space), dim=-1)], dim=-1)
+
+
+DARTS = Relaxation()
+"""The softmax alone."""
