@@ -30,7 +30,7 @@ FOR_THE_READER = {"conf/space/shallow.yaml", "space=shallow"}  # files that a do
 PATH = re.compile(r"(?<![\w./:=<-])((?:\.\./)*[\w.-]+(?:/[\w.*-]+)+/?)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 DOTTED = re.compile(r"(?<![\w./-])([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?![\w/-])")
-DEFINED_THERE = re.compile(r"([\w.-]+/[\w./-]+\.py): `(\w+(?:\.\w+)*)`")
+DEFINED_THERE = re.compile(r"([\w.-]+/[\w./-]+\.py):\s+`(\w+(?:\.\w+)*)`")
 TABLE_ROW = re.compile(r"\| `(\w+(?:\.\w+)*)` \| ([\w.-]+/[\w./-]+\.py) \|")
 CHOICE = re.compile(r"(?<![\w.])(\w+)=(\w+)(?![\w.:/])")
 
