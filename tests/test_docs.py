@@ -3,7 +3,6 @@
 import ast
 import re
 import runpy
-import subprocess
 import tomllib
 import typing
 from functools import cache
@@ -15,13 +14,20 @@ from pydantic import BaseModel
 
 from pipeline.settings import Experiment
 
-TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+IGNORED = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split("\n")}
+KEPT = [path for path in ROOT.iterdir() if path.name not in IGNORED and (path.name[0] != "." or path.name == ".github")]
+FILES = sorted(
+    file.relative_to(ROOT).as_posix()
+    for path in KEPT
+    for file in (path.rglob("*") if path.is_dir() else [path])
+    if file.is_file()
+)
 DOCUMENTS = [
     name
-    for name in TRACKED
+    for name in FILES
     if re.fullmatch(r"(docs/.*|(.*/)?README|CONTRIBUTING|\.github/.*)\.md", name) and not name.startswith("benchmarks/")
 ]
-TOP_FOLDERS = {name.split("/")[0] for name in TRACKED if "/" in name}
+TOP_FOLDERS = {name.split("/")[0] for name in FILES if "/" in name}
 SUFFIXES = re.compile(
     r".*\.(py|md|jsonl?|ya?ml|toml|svg|png|safetensors|txt|html|onnx|pt2|db|csv|parquet|cff|cpp|inl|h)"
 )
@@ -62,8 +68,8 @@ def _names(node):
 
 @cache
 def modules():
-    """Dotted name of a tracked module or package -> its file."""
-    files = [name for name in TRACKED if name.endswith(".py") and not name.startswith(("tests/", "docs/", "examples/"))]
+    """Dotted name of a module or package -> its file."""
+    files = [name for name in FILES if name.endswith(".py") and not name.startswith(("tests/", "docs/", "examples/"))]
     return {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): ROOT / name for name in files}
 
 
@@ -222,7 +228,7 @@ def test_the_citation_names_the_version_and_license_of_the_project():
     assert (citation["version"], citation["license"]) == (project["version"], project["license"])
 
 
-@pytest.mark.parametrize("form", [name for name in TRACKED if name.startswith(".github/") and name.endswith(".yml")])
+@pytest.mark.parametrize("form", [name for name in FILES if name.startswith(".github/") and name.endswith(".yml")])
 def test_a_form_for_issues_has_what_github_asks_for(form):
     content = yaml.safe_load((ROOT / form).read_text())
     assert content["name"]
