@@ -10,6 +10,7 @@ from _output import show
 
 from pipeline.compute.ranks import launch
 from pipeline.data import load
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import Accuracy
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.gradient_masking import remarks
@@ -18,7 +19,6 @@ from pipeline.evaluation.transfer import load_models, transfer
 from pipeline.networks.module_path import let_be_found
 from pipeline.networks.network_files import check_cell, load_network
 from pipeline.networks.user_module import ForeignNetwork, load_foreign
-from pipeline.runs.files import RunError
 from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
 

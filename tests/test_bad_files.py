@@ -13,11 +13,11 @@ from exported import DARTS_V2, write_network
 from run_folders import accuracy, write_robustness
 from safetensors.torch import load, load_file, save, save_file
 
+from pipeline.errors import RunError
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.export.export import export, find
 from pipeline.networks.network_files import load_genotype, load_network
 from pipeline.report.run_reader import read_run
-from pipeline.runs.files import RunError
 from pipeline.settings import Experiment
 
 WEIGHTS, DESCRIPTION = "network.safetensors", "network.json"

@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.data import as_float, load
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import Accuracy
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.evaluation.transfer import load_models
 from pipeline.networks.user_module import _digest
-from pipeline.runs.files import RunError, write_json
+from pipeline.runs.files import write_json
 from pipeline.settings import DataSettings
 
 THEIRS = (*TINY, "data.limit=null", "evaluate.model=their_models:fitted")

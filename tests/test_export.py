@@ -20,13 +20,13 @@ from safetensors.torch import load_file, save_file
 
 from attacks import evaluation_attack
 from pipeline.data import load
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import Accuracy
 from pipeline.export import export as stage
 from pipeline.export import graph
 from pipeline.export.export import export, find, forms_of
 from pipeline.export.model_card import Evaluated, model_card
 from pipeline.networks.network_files import as_safetensors, load_genotype, load_network
-from pipeline.runs.files import RunError
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
 from search_space.cells.genotype import OPERATION_NAMES

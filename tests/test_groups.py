@@ -10,10 +10,11 @@ import pytest
 from run_folders import accuracy, coarse, write_network, write_robustness, write_search  # noqa: F401 - coarse is autouse
 from test_page import Page
 
+from pipeline.errors import RunError
 from pipeline.report import run_report, sweep_report
 from pipeline.report.run_reader import read_runs
 from pipeline.report.seed_groups import front, groups, runs_in, spread
-from pipeline.runs.files import RunError, write_atomically
+from pipeline.runs.files import write_atomically
 from pipeline.settings import Experiment
 from search_space import PUBLISHED
 

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from attacks import evaluation_attack
 from pipeline.data import as_float, load
+from pipeline.errors import RunError
 from pipeline.evaluation.examples import FILE, TRIED, Examples, Origin, _of_both, keep_examples, read_examples
 from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
 from pipeline.report.figures import examples_picture, sweep_picture
 from pipeline.report.html import TEMPLATES
-from pipeline.runs.files import RunError
 from pipeline.settings import DataSettings
 
 EPS = 0.2

@@ -16,11 +16,11 @@ from conftest import TINY
 from test_stages import killed_until_done
 
 from pipeline.data import load
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import Accuracy, wilson_interval
 from pipeline.report import run_report
 from pipeline.report.run_reader import read_run
 from pipeline.runs.checkpoints import Checkpoints
-from pipeline.runs.files import RunError
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.run_folder import make_fabric
 from pipeline.search.continued_search import Walk, plan

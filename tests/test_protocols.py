@@ -8,13 +8,14 @@ from exported import write_network
 from run_folders import accuracy, coarse, evaluation_of, write_robustness  # noqa: F401 - coarse is autouse
 from safetensors.torch import load_file, save_file
 
+from pipeline.errors import RunError
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.evaluation.stored_transfer import read_transfer
 from pipeline.export.export import export, find
 from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
 from pipeline.report.run_reader import read_run
-from pipeline.runs.files import RunError, keep_beside, write_json
+from pipeline.runs.files import keep_beside, write_json
 from pipeline.settings import Experiment
 
 SMALL = (  # each is given, as a run folder remembers what was given before

@@ -23,6 +23,7 @@ from run_folders import (  # noqa: F401 - coarse applies to every test
     write_search,
 )
 
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import wilson_interval
 from pipeline.presentation.curves import averaged
 from pipeline.presentation.words import magnitude
@@ -32,7 +33,7 @@ from pipeline.report.figures import search_pictures
 from pipeline.report.figures.results import pareto_front
 from pipeline.report.page_content import content
 from pipeline.report.run_reader import read_run, read_runs, strongest
-from pipeline.runs.files import RunError, write_atomically, write_json
+from pipeline.runs.files import write_atomically, write_json
 from pipeline.settings import Experiment
 from search_space import SearchSpace
 from search_space.supernet.relaxation import Relaxation

@@ -11,8 +11,9 @@ import torch
 from lightning_fabric import Fabric
 
 from pipeline.compute.seeds import stream_seed
+from pipeline.errors import RunError
 from pipeline.runs.checkpoints import Checkpoints
-from pipeline.runs.files import RunError, read_json, write_atomically, write_json
+from pipeline.runs.files import read_json, write_atomically, write_json
 from pipeline.runs.metrics import MetricLog, read_metrics
 from pipeline.runs.run_folder import check_same_settings, exclusive, make_fabric
 from pipeline.settings import FabricSettings

@@ -12,7 +12,7 @@ import yaml
 from _app import compose_experiment
 from conftest import ROOT, TINY
 
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 from pipeline.settings import SpaceSettings
 from search_space import CostTable, Genotype, Network, NetworkShape, SearchSpace, Supernet, network_cost
 from search_space.cells.genotype import Cell, Edge

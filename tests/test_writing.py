@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT, TINY
 
 from atomic_files import MARK, write_atomically
+from pipeline.errors import RunError
 from pipeline.report.figures import Picture
 from pipeline.report.html import write_page
-from pipeline.runs.files import RunError
 from pipeline.runs.metrics import MetricLog
 from pipeline.runs.run_folder import FOLDERS, check_folders, exclusive
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import torch
 
 from pipeline.compute.interruption import SIGNALS, Interrupted, follow, handled_by, stop_now, unheard_by_children
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -12,7 +12,8 @@ from zipfile import ZipFile
 
 from pipeline.compute.faults import first_line
 from pipeline.data.decoding import UnreadableImageError
-from pipeline.runs.files import RunError, read_bytes
+from pipeline.errors import RunError
+from pipeline.runs.files import read_bytes
 
 LARGEST_IMAGE = 400_000_000  # bytes of a file: more than the largest picture that is decoded takes without compression
 SET_CARDS = ("README.md", ".huggingface.yaml")  # in which the library looks for the files of a set

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 
 from pipeline.compute.environment import environment
 from pipeline.data import ImageData, ImageSet, balanced_indices
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import Accuracy, Trial, count_by_class, measure
 from pipeline.evaluation.evaluation_plan import attack_on, planned
 from pipeline.evaluation.examples import ATTACK as EXAMPLES_ATTACK
@@ -31,7 +32,6 @@ from pipeline.evaluation.stored_evaluation import (
 )
 from pipeline.networks.network_files import TrainedNetwork, check_fits, load_network
 from pipeline.networks.user_module import ForeignNetwork
-from pipeline.runs.files import RunError
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attacks import EVALUATION_ATTACKS, EvaluationAttack, ExpectedLogits, undisturbed
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import ImageSet
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 from pipeline.settings import EvaluateSettings
 
 Gradient = Literal["found", "zero", "none"]

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from lightning_fabric import Fabric
 from pydantic import AfterValidator, Discriminator, Field, NonNegativeInt, Tag, field_serializer, model_validator
 
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.evaluation.gradient_masking import Verdict
 from pipeline.networks.network_files import NetworkDescription
 from pipeline.networks.user_module import ForeignDescription
-from pipeline.runs.files import RunError, keep_beside, read_json, write_json
+from pipeline.runs.files import keep_beside, read_json, write_json
 from pipeline.runs.schemas import Digest, Environment, Schema, checked
 from pipeline.settings import HOW_IMAGES_ARE_READ, DataSettings, EvaluateSettings, Experiment
 

@@ -14,6 +14,7 @@ from attacks import CheckedAttack
 from pipeline.compute.processes import done_by_all, share_of, sum_over_processes
 from pipeline.compute.seeds import seed_stream
 from pipeline.data import ImageData, ImageSet
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import TrialSettings, accuracy_over_draws, count_in_draws, right_in_draws
 from pipeline.evaluation.evaluate import classes_of, tested
 from pipeline.evaluation.evaluation_plan import attack_on
@@ -32,7 +33,7 @@ from pipeline.evaluation.stored_transfer import (
 from pipeline.networks.network_files import TrainedNetwork, check_fits, load_network
 from pipeline.networks.user_module import ForeignNetwork, load_foreign
 from pipeline.report.figures import transfer_picture
-from pipeline.runs.files import RunError, write_atomically
+from pipeline.runs.files import write_atomically
 from pipeline.runs.progress import progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment

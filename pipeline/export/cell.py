@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 from search_space import Genotype
 from search_space.cells.formats import to_fair_darts, to_python
 from search_space.drawing.draw import save_cell

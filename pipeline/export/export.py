@@ -12,6 +12,7 @@ import torch
 
 from attacks import evaluation_attack
 from pipeline.data import ImageSet
+from pipeline.errors import RunError
 from pipeline.evaluation.stored_evaluation import FILE as ROBUSTNESS
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.export.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
@@ -33,7 +34,7 @@ from pipeline.networks.network_files import (
     load_genotype,
     load_network,
 )
-from pipeline.runs.files import RunError, write_atomically, write_json
+from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment

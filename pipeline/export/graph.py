@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 from search_space import Genotype, Network
 
 ONNX_OPSET = 18

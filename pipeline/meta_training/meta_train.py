@@ -20,10 +20,11 @@ from learned_optimizers.tasks import Bucket, buckets
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.stop_requests import stop_requests
 from pipeline.compute.workers import Mapper, workers
+from pipeline.errors import RunError
 from pipeline.meta_training.imitation import after_imitation
 from pipeline.meta_training.meta_figures import meta_pictures
 from pipeline.runs.checkpoints import Checkpoints, going_on_from
-from pipeline.runs.files import RunError, write_atomically, write_json
+from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog, read_metrics
 from pipeline.runs.progress import progress_bar
 from pipeline.runs.run_folder import check_same_settings, exclusive, make_fabric, plain

@@ -17,8 +17,9 @@ from safetensors.torch import save
 from torch import nn
 
 from pipeline.data import ImageData
+from pipeline.errors import RunError
 from pipeline.networks.state_digest import state_sha256
-from pipeline.runs.files import RunError, parse_json, read_json, read_text, write_atomically, write_json
+from pipeline.runs.files import parse_json, read_json, read_text, write_atomically, write_json
 from pipeline.runs.schemas import checked
 from pipeline.runs.stored_stages import StoredTraining
 from pipeline.runs.tensors import read_tensors

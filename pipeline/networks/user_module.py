@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from pipeline.data import ImageData
+from pipeline.errors import RunError
 from pipeline.networks.network_files import load_weights
 from pipeline.networks.state_digest import state_sha256
-from pipeline.runs.files import LARGEST_WEIGHTS, RunError, read_bytes
+from pipeline.runs.files import LARGEST_WEIGHTS, read_bytes
 from pipeline.settings import Settings
 from search_space.cost.network_cost import module_cost
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.evaluation.examples import FILE as EXAMPLES_FILE
 from pipeline.evaluation.examples import Examples, read_examples
@@ -23,7 +24,6 @@ from pipeline.networks.network_files import (
     read_genotype,
 )
 from pipeline.report.measured import Measured
-from pipeline.runs.files import RunError
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.schemas import read_as
 from pipeline.runs.stored_rows import check_alike

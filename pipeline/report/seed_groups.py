@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN
 from pipeline.presentation.words import shown
 from pipeline.report.reproduction import NOT_COMPARED, flattened
 from pipeline.report.run_reader import LOOKED_FOR, Run, Runs, strongest
-from pipeline.runs.files import RunError
 from pipeline.studies.comparison.comparison_statistics import deviation
 from pipeline.studies.pareto.front import nondominated
 

@@ -16,8 +16,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from pipeline.errors import RunError
 from pipeline.presentation.terminal import printable
-from pipeline.runs.files import LARGEST_WEIGHTS, RunError, read_bytes, write_atomically
+from pipeline.runs.files import LARGEST_WEIGHTS, read_bytes, write_atomically
 from pipeline.runs.run_folder import check_same_settings
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read

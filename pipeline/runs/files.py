@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from atomic_files import kind_of
 from atomic_files import write_atomically as write_atomically
+from pipeline.errors import RunError
 
 MEGABYTE = 10**6
 LARGEST_TEXT = MEGABYTE  # bytes of a text that people write, such as a genotype
@@ -22,10 +23,6 @@ LARGEST_WEIGHTS = 40_000 * MEGABYTE  # bytes of tensors
 DEEPEST = 50  # lists and objects inside one another
 MOST_DIGITS = 20  # of a whole number: as many as one of 64 bits has
 SHOWN_LETTERS = 60  # of a file's own words, in a line about it
-
-
-class RunError(ValueError):
-    """What is asked for does not fit what the run folder holds."""
 
 
 def keep_beside(path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Self
 from torch.utils.tensorboard import SummaryWriter
 
 from atomic_files import open_regular
-from pipeline.runs.files import LARGEST_LOG, RunError, parse_json, read_text, write_atomically
+from pipeline.errors import RunError
+from pipeline.runs.files import LARGEST_LOG, parse_json, read_text, write_atomically
 from pipeline.runs.schemas import checked
 from pipeline.runs.stored_rows import ROWS
 

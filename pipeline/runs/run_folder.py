@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from atomic_files import kind_of, open_regular, remove_unfinished
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 from pipeline.runs.metrics import flattened
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, FabricSettings, Settings
 

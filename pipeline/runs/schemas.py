@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipeline.errors import RunError
 from pipeline.presentation.terminal import printable
-from pipeline.runs.files import SHOWN_LETTERS, RunError, read_json
+from pipeline.runs.files import SHOWN_LETTERS, read_json
 from search_space import Genotype
 
 EXACT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from pipeline.runs.files import RunError, read_json, write_json
+from pipeline.errors import RunError
+from pipeline.runs.files import read_json, write_json
 from pipeline.runs.schemas import Schema, first_error, read_as
 from pipeline.settings import Experiment, Settings
 

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from pipeline.runs.files import LARGEST_WEIGHTS, RunError, parse_json, read_bytes
+from pipeline.errors import RunError
+from pipeline.runs.files import LARGEST_WEIGHTS, parse_json, read_bytes
 
 METADATA = "__metadata__"
 TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # others have no arithmetic in PyTorch

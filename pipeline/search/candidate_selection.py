@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import ImageData
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar, silently
 from pipeline.search.objectives import Bound, derive_inside

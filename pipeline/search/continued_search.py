@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import Batch, ImageData, ImageSet, split
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, classified_right, wilson_interval
-from pipeline.runs.files import RunError
 from pipeline.search.bilevel import BilevelSearch
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.settings import Experiment, ObjectiveSettings

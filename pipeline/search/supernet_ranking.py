@@ -14,8 +14,9 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from pipeline.data import ImageData
+from pipeline.errors import RunError
 from pipeline.runs.checkpoints import Checkpoints
-from pipeline.runs.files import RunError, write_json
+from pipeline.runs.files import write_json
 from pipeline.runs.progress import progress_bar
 from pipeline.runs.run_folder import plain
 from pipeline.runs.schemas import read_as

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from learned_optimizers import LearnedOptimizer, load_theta
-from pipeline.runs.files import RunError
+from pipeline.errors import RunError
 from pipeline.settings import WeightOptimizerSettings
 
 

@@ -26,9 +26,9 @@ from pipeline.compute.interruption import Interrupted
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.workers import interruptible, note_signals, process_pool
 from pipeline.data import ImageData, load
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.evaluation.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
-from pipeline.runs.files import RunError
 from pipeline.runs.progress import progress_bar, silently
 from pipeline.runs.run_folder import make_fabric
 from pipeline.search.candidate_selection import best_first, try_cells

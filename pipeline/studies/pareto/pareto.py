@@ -11,13 +11,14 @@ from lightning_fabric import Fabric
 from safetensors.torch import save
 
 from pipeline.data import ImageData
+from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.evaluation.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.networks.network_files import load_genotype
 from pipeline.report import figures
 from pipeline.report.run_reader import strongest
 from pipeline.runs.checkpoints import Checkpoints
-from pipeline.runs.files import RunError, write_atomically, write_json
+from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import check_same_settings, exclusive, plain
