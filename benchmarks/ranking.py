@@ -21,11 +21,11 @@ import record
 
 from pipeline.data import load
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, wilson_interval
-from pipeline.evaluation.evaluate import retrain_and_evaluate
 from pipeline.presentation.words import recipe_in_words
 from pipeline.report.figures import accuracy_picture
 from pipeline.runs.run_folder import make_fabric
 from pipeline.studies.comparison.comparison import seeded, seeds
+from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
 from search_space import PUBLISHED
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

@@ -33,7 +33,6 @@ from torch.nn import functional as F
 
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import Batch, ImageData, load
-from pipeline.evaluation.evaluate import retrain_and_evaluate
 from pipeline.presentation.style import (
     COLOURS,
     MARKERS,
@@ -49,6 +48,7 @@ from pipeline.runs.run_folder import make_fabric
 from pipeline.search.bilevel import BilevelSearch
 from pipeline.search.search import search
 from pipeline.settings import Experiment
+from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
 from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

@@ -15,7 +15,7 @@ from _output import show
 
 from pipeline.compute.interruption import start
 from pipeline.data import load
-from pipeline.evaluation.evaluate import check_retrain_and_evaluate, evaluate
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.export.export import export, find, forms_of
 from pipeline.export.graph import check_onnx_installed
 from pipeline.networks.network_files import load_network
@@ -23,6 +23,7 @@ from pipeline.report import run_report
 from pipeline.runs.run_folder import make_fabric
 from pipeline.search.search import search
 from pipeline.settings import Experiment
+from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate
 from pipeline.training.retrain import retrain
 from search_space import PUBLISHED, network_cost
 

@@ -23,10 +23,11 @@ from pipeline.report.run_reader import read_run
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.run_folder import make_fabric
-from pipeline.search.continued_search import Walk, plan
+from pipeline.search.continued_search import Walk
 from pipeline.search.search import search
 from pipeline.studies.pareto.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point
 from pipeline.studies.pareto.pareto import pareto
+from pipeline.studies.pareto.points import plan
 from search_space import CostTable, Genotype, NetworkShape, network_cost
 
 WALK = (

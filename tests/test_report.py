@@ -24,15 +24,14 @@ from run_folders import (  # noqa: F401 - coarse applies to every test
 )
 
 from pipeline.errors import RunError
-from pipeline.evaluation.accuracy import wilson_interval
-from pipeline.presentation.curves import averaged
+from pipeline.evaluation.accuracy import strongest, wilson_interval
+from pipeline.presentation.curves import averaged, pareto_front
 from pipeline.presentation.words import magnitude
 from pipeline.report import figures, run_report
 from pipeline.report.figures import results as result_figures
 from pipeline.report.figures import search_pictures
-from pipeline.report.figures.results import pareto_front
 from pipeline.report.page_content import content
-from pipeline.report.run_reader import read_run, read_runs, strongest
+from pipeline.report.run_reader import read_run, read_runs
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.settings import Experiment
 from search_space import SearchSpace

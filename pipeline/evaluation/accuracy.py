@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Annotated, Any, Literal, NotRequired, Self
@@ -238,3 +238,25 @@ def wilson_interval(right: int, images: int) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson 1927)."""
     interval = binomtest(right, images).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def interval_in_words(accuracy: Accuracy) -> str:
+    """Its 95 % Wilson interval, in %."""
+    return f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
+
+
+def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:
+    """The attack that all measured runs met and that leaves the least accuracy; `clean` where there is none.
+
+    Of one norm: Linf, unless no run met an attack in it.
+    """
+    accuracies: dict[str, list[float]] = {}
+    norms = {result.settings.get("norm", "Linf") for run in results.values() for result in run if result.settings}
+    norm = "L2" if norms == {"L2"} else "Linf"
+    for result in (result for run in results.values() for result in run):
+        if result.settings.get("norm", norm) == norm:
+            accuracies.setdefault(result.attack, []).append(result.accuracy)
+    measured = sum(bool(run) for run in results.values())
+    shared = {attack: sum(values) for attack, values in accuracies.items() if len(values) == measured}
+    attacked = {attack: total for attack, total in shared.items() if attack != CLEAN}
+    return min(attacked, key=lambda attack: attacked[attack], default=CLEAN)

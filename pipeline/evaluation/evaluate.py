@@ -18,7 +18,7 @@ from pipeline.evaluation.evaluation_plan import attack_on, planned
 from pipeline.evaluation.examples import ATTACK as EXAMPLES_ATTACK
 from pipeline.evaluation.examples import keep_examples
 from pipeline.evaluation.gradient_masking import NEEDED, Verdict, judge
-from pipeline.evaluation.probing import Probed, probe
+from pipeline.evaluation.probing import probe
 from pipeline.evaluation.stored_evaluation import (
     FILE,
     SECTIONS,
@@ -30,14 +30,11 @@ from pipeline.evaluation.stored_evaluation import (
     read_robustness,
     write_robustness,
 )
-from pipeline.networks.network_files import TrainedNetwork, check_fits, load_network
+from pipeline.networks.network_files import TrainedNetwork, check_fits
 from pipeline.networks.user_module import ForeignNetwork
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment
-from pipeline.training.network_trainer import Retraining
-from pipeline.training.retrain import retrain
-from search_space import Genotype
 
 PLACES = tuple(section for section in SECTIONS if section != "sweep")
 """Sections in which a name has one row; a sweep has one an attack and radius."""
@@ -191,21 +188,6 @@ def verdict_of(rows: Sequence[Accuracy], num_classes: int) -> Verdict | None:
     """Whether to believe the robustness; None where the checks were not asked for, or have not come to their end."""
     by_name = {row.attack: row for row in rows}
     return judge(by_name, num_classes) if by_name.keys() >= NEEDED else None
-
-
-def retrain_and_evaluate(
-    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, name: str, genotype: Genotype
-) -> tuple[list[Accuracy], dict[str, int]]:
-    """Both stages in a run folder, or what they left there: the accuracies, and the network's cost."""
-    retrain(folder, experiment, data, fabric, name=name, genotype=genotype)
-    trained = load_network(folder)
-    return evaluate(folder, experiment, data, fabric, trained), trained.description.cost()
-
-
-def check_retrain_and_evaluate(experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype) -> None:
-    """Raise ValueError for what either stage would refuse, before those that come first have done their work."""
-    tested(data, experiment.evaluate.images)
-    planned(Probed(Retraining(experiment, data, fabric, genotype).network), experiment, data, fabric)
 
 
 def tested(data: ImageData, limit: int | None) -> ImageSet:

@@ -14,6 +14,7 @@ from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.evaluation.gradient_masking import Verdict
 from pipeline.networks.network_files import NetworkDescription
 from pipeline.networks.user_module import ForeignDescription
+from pipeline.presentation.words import counted, shown
 from pipeline.runs.files import keep_beside, read_json, write_json
 from pipeline.runs.schemas import Digest, Environment, Schema, checked
 from pipeline.settings import HOW_IMAGES_ARE_READ, DataSettings, EvaluateSettings, Experiment
@@ -101,6 +102,13 @@ class Protocol(Schema):
         if before.checks and not now.checks:
             tried |= {"checks": True, "surrogate": before.surrogate}
         return later.model_copy(update={"evaluate": now.model_copy(update=tried)})
+
+
+def protocol_in_words(protocol: Protocol, images: int) -> str:
+    """The settings on which figures depend most: "ε = 8/255 in Linf, 40 test images, seed 0"."""
+    evaluate = protocol.evaluate
+    radius = f"ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{shown('eps', evaluate.eps)} in {evaluate.norm}"
+    return f"{radius}, {counted(images, 'test image')}, seed {protocol.seed}"
 
 
 class Classes(Schema):

@@ -30,9 +30,9 @@ from pipeline.evaluation.stored_transfer import (
     read_transfer,
     write_transfer,
 )
+from pipeline.evaluation.transfer_figure import transfer_picture
 from pipeline.networks.network_files import TrainedNetwork, check_fits, load_network
 from pipeline.networks.user_module import ForeignNetwork, load_foreign
-from pipeline.report.figures import transfer_picture
 from pipeline.runs.files import write_atomically
 from pipeline.runs.progress import progress_bar
 from pipeline.runs.run_folder import exclusive

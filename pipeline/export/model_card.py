@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.evaluation.accuracy import Accuracy
-from pipeline.evaluation.stored_evaluation import Evaluation
+from pipeline.evaluation.accuracy import Accuracy, interval_in_words
+from pipeline.evaluation.stored_evaluation import Evaluation, protocol_in_words
 from pipeline.networks.network_files import NetworkDescription, genotype_from_plain
-from pipeline.presentation.words import interval, percent, printable, protocol_in_words, shown
-from pipeline.report.reproduction import flattened
+from pipeline.presentation.words import percent, printable, shown
+from pipeline.runs.metrics import flattened
 from search_space import Cell
 
 LIMITS = """\
@@ -98,7 +98,7 @@ def _data(description: NetworkDescription) -> str:
 def _training(description: NetworkDescription) -> str:
     training = description.training
     settings = {key: value for key, value in training["settings"].items() if key != "genotype"}
-    rows = [(key, shown(key, value)) for key, value in flattened(settings)]
+    rows = [(key, shown(key, value)) for key, value in flattened(settings).items()]
     return (
         f"The weights are those of epoch {training['best_epoch']}, with an accuracy of "
         f"{training['held_back_accuracy']:.1%} on a held-back part of the training set. All settings:\n\n"
@@ -122,10 +122,10 @@ def _protocol(evaluation: Evaluation) -> str:
     """Its settings in words, its accuracies, and the verdict on masking where it was looked for."""
     words = _text(protocol_in_words(evaluation.settings, evaluation.attacks[0].images))
     rows = [
-        (row.attack, percent(row.accuracy), interval(row), f"{row.images:,}", _settings(row) or "none")
+        (row.attack, percent(row.accuracy), interval_in_words(row), f"{row.images:,}", _settings(row) or "none")
         for row in evaluation.attacks
     ]
-    table = _table(("attack", "accuracy", "95 % interval, %", "test images", "settings"), rows)
+    table = _table(("attack", "accuracy", "95 % interval_in_words, %", "test images", "settings"), rows)
     verdict = evaluation.checks.verdict if evaluation.checks else None
     return f"{words}:\n\n{table}" + (f"\n\nChecks for gradient masking: {_text(verdict)}." if verdict else "")
 

@@ -1,4 +1,4 @@
-"""Curves over the steps or epochs of a run."""
+"""Curves over the steps or epochs of a run, and the stairs of a Pareto front."""
 
 from __future__ import annotations
 
@@ -62,3 +62,12 @@ def draw_curves(
 
 def _trends(curves: Mapping[str, Curve]) -> str:
     return "; ".join(f"{label} from {y[0]:.3g} to {y[-1]:.3g}" for label, (_, y) in curves.items() if len(y))
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, gain) that no other point matches at less cost or more gain, by rising cost."""
+    front: list[tuple[float, float]] = []
+    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or gain > front[-1][1]:
+            front.append((cost, gain))
+    return front

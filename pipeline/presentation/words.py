@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.accuracy import Accuracy
-from pipeline.evaluation.stored_evaluation import Protocol
 from pipeline.presentation.terminal import printable as printable
 
 PIXEL_LEVELS = 255
@@ -37,11 +35,6 @@ def magnitude(value: float) -> str:
 def percent(share: float) -> str:
     """0.455 as "45.5 %"."""
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
-
-
-def interval(accuracy: Accuracy) -> str:
-    """Its 95 % Wilson interval, in %."""
-    return f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -76,13 +69,6 @@ def recipe_in_words(recipe: Mapping[str, Any]) -> str:
         "fast": f"under {FGSM_LABELS['fgsm_rs']}",
         "free": f"by free adversarial training with {counted(recipe['replays'], 'replay')}",
     }[recipe["recipe"]]
-
-
-def protocol_in_words(protocol: Protocol, images: int) -> str:
-    """The settings on which figures depend most: "ε = 8/255 in Linf, 40 test images, seed 0"."""
-    evaluate = protocol.evaluate
-    radius = f"ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{shown('eps', evaluate.eps)} in {evaluate.norm}"
-    return f"{radius}, {counted(images, 'test image')}, seed {protocol.seed}"
 
 
 def shown(key: str, value: Any) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from statistics import fmean
 
-from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.accuracy import Accuracy, strongest
 from pipeline.presentation.words import percent
 from pipeline.report.measured import Measured
-from pipeline.report.run_reader import Run, strongest
+from pipeline.report.run_reader import Run
 
 
 def findings(run: Run) -> Iterator[str]:

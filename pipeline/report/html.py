@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.presentation.words import interval, magnitude, percent, printable
+from pipeline.evaluation.accuracy import interval_in_words
+from pipeline.presentation.words import magnitude, percent, printable
 from pipeline.report.figures import Picture
 from pipeline.runs.files import write_atomically
 from pipeline.runs.run_folder import check_folders
@@ -42,7 +43,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"magnitude": magnitude, "percent": percent, "interval": interval, "data_uri": _data_uri}
+    environment.filters |= {
+        "magnitude": magnitude,
+        "percent": percent,
+        "interval": interval_in_words,
+        "data_uri": _data_uri,
+    }
     return environment
 
 

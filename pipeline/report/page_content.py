@@ -6,23 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.evaluation.accuracy import CLEAN, Accuracy
+from pipeline.evaluation.accuracy import CLEAN, Accuracy, interval_in_words, strongest
 from pipeline.evaluation.gradient_masking import remarks
 from pipeline.networks.network_files import NetworkDescription
-from pipeline.presentation.words import (
-    bound_in_words,
-    counted,
-    interval,
-    magnitude,
-    named,
-    percent,
-    recipe_in_words,
-    shown,
-)
+from pipeline.presentation.words import bound_in_words, counted, magnitude, named, percent, recipe_in_words, shown
 from pipeline.report.group_table import group_rows
 from pipeline.report.protocols import protocol_rows, remarks_on_weights
 from pipeline.report.reproduction import differences, origins, stages
-from pipeline.report.run_reader import Plain, Run, Runs, attacks_of, strongest
+from pipeline.report.run_reader import Plain, Run, Runs, attacks_of
 from pipeline.report.seed_groups import groups
 from pipeline.runs.stored_settings import StageSettings, settings_of_stage
 from pipeline.studies.pareto.front import Front, asked_in_words, reference_in_words
@@ -96,7 +87,7 @@ def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
         for name in dict.fromkeys((CLEAN, attack)):
             result = next(result for result in run.accuracies if result.attack == name)
             title = "clean accuracy" if name == CLEAN else f"accuracy under {name}"
-            yield title, percent(result.accuracy), f"{interval(result)}, 95 % interval"
+            yield title, percent(result.accuracy), f"{interval_in_words(result)}, 95 % interval"
     elif run.network:
         held_back = run.network.training["held_back_accuracy"]
         yield "held-back accuracy", percent(held_back), "of the training set; not evaluated yet"

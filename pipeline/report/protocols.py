@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.evaluation.accuracy import Accuracy
-from pipeline.evaluation.stored_evaluation import Evaluation
-from pipeline.presentation.words import percent, protocol_in_words, shown
+from pipeline.evaluation.stored_evaluation import Evaluation, protocol_in_words
+from pipeline.presentation.words import percent, shown
 from pipeline.report.findings import measured_in_words
 from pipeline.report.measured import Measured
-from pipeline.report.reproduction import flattened
 from pipeline.report.run_reader import Run
+from pipeline.runs.metrics import flattened
 
 IN_WORDS = ("seed", "evaluate.eps", "evaluate.norm", "evaluate.images")  # what `protocol_in_words` says already
 UNKNOWN = "of weights that were not recorded"
@@ -37,7 +37,7 @@ def protocol_rows(run: Run) -> list[ProtocolRow]:
 
 def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
     """In words, with every other setting in which they differ."""
-    flat = [dict(flattened(each.settings.key)) for each in evaluations]
+    flat = [flattened(each.settings.key) for each in evaluations]
     keys = dict.fromkeys(key for settings in flat for key in settings if key not in IN_WORDS)
     differing = [key for key in keys if any(settings.get(key) != flat[0].get(key) for settings in flat)]
     labels = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.evaluation.stored_evaluation import WHAT_IS_TRIED
 from pipeline.presentation.words import shown
 from pipeline.report.run_reader import Plain, Run, Runs
+from pipeline.runs.metrics import flattened
 from pipeline.runs.settings_record import BASES, IN_FABRIC, kept_settings, leaves
 from pipeline.settings import Experiment
 from search_space import PUBLISHED
@@ -22,7 +23,9 @@ NOT_COMPARED = ("genotype", "evaluate.batch_size", *(f"evaluate.{name}" for name
 def stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
     """How each stage is repeated: the command that gives all its result depends on, and those settings as a table."""
     for stage, settings in run.settings.items():
-        flat = {FABRIC.get(key, key): value for key, value in flattened(settings) if not key.startswith("genotype.")}
+        flat = {
+            FABRIC.get(key, key): value for key, value in flattened(settings).items() if not key.startswith("genotype.")
+        }
         more = {key: value for key, value in _started_with(run, stage).items() if key not in flat}
         words = [f"run={run.folder}", *(_cell_argument(run) if stage == "retrain" else ())]
         words += [_override(key, value) for key, value in (flat | more).items()]
@@ -71,22 +74,13 @@ def differences(runs: Runs) -> list[Plain]:
     """Settings of training and evaluation that are not the same in all runs that have them."""
     rows = []
     for stage in ("retrain", "evaluate"):
-        flat = {label: dict(flattened(run.settings[stage])) for label, run in runs.items() if stage in run.settings}
+        flat = {label: flattened(run.settings[stage]) for label, run in runs.items() if stage in run.settings}
         for key in dict.fromkeys(key for settings in flat.values() for key in settings):
             values = [settings.get(key) for settings in flat.values()]
             if any(value != values[0] for value in values) and not key.startswith(NOT_COMPARED):
                 values = [shown(key, flat[label].get(key)) if label in flat else "-" for label in runs]
                 rows.append({"stage": stage, "key": key, "values": values})
     return rows
-
-
-def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values, as the command line names them."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _cell_argument(run: Run) -> list[str]:

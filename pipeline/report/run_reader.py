@@ -219,23 +219,6 @@ def _rows(folder: Path, stage: str) -> list[Plain]:
     return rows
 
 
-def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:
-    """The attack that all measured runs met and that leaves the least accuracy; `clean` where there is none.
-
-    Of one norm: Linf, unless no run met an attack in it.
-    """
-    accuracies: dict[str, list[float]] = {}
-    norms = {result.settings.get("norm", "Linf") for run in results.values() for result in run if result.settings}
-    norm = "L2" if norms == {"L2"} else "Linf"
-    for result in (result for run in results.values() for result in run):
-        if result.settings.get("norm", norm) == norm:
-            accuracies.setdefault(result.attack, []).append(result.accuracy)
-    measured = sum(bool(run) for run in results.values())
-    shared = {attack: sum(values) for attack, values in accuracies.items() if len(values) == measured}
-    attacked = {attack: total for attack, total in shared.items() if attack != CLEAN}
-    return min(attacked, key=lambda attack: attacked[attack], default=CLEAN)
-
-
 def clean(run: Run) -> Accuracy:
     """On images as they are, which evaluation always measures."""
     return next(result for result in run.accuracies if result.attack == CLEAN)

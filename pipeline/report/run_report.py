@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.accuracy import Accuracy, strongest
 from pipeline.presentation.words import magnitude, printable
 from pipeline.report import figures
 from pipeline.report.figures import Picture
@@ -14,7 +14,7 @@ from pipeline.report.findings import findings
 from pipeline.report.html import page, text_table, write_page
 from pipeline.report.page_content import content
 from pipeline.report.protocols import protocols_in_words, remarks_on_weights
-from pipeline.report.run_reader import Run, Runs, attacks_of, clean, read_runs, strongest
+from pipeline.report.run_reader import Run, Runs, attacks_of, clean, read_runs
 from search_space import Genotype
 
 LINE_WIDTH = 100  # letters, in a terminal

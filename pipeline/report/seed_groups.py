@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RunError
-from pipeline.evaluation.accuracy import CLEAN
+from pipeline.evaluation.accuracy import CLEAN, strongest
 from pipeline.presentation.words import shown
-from pipeline.report.reproduction import NOT_COMPARED, flattened
-from pipeline.report.run_reader import LOOKED_FOR, Run, Runs, strongest
+from pipeline.report.reproduction import NOT_COMPARED
+from pipeline.report.run_reader import LOOKED_FOR, Run, Runs
+from pipeline.runs.metrics import flattened
 from pipeline.studies.comparison.comparison_statistics import deviation
 from pipeline.studies.pareto.front import nondominated
 
@@ -140,7 +141,7 @@ def front(found: Sequence[Group], attack: str) -> list[bool]:
 def _asked(run: Run) -> Iterator[tuple[str, Any]]:
     """Settings of all stages but the seed; a walk is a stage of its own."""
     for stage, settings in run.settings.items():
-        for key, value in flattened(settings) if stage != "pareto" else ():
+        for key, value in flattened(settings).items() if stage != "pareto" else ():
             if key != "seed" and not key.startswith(NOT_COMPARED):
                 yield key, value
 

@@ -1,10 +1,11 @@
 """The report's figures: values in, a finished PNG out, with its caption and what is to be seen in words."""
 
+from pipeline.evaluation.transfer_figure import transfer_picture
 from pipeline.presentation.style import Picture
 from pipeline.report.figures.alphas import alpha_pictures
 from pipeline.report.figures.cells import cell_picture
 from pipeline.report.figures.collapse import collapse_pictures
-from pipeline.report.figures.evaluation import corruption_picture, sweep_picture, transfer_picture
+from pipeline.report.figures.evaluation import corruption_picture, sweep_picture
 from pipeline.report.figures.examples import examples_picture
 from pipeline.report.figures.groups import group_pictures
 from pipeline.report.figures.results import accuracy_picture, size_picture

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.evaluation.accuracy import CLEAN
+from pipeline.presentation.curves import pareto_front
 from pipeline.presentation.style import (
     COLOURS,
     GREY,
@@ -24,7 +25,6 @@ from pipeline.presentation.style import (
     shortened,
 )
 from pipeline.presentation.words import magnitude, named, percent
-from pipeline.report.figures.results import pareto_front
 from pipeline.report.seed_groups import SIZES, Group
 
 FAINT = 0.6  # of a single run

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.evaluation.accuracy import CLEAN, Accuracy
+from pipeline.evaluation.accuracy import CLEAN, Accuracy, interval_in_words
+from pipeline.presentation.curves import pareto_front
 from pipeline.presentation.style import (
     COLOURS,
     GREY,
@@ -25,7 +26,7 @@ from pipeline.presentation.style import (
     padded,
     shortened,
 )
-from pipeline.presentation.words import interval, magnitude, percent
+from pipeline.presentation.words import magnitude, percent
 
 MOST_LABELS = 10  # points that get their value written beside them
 
@@ -83,15 +84,6 @@ def size_picture(results: Mapping[str, Sequence[Accuracy]], parameters: Mapping[
     return make_picture("size", "Size against accuracy", caption, alt, figure)
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, gain) that no other point matches at less cost or more gain, by rising cost."""
-    front: list[tuple[float, float]] = []
-    for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or gain > front[-1][1]:
-            front.append((cost, gain))
-    return front
-
-
 def _points(
     axes: Axes, x: Sequence[float], results: Sequence[Accuracy], index: int, *, filled: bool = True, label: str = ""
 ) -> None:
@@ -119,7 +111,7 @@ def _under(attack: str, accuracies: Sequence[Accuracy]) -> Accuracy:
 
 def _in_words(results: Mapping[str, Sequence[Accuracy]]) -> str:
     def said(result: Accuracy) -> str:
-        return f"{result.attack} {percent(result.accuracy)} ({interval(result)})"
+        return f"{result.attack} {percent(result.accuracy)} ({interval_in_words(result)})"
 
     return "; ".join(f"{label}: {', '.join(map(said, given))}" for label, given in results.items() if given) + "."
 

@@ -28,7 +28,6 @@ from pipeline.compute.workers import interruptible, note_signals, process_pool
 from pipeline.data import ImageData, load
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
-from pipeline.evaluation.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.runs.progress import progress_bar, silently
 from pipeline.runs.run_folder import make_fabric
 from pipeline.search.candidate_selection import best_first, try_cells
@@ -37,6 +36,7 @@ from pipeline.search.search import search
 from pipeline.search.supernet_ranking import check_judging, judge
 from pipeline.settings import DataSettings, Experiment
 from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, Standing
+from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
 from search_space.cost.network_cost import QUANTITIES

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from pipeline.presentation.curves import pareto_front
 from pipeline.presentation.style import (
     BLUE,
     GREEN,
@@ -28,7 +29,6 @@ from pipeline.presentation.style import (
     shortened,
 )
 from pipeline.presentation.words import magnitude, percent
-from pipeline.report.figures.results import pareto_front
 from pipeline.studies.comparison.comparison_statistics import (
     PUBLISHED,
     RANDOM,

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.accuracy import Accuracy, interval_in_words
+from pipeline.presentation.curves import pareto_front
 from pipeline.presentation.style import (
     GREEN,
     GREY,
@@ -25,8 +26,7 @@ from pipeline.presentation.style import (
     padded,
     shortened,
 )
-from pipeline.presentation.words import interval, magnitude, percent
-from pipeline.report.figures.results import pareto_front
+from pipeline.presentation.words import magnitude, percent
 from pipeline.studies.pareto.front import Front, Judged
 
 CLEAN_COLOUR, ROBUST_COLOUR = OBJECTIVE_COLOURS["accuracy"], OBJECTIVE_COLOURS["robustness"]
@@ -159,7 +159,7 @@ def _judged_on(front: Front) -> str:
 
 
 def _said(cell: Judged) -> str:
-    return f"{percent(cell.robust.accuracy)} ({interval(cell.robust)})"
+    return f"{percent(cell.robust.accuracy)} ({interval_in_words(cell.robust)})"
 
 
 def _in_words(cells: Sequence[Judged], label: str, size: Callable[[Judged], int]) -> str:

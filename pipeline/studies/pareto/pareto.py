@@ -12,11 +12,8 @@ from safetensors.torch import save
 
 from pipeline.data import ImageData
 from pipeline.errors import RunError
-from pipeline.evaluation.accuracy import CLEAN, Accuracy
-from pipeline.evaluation.evaluate import check_retrain_and_evaluate, retrain_and_evaluate
+from pipeline.evaluation.accuracy import CLEAN, Accuracy, strongest
 from pipeline.networks.network_files import load_genotype
-from pipeline.report import figures
-from pipeline.report.run_reader import strongest
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog
@@ -25,12 +22,15 @@ from pipeline.runs.run_folder import check_same_settings, exclusive, plain
 from pipeline.runs.schemas import Cost, Schema, read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_settings import PlainSettings
-from pipeline.search.continued_search import STAGE, Point, Walk, plan
+from pipeline.search.continued_search import STAGE, Walk
 from pipeline.search.objectives import derive_inside, derived_shape
 from pipeline.search.search import search, search_settings
 from pipeline.search.search_images import STAGE as SEARCH
 from pipeline.settings import Experiment
 from pipeline.studies.pareto.front import Front, Judged
+from pipeline.studies.pareto.front_figures import pareto_pictures
+from pipeline.studies.pareto.points import Point, plan
+from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from search_space import CostTable, Genotype
 from search_space.cost.network_cost import QUANTITIES
 from search_space.drawing.draw import save_cell
@@ -73,7 +73,7 @@ def pareto(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
         retrained=experiment.pareto.retrain,
         macs_convention=experiment.objectives.macs_convention,
     )
-    for picture in figures.pareto_pictures(front):
+    for picture in pareto_pictures(front):
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
     write_json(folder / "pareto.json", asdict(front))
     return front
