@@ -22,12 +22,12 @@ from matplotlib import rc_context
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.presentation.style import BLUE, GREY, STYLE, VERMILLION, Picture, make_axes, make_picture
 from pipeline.presentation.words import magnitude
 from pipeline.runs.files import read_json
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.search import search
 from pipeline.studies.comparison.comparison import cost_table
 from search_space import CostTable

@@ -21,9 +21,9 @@ from typing import Any
 
 import record
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.runs.files import read_json
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.search import search
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

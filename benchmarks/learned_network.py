@@ -21,12 +21,12 @@ import torch
 from matplotlib import rc_context
 from torch import Tensor
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.presentation.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
 from pipeline.runs.files import read_json
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import silently
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.search import search
 from pipeline.training.recipes import RECIPES
 from pipeline.training.retrain import retrain

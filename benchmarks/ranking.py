@@ -19,11 +19,11 @@ from pathlib import Path
 
 import record
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, wilson_interval
 from pipeline.presentation.words import recipe_in_words
 from pipeline.report.figures import accuracy_picture
-from pipeline.runs.run_folder import make_fabric
 from pipeline.studies.comparison.comparison import seeded, seeds
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
 from search_space import PUBLISHED

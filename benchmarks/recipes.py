@@ -21,10 +21,10 @@ from pathlib import Path
 
 import record
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation.accuracy import CLEAN
 from pipeline.runs.progress import silently
-from pipeline.runs.run_folder import make_fabric
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
 from pipeline.training.recipes import RECIPES
 from pipeline.training.retrain import retrain

@@ -31,9 +31,9 @@ import record
 import torch
 from PIL import Image
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.runs.progress import progress_bar
-from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import DataSettings, Experiment, FabricSettings, RetrainSettings
 from pipeline.training.network_trainer import Retraining
 from search_space import Genotype

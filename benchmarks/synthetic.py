@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from lightning_fabric import Fabric
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import ImageData, Images
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.bilevel import BilevelSearch
 from pipeline.settings import (
     DataSettings,

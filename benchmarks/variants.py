@@ -31,6 +31,7 @@ from matplotlib import rc_context
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import Batch, ImageData, load
 from pipeline.presentation.style import (
@@ -44,7 +45,6 @@ from pipeline.presentation.style import (
     make_picture,
     whole_numbers,
 )
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.bilevel import BilevelSearch
 from pipeline.search.search import search
 from pipeline.settings import Experiment

@@ -13,6 +13,7 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import start
 from pipeline.data import load
 from pipeline.evaluation.evaluate import evaluate
@@ -20,7 +21,6 @@ from pipeline.export.export import export, find, forms_of
 from pipeline.export.graph import check_onnx_installed
 from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.search import search
 from pipeline.settings import Experiment
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate

@@ -8,6 +8,7 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
 from pipeline.data import load
 from pipeline.errors import RunError
@@ -19,7 +20,6 @@ from pipeline.evaluation.transfer import load_models, transfer
 from pipeline.networks.module_path import let_be_found
 from pipeline.networks.network_files import check_cell, load_network
 from pipeline.networks.user_module import ForeignNetwork, load_foreign
-from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import EvaluateSettings, Experiment
 
 

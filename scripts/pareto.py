@@ -7,8 +7,8 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
-from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import Experiment
 from pipeline.studies.pareto.front import table
 from pipeline.studies.pareto.pareto import pareto

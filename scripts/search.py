@@ -7,10 +7,10 @@ from pathlib import Path
 from _app import run_app
 from _output import show
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
 from pipeline.data import load
 from pipeline.runs.files import read_json
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.search import search
 from pipeline.settings import Experiment
 

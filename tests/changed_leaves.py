@@ -18,6 +18,7 @@ from _endings import REFUSED, ending
 from conftest import TINY
 from run_folders import ONNX
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation import evaluate as evaluation
 from pipeline.evaluation.accuracy import accuracy_of, count_by_class
@@ -27,7 +28,6 @@ from pipeline.networks.network_files import load_genotype, load_network
 from pipeline.presentation import style
 from pipeline.report import run_report, sweep_report
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.run_folder import make_fabric
 from pipeline.runs.settings_record import kept_settings
 from pipeline.search import search as search_stage
 from pipeline.search.bilevel import BilevelSearch

@@ -14,7 +14,7 @@ from pipeline.evaluation.stored_evaluation import write_robustness as write_stor
 from pipeline.networks.network_files import NetworkDescription, load_network, save_network
 from pipeline.presentation import style
 from pipeline.runs.files import write_atomically, write_json
-from pipeline.runs.run_folder import plain
+from pipeline.runs.same_settings import plain
 from pipeline.runs.schemas import checked
 from pipeline.settings import Experiment
 from pipeline.training.retrain import retrain_settings

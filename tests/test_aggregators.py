@@ -15,10 +15,10 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from mgda import MGDA, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum, balance
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.balancing import make_aggregator
 from pipeline.search.search import search
 

@@ -16,10 +16,10 @@ from conftest import TINY
 from exported import write_network
 from test_meta_train import TINY_META
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.networks.network_files import load_network
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.search import search
 from pipeline.training.retrain import retrain
 

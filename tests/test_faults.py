@@ -26,13 +26,13 @@ import torch
 from conftest import ROOT, TINY, run_script, script_process
 from test_meta_train import TINY_META
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, SIGNALS, Interrupted
 from pipeline.compute.processes import random_state, restore_random_state
 from pipeline.compute.seeds import seed_stream
 from pipeline.compute.stop_requests import stop_requests
 from pipeline.compute.workers import workers
 from pipeline.runs.metrics import MetricLog, read_metrics
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.bilevel import BilevelSearch
 from pipeline.settings import Experiment, FabricSettings
 from pipeline.training import network_trainer

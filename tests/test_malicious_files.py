@@ -16,11 +16,12 @@ from run_folders import accuracy, write_network, write_search
 from test_bad_files import Planted, what_is_there
 from test_meta_train import TINY_META
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.errors import RunError
 from pipeline.runs.checkpoints import Checkpoints, digest
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.run_folder import make_fabric, plain
+from pipeline.runs.same_settings import plain
 from pipeline.settings import FabricSettings
 from pipeline.studies.pareto.front import Front, Judged
 

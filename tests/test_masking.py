@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation import gradient_masking as masking
 from pipeline.evaluation.accuracy import accuracy_of
@@ -14,7 +15,6 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.networks.user_module import load_foreign
 from pipeline.runs.files import read_json
-from pipeline.runs.run_folder import make_fabric
 
 EPS = 0.1
 IMAGES = 100

@@ -15,6 +15,7 @@ from _app import Refused, compose_experiment
 from conftest import TINY
 from test_stages import killed_until_done
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import Accuracy, wilson_interval
@@ -22,7 +23,6 @@ from pipeline.report import run_report
 from pipeline.report.run_reader import read_run
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.continued_search import Walk
 from pipeline.search.search import search
 from pipeline.studies.pareto.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point

@@ -15,13 +15,13 @@ from test_stages import killed_until_done
 from torch import nn
 from torch.nn import functional as F
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import seed_stream
 from pipeline.data import load
 from pipeline.networks.network_files import load_network
 from pipeline.presentation.words import recipe_in_words
 from pipeline.runs.files import read_json
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.run_folder import make_fabric
 from pipeline.settings import RetrainSettings
 from pipeline.training.network_trainer import Retraining
 from pipeline.training.recipes import (

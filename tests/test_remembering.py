@@ -10,8 +10,8 @@ from _app import compose_experiment
 from _remembered import given_keys
 from conftest import TINY
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
-from pipeline.runs.run_folder import make_fabric
 from pipeline.runs.settings_record import NOT_KEPT, keep_settings, kept_settings, leaves
 from pipeline.search import search as search_stage
 from pipeline.search.search import search

@@ -10,12 +10,14 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.errors import RunError
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import read_json, write_atomically, write_json
 from pipeline.runs.metrics import MetricLog, read_metrics
-from pipeline.runs.run_folder import check_same_settings, exclusive, make_fabric
+from pipeline.runs.run_folder import exclusive
+from pipeline.runs.same_settings import check_same_settings
 from pipeline.settings import FabricSettings
 
 

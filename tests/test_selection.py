@@ -11,11 +11,11 @@ from conftest import TINY, run_script
 from safetensors.torch import load_file
 from scipy import stats
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import load
 from pipeline.networks.network_files import load_network
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.candidate_selection import MEASURES, draw_candidates, try_cells
 from pipeline.search.continued_search import Walk
 from pipeline.search.objectives import Bound

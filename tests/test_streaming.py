@@ -18,11 +18,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_faults import RETRAIN, SEARCH, assert_same, in_fork, kills, signal_after, with_more
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import INTERRUPTED
 from pipeline.data import StreamedImages, UnreadableImageError, loading, split, statistics
 from pipeline.data import load as load_data
 from pipeline.data.table import ImageTable
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.bilevel import BilevelSearch
 from pipeline.settings import DataSettings
 from pipeline.training.network_trainer import Retraining

@@ -17,6 +17,7 @@ from learned_optimizers.meta_training.judging import Judging, Scaling
 from learned_optimizers.meta_training.outer import Lengths, OuterTraining
 from learned_optimizers.meta_training.truncated_unrolls import Recipe
 from learned_optimizers.tasks import Bucket, buckets
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.stop_requests import stop_requests
 from pipeline.compute.workers import Mapper, workers
@@ -27,7 +28,8 @@ from pipeline.runs.checkpoints import Checkpoints, going_on_from
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog, read_metrics
 from pipeline.runs.progress import progress_bar
-from pipeline.runs.run_folder import check_same_settings, exclusive, make_fabric, plain
+from pipeline.runs.run_folder import exclusive
+from pipeline.runs.same_settings import check_same_settings, plain
 from pipeline.runs.schemas import read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_stages import ScalesFile, ThetaFile

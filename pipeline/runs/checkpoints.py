@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline.errors import RunError
 from pipeline.presentation.terminal import printable
 from pipeline.runs.files import LARGEST_WEIGHTS, read_bytes, write_atomically
-from pipeline.runs.run_folder import check_same_settings
+from pipeline.runs.same_settings import check_same_settings
 
 KEPT_CHECKPOINTS = 2  # the last one, and one before in case it cannot be read
 STEP_DIGITS = 8  # as many in all names: they are put in order as text

@@ -1,27 +1,18 @@
-"""A stage's hold on its run folder, the settings that it depends on, and the machine that it runs on."""
+"""A stage's hold on its run folder: one stage at a time, and no link in place of what it writes."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
-
-import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
+from typing import IO
 
 from atomic_files import kind_of, open_regular, remove_unfinished
 from pipeline.errors import RunError
-from pipeline.runs.metrics import flattened
-from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, FabricSettings, Settings
 
-LONGEST_WAIT = timedelta(days=1)  # for another process: one batch under AutoAttack may take hours
 WRITTEN_IN = ("checkpoint", "figures")  # folders of a run folder in which files are written, beside itself
 FOLDERS = (*WRITTEN_IN, "tensorboard", "points", "selection")  # all that stages make in it
 FILES = ("metrics.jsonl", "settings.json", "search.json", "genotype.json", "network.json", "robustness.json")
@@ -84,44 +75,3 @@ def _opened_lock(folder: Path, stage: str) -> IO[str]:
         return os.fdopen(open_regular(folder / ".lock", os.O_RDWR | os.O_CREAT), "r+")
     except OSError as error:
         raise RunError(f"run={folder} cannot be written: {error.strerror}") from None
-
-
-def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raise RunError that lists the keys in which two resolved settings differ."""
-    old, new = flattened(before), flattened(now)
-    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
-    if changed:
-        listed = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed)
-        raise RunError(f"{folder} holds a run with other settings ({listed}); use them, or choose another run=")
-
-
-def plain(settings: Mapping[str, Settings | int | str | None]) -> dict[str, Any]:
-    """Settings as what JSON holds, to be compared and stored."""
-    content = {k: v.model_dump(mode="json") if isinstance(v, Settings) else v for k, v in settings.items()}
-    return dict(json.loads(json.dumps(content)))
-
-
-def what_training_depends_on(experiment: Experiment, *names: str) -> dict[str, Any]:
-    """All that the result of a stage that trains depends on: its own settings by name, and what every stage shares."""
-    settings = plain({name: getattr(experiment, name) for name in ("seed", "data", "weight_optimizer", *names)})
-    for key in ("test_split", "test_limit", *HOW_IMAGES_ARE_READ):  # the first two are read by evaluation alone
-        del settings["data"][key]
-    fabric = experiment.fabric
-    # a key of its own only where it matters: what one process trained before there was the option stays valid
-    shared = {"synchronised_statistics": True} if fabric.synchronised_statistics and fabric.devices > 1 else {}
-    return settings | {"precision": fabric.precision, "processes": fabric.devices} | shared
-
-
-def make_fabric(settings: FabricSettings) -> Fabric:
-    """Devices, threads, precision and processes. Raises RunError when the machine has not what is asked for."""
-    available = torch.cuda.device_count()
-    wants_cuda = settings.accelerator == "cuda" or (settings.accelerator == "auto" and available > 0)
-    if wants_cuda and settings.devices > available:
-        raise RunError(f"fabric asks for {settings.devices} CUDA devices; this machine has {available}")
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    accelerator = settings.accelerator
-    if accelerator == "auto":
-        accelerator = "cuda" if available else "cpu"
-    strategy = DDPStrategy(timeout=LONGEST_WAIT) if settings.devices > 1 else settings.strategy
-    return Fabric(accelerator=accelerator, devices=settings.devices, strategy=strategy, precision=settings.precision)

@@ -21,7 +21,8 @@ from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog
 from pipeline.runs.progress import Bar, progress_bar
-from pipeline.runs.run_folder import check_same_settings, exclusive, what_training_depends_on
+from pipeline.runs.run_folder import exclusive
+from pipeline.runs.same_settings import check_same_settings, what_training_depends_on
 from pipeline.runs.schemas import read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_stages import SearchFile

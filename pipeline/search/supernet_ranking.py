@@ -18,7 +18,7 @@ from pipeline.errors import RunError
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_json
 from pipeline.runs.progress import progress_bar
-from pipeline.runs.run_folder import plain
+from pipeline.runs.same_settings import plain
 from pipeline.runs.schemas import read_as
 from pipeline.runs.stored_stages import PoolFile
 from pipeline.search.continued_search import Walk, alone

@@ -17,7 +17,8 @@ from pipeline.networks.network_files import NetworkDescription, load_network, sa
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import MetricLog
 from pipeline.runs.progress import Bar, progress_bar
-from pipeline.runs.run_folder import check_same_settings, exclusive, what_training_depends_on
+from pipeline.runs.run_folder import exclusive
+from pipeline.runs.same_settings import check_same_settings, what_training_depends_on
 from pipeline.runs.settings_record import keep_settings
 from pipeline.settings import Experiment
 from pipeline.training.network_trainer import STAGE, Retraining

@@ -22,6 +22,7 @@ from typing import TypeVar
 import torch
 from lightning_fabric import Fabric
 
+from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import Interrupted
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.workers import interruptible, note_signals, process_pool
@@ -29,7 +30,6 @@ from pipeline.data import ImageData, load
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.runs.progress import progress_bar, silently
-from pipeline.runs.run_folder import make_fabric
 from pipeline.search.candidate_selection import best_first, try_cells
 from pipeline.search.objectives import Bound, bounds_of, check_attainable, derived_shape
 from pipeline.search.search import search

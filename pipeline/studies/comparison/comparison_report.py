@@ -14,7 +14,7 @@ import torch
 from pipeline.evaluation.accuracy import CLEAN
 from pipeline.presentation.words import bound_in_words, counted, named, percent, printable, recipe_in_words, shown
 from pipeline.runs.files import read_text, write_atomically, write_json
-from pipeline.runs.run_folder import plain
+from pipeline.runs.same_settings import plain
 from pipeline.runs.schemas import Schema, read_as
 from pipeline.search.objectives import bounds_of
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, ObjectiveSettings, RetrainSettings, SelectionSettings

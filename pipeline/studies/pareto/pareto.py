@@ -18,7 +18,8 @@ from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog
 from pipeline.runs.progress import Bar, progress_bar
-from pipeline.runs.run_folder import check_same_settings, exclusive, plain
+from pipeline.runs.run_folder import exclusive
+from pipeline.runs.same_settings import check_same_settings, plain
 from pipeline.runs.schemas import Cost, Schema, read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_settings import PlainSettings
