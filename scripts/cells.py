@@ -8,7 +8,7 @@ from _app import run_app
 from _output import show
 
 from pipeline.data import load
-from pipeline.networks.network_files import load_genotype
+from pipeline.networks.genotype_reference import load_genotype
 from pipeline.report.html import text_table
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Genotype, NetworkShape, channels_for_parameters, network_cost

@@ -17,8 +17,9 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.gradient_masking import remarks
 from pipeline.evaluation.stored_evaluation import FILE, read_robustness
 from pipeline.evaluation.transfer import load_models, transfer
+from pipeline.networks.genotype_reference import check_cell
 from pipeline.networks.module_path import let_be_found
-from pipeline.networks.network_files import check_cell, load_network
+from pipeline.networks.network_files import load_network
 from pipeline.networks.user_module import ForeignNetwork, load_foreign
 from pipeline.settings import EvaluateSettings, Experiment
 

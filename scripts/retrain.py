@@ -10,7 +10,7 @@ from _output import show
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
 from pipeline.data import load
-from pipeline.networks.network_files import cell_of
+from pipeline.networks.genotype_reference import cell_of
 from pipeline.settings import Experiment
 from pipeline.training.retrain import retrain
 

@@ -24,7 +24,8 @@ from pipeline.evaluation import evaluate as evaluation
 from pipeline.evaluation.accuracy import accuracy_of, count_by_class
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.export.export import export, find
-from pipeline.networks.network_files import load_genotype, load_network
+from pipeline.networks.genotype_reference import load_genotype
+from pipeline.networks.network_files import load_network
 from pipeline.presentation import style
 from pipeline.report import run_report, sweep_report
 from pipeline.runs.metrics import read_metrics

@@ -5,7 +5,8 @@ import json
 import torch
 
 from pipeline.data import load
-from pipeline.networks.network_files import NetworkDescription, save_network
+from pipeline.networks.description import NetworkDescription
+from pipeline.networks.network_files import save_network
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED
 

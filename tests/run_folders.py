@@ -11,7 +11,8 @@ from pipeline.compute.environment import environment
 from pipeline.evaluation.accuracy import Accuracy, wilson_interval
 from pipeline.evaluation.stored_evaluation import Evaluation, Protocol, read_robustness
 from pipeline.evaluation.stored_evaluation import write_robustness as write_stored
-from pipeline.networks.network_files import NetworkDescription, load_network, save_network
+from pipeline.networks.description import NetworkDescription
+from pipeline.networks.network_files import load_network, save_network
 from pipeline.presentation import style
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.same_settings import plain

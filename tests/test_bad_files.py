@@ -16,7 +16,8 @@ from safetensors.torch import load, load_file, save, save_file
 from pipeline.errors import RunError
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.export.export import export, find
-from pipeline.networks.network_files import load_genotype, load_network
+from pipeline.networks.genotype_reference import load_genotype
+from pipeline.networks.network_files import load_network
 from pipeline.report.run_reader import read_run
 from pipeline.settings import Experiment
 

@@ -26,7 +26,8 @@ from pipeline.export import export as stage
 from pipeline.export import graph
 from pipeline.export.export import export, find, forms_of
 from pipeline.export.model_card import Evaluated, model_card
-from pipeline.networks.network_files import as_safetensors, load_genotype, load_network
+from pipeline.networks.genotype_reference import load_genotype
+from pipeline.networks.network_files import as_safetensors, load_network
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
 from search_space.cells.genotype import OPERATION_NAMES

@@ -10,7 +10,7 @@ from test_genotype import genotypes
 from torch.nn import functional as F
 
 from pipeline.errors import RunError
-from pipeline.networks.network_files import load_genotype
+from pipeline.networks.genotype_reference import load_genotype
 from search_space import PUBLISHED, Cell, Edge, Genotype, Network, SearchSpace, Supernet, inherit, network_cost
 from search_space.cells.formats import from_layout, from_python, to_fair_darts, to_python
 from search_space.drawing.draw import draw_cell

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_genotype import genotypes
 
 from pipeline.errors import RunError
-from pipeline.networks.network_files import load_genotype
+from pipeline.networks.genotype_reference import load_genotype
 from search_space import PUBLISHED, Cell, Edge, Genotype, network_cost
 from search_space.cells.formats import from_layout, from_python, to_fair_darts, to_python
 from search_space.cells.genotype import OPERATION_NAMES

@@ -375,7 +375,7 @@ def test_nasbench201_goes_from_search_to_report(tmp_path, call_script):
 
 
 def test_a_string_is_a_genotype_for_retraining_and_a_wrong_one_is_refused():
-    from pipeline.networks.network_files import load_genotype
+    from pipeline.networks.genotype_reference import load_genotype
 
     assert load_genotype(ALL_3X3) == (ALL_3X3, Genotype.from_nasbench201(ALL_3X3))
     with pytest.raises(RunError, match="expected a string such as"):

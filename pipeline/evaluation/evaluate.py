@@ -30,7 +30,8 @@ from pipeline.evaluation.stored_evaluation import (
     read_robustness,
     write_robustness,
 )
-from pipeline.networks.network_files import TrainedNetwork, check_fits
+from pipeline.networks.description import TrainedNetwork
+from pipeline.networks.network_files import check_fits
 from pipeline.networks.user_module import ForeignNetwork
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive

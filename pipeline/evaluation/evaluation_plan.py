@@ -18,7 +18,8 @@ from pipeline.evaluation.accuracy import CLEAN, Trial, classified_right
 from pipeline.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from pipeline.evaluation.probing import Probed, probe
 from pipeline.evaluation.surrogate import RECIPE, train_surrogate
-from pipeline.networks.network_files import TrainedNetwork, check_fits, load_network
+from pipeline.networks.description import TrainedNetwork
+from pipeline.networks.network_files import check_fits, load_network
 from pipeline.settings import EvaluateSettings, Experiment
 
 RESTARTS = 5  # of the check: of which any may break an image

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Discriminator, Field, NonNegativeInt, Tag, 
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.evaluation.gradient_masking import Verdict
-from pipeline.networks.network_files import NetworkDescription
+from pipeline.networks.description import NetworkDescription
 from pipeline.networks.user_module import ForeignDescription
 from pipeline.presentation.words import counted, shown
 from pipeline.runs.files import keep_beside, read_json, write_json

@@ -31,7 +31,8 @@ from pipeline.evaluation.stored_transfer import (
     write_transfer,
 )
 from pipeline.evaluation.transfer_figure import transfer_picture
-from pipeline.networks.network_files import TrainedNetwork, check_fits, load_network
+from pipeline.networks.description import TrainedNetwork
+from pipeline.networks.network_files import check_fits, load_network
 from pipeline.networks.user_module import ForeignNetwork, load_foreign
 from pipeline.runs.files import write_atomically
 from pipeline.runs.progress import progress_bar

@@ -26,14 +26,9 @@ from pipeline.export.graph import (
     trace,
 )
 from pipeline.export.model_card import Evaluated, model_card
-from pipeline.networks.network_files import (
-    TrainedNetwork,
-    as_safetensors,
-    cell_of,
-    check_cell,
-    load_genotype,
-    load_network,
-)
+from pipeline.networks.description import TrainedNetwork
+from pipeline.networks.genotype_reference import cell_of, check_cell, load_genotype
+from pipeline.networks.network_files import as_safetensors, load_network
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.evaluation.accuracy import Accuracy, interval_in_words
 from pipeline.evaluation.stored_evaluation import Evaluation, protocol_in_words
-from pipeline.networks.network_files import NetworkDescription, genotype_from_plain
+from pipeline.networks.description import NetworkDescription, genotype_from_plain
 from pipeline.presentation.words import percent, printable, shown
 from pipeline.runs.metrics import flattened
 from search_space import Cell

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, interval_in_words, strongest
 from pipeline.evaluation.gradient_masking import remarks
-from pipeline.networks.network_files import NetworkDescription
+from pipeline.networks.description import NetworkDescription
 from pipeline.presentation.words import bound_in_words, counted, magnitude, named, percent, recipe_in_words, shown
 from pipeline.report.group_table import group_rows
 from pipeline.report.protocols import protocol_rows, remarks_on_weights

@@ -16,13 +16,9 @@ from pipeline.evaluation.examples import FILE as EXAMPLES_FILE
 from pipeline.evaluation.examples import Examples, read_examples
 from pipeline.evaluation.stored_evaluation import Description, Evaluation, of_network, read_robustness
 from pipeline.evaluation.stored_transfer import Transfer, read_transfer
-from pipeline.networks.network_files import (
-    NetworkDescription,
-    genotype_from_plain,
-    load_network,
-    read_description,
-    read_genotype,
-)
+from pipeline.networks.description import NetworkDescription, genotype_from_plain
+from pipeline.networks.genotype_reference import read_genotype
+from pipeline.networks.network_files import load_network, read_description
 from pipeline.report.measured import Measured
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.schemas import read_as

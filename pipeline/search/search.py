@@ -16,7 +16,7 @@ from pipeline.compute.environment import environment
 from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.compute.stop_requests import StopRequest, stop_requests
 from pipeline.data import ImageData
-from pipeline.networks.network_files import read_genotype
+from pipeline.networks.genotype_reference import read_genotype
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog

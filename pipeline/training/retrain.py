@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from pipeline.compute.environment import environment
 from pipeline.compute.stop_requests import StopRequest, stop_requests
 from pipeline.data import ImageData
-from pipeline.networks.network_files import NetworkDescription, load_network, save_network
+from pipeline.networks.description import NetworkDescription
+from pipeline.networks.network_files import load_network, save_network
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import MetricLog
 from pipeline.runs.progress import Bar, progress_bar

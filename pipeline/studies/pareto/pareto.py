@@ -13,7 +13,7 @@ from safetensors.torch import save
 from pipeline.data import ImageData
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, strongest
-from pipeline.networks.network_files import load_genotype
+from pipeline.networks.genotype_reference import load_genotype
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import MetricLog

@@ -1,0 +1,101 @@
+"""What `genotype=` may name: a published cell, a string, a run folder, or a file that a person brings."""
+
+from __future__ import annotations
+
+import shlex
+from difflib import get_close_matches
+from pathlib import Path
+
+from pipeline.errors import RunError
+from pipeline.networks.description import TrainedNetwork, genotype_from_plain
+from pipeline.networks.network_files import errors_name, load_network
+from pipeline.runs.files import parse_json, read_text
+from search_space import PUBLISHED, Genotype
+from search_space.cells.formats import UNNAMED, from_python
+
+
+def cell_of(folder: Path, reference: str | None) -> tuple[str, Genotype]:
+    """Name and genotype of what `genotype=` names; where it names nothing, of a run folder. Raises RunError."""
+    if reference:
+        return load_genotype(reference)
+    if not any((folder / name).is_file() for name in ("genotype.json", "network.json")):
+        raise RunError(
+            f"run={folder} holds no cell yet: search one (python scripts/search.py {shlex.quote(f'run={folder}')}), "
+            "or give a published one, such as genotype=DARTS_V2"
+        )
+    return load_genotype(str(folder))
+
+
+def load_genotype(reference: str) -> tuple[str, Genotype]:
+    """Name and genotype of what `genotype=` may be; raises RunError otherwise.
+
+    That is a published name, a string of NAS-Bench-201, a run folder, or a file: genotype.json, a text with such a
+    string, or Python text as DARTS and its relatives have it, where `genotypes.py:NAME` chooses among several. No file
+    is executed.
+    """
+    if reference in PUBLISHED:
+        return reference, PUBLISHED[reference].genotype
+    if reference.startswith("|"):
+        with errors_name(f"genotype={reference}"):
+            return reference, Genotype.from_nasbench201(reference)
+    with errors_name(f"genotype={reference}"):
+        file, chosen = _path_and_name(reference)
+        if (file / "genotype.json").is_file():
+            file /= "genotype.json"
+        elif (file / "network.json").is_file():  # a published cell that was retrained
+            description = load_network(file).description
+            return description.name, genotype_from_plain(description.genotype)
+        if not file.is_file():
+            raise RunError(f"genotype={reference} {_no_genotype(reference)}")
+    with errors_name(str(file)):
+        name, genotype = _parse_genotype(read_text(file), file.suffix, chosen)
+    return name or file.resolve().parent.name, genotype
+
+
+def _no_genotype(reference: str) -> str:
+    near = get_close_matches(reference.upper(), [name.upper() for name in PUBLISHED], n=1)
+    if near:
+        meant = next(name for name in PUBLISHED if name.upper() == near[0])
+        return f"is no published cell and no file; did you mean {meant}?"
+    return (
+        f"is not a published name ({', '.join(PUBLISHED)}), a genotype.json, Python text "
+        "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
+    )
+
+
+def read_genotype(path: Path) -> Genotype:
+    """The genotype in a genotype.json. Raises RunError that names the file and what is wrong with it."""
+    with errors_name(str(path)):
+        return _genotype_of_json(read_text(path))
+
+
+def _path_and_name(reference: str) -> tuple[Path, str | None]:
+    """The path in FILE:NAME and the name, None where the reference is a path alone."""
+    path, _, name = reference.rpartition(":")
+    if path and Path(path).is_file() and not Path(reference).exists():
+        return Path(path), name
+    return Path(reference), None
+
+
+def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | None, Genotype]:
+    """The name that the text gives it, None where it gives none, and the genotype."""
+    if text.startswith("|"):
+        return None, Genotype.from_nasbench201(text.strip())
+    if suffix == ".py" or (suffix != ".json" and "Genotype(" in text):
+        name, genotype = from_python(text, chosen)
+        return (None if name == UNNAMED else name), genotype
+    return None, _genotype_of_json(text)
+
+
+def _genotype_of_json(text: str) -> Genotype:
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"a genotype file holds JSON; this is not: {error}") from None
+    return genotype_from_plain(content)
+
+
+def check_cell(folder: Path, trained: TrainedNetwork, reference: str | None) -> None:
+    """Raise RunError where `genotype=` is given and names another cell than that of the folder's network, or none."""
+    if reference is not None and cell_of(folder, reference)[1] != trained.network.genotype:
+        raise RunError(f"{folder} holds a network of another cell than genotype={reference}; choose another run=")
