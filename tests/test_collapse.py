@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from pipeline.runs.metrics import read_metrics
 from pipeline.search import bilevel
-from pipeline.search.collapse_guard import Guard, epoch_before_rise, epoch_before_skips
-from pipeline.search.collapse_signs import (
+from pipeline.search.collapse.guard import Guard, epoch_before_rise, epoch_before_skips
+from pipeline.search.collapse.signs import (
     Eigenvalue,
     largest_eigenvalue,
     mean_entropy,

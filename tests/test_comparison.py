@@ -12,8 +12,8 @@ from conftest import TINY
 from scipy import stats
 
 from pipeline.runs.metrics import read_metrics
-from pipeline.search.continued_search import set_cell
 from pipeline.search.objectives import bounds_of
+from pipeline.search.selection.continued_search import set_cell
 from pipeline.studies.comparison.comparison import (
     Contender,
     cost_table,

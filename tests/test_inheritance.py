@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_spaces import NAMES, SPACES
 
-from pipeline.search.continued_search import set_cell
+from pipeline.search.selection.continued_search import set_cell
 from search_space import PUBLISHED, SearchSpace, Supernet, inherit
 
 

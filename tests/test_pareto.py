@@ -23,8 +23,8 @@ from pipeline.report import run_report
 from pipeline.report.run_reader import read_run
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import read_metrics
-from pipeline.search.continued_search import Walk
 from pipeline.search.search import search
+from pipeline.search.selection.continued_search import Walk
 from pipeline.studies.pareto.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point
 from pipeline.studies.pareto.pareto import pareto
 from pipeline.studies.pareto.points import plan

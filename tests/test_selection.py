@@ -16,10 +16,10 @@ from pipeline.compute.seeds import stream_seed
 from pipeline.data import load
 from pipeline.networks.network_files import load_network
 from pipeline.runs.metrics import read_metrics
-from pipeline.search.candidate_selection import MEASURES, draw_candidates, try_cells
-from pipeline.search.continued_search import Walk
 from pipeline.search.objectives import Bound
-from pipeline.search.supernet_ranking import judge
+from pipeline.search.selection.candidate_selection import MEASURES, draw_candidates, try_cells
+from pipeline.search.selection.continued_search import Walk
+from pipeline.search.selection.supernet_ranking import judge
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED, CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.supernet.relaxation import DARTS
@@ -131,7 +131,7 @@ def test_a_search_ends_inside_bounds_that_one_size_alone_keeps(tmp_path, call_sc
 
 
 def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_path, call_script, monkeypatch):
-    from pipeline.search import candidate_selection
+    from pipeline.search.selection import candidate_selection
 
     retrain, calls = candidate_selection.retrain, []
 

@@ -18,8 +18,8 @@ from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import Batch, ImageData, as_float
 from pipeline.search.balancing import make_aggregator
 from pipeline.search.carried_attack import CarriedAttack
-from pipeline.search.collapse_guard import Guard
-from pipeline.search.collapse_signs import Eigenvalue, largest_eigenvalue, signs_of_collapse
+from pipeline.search.collapse.guard import Guard
+from pipeline.search.collapse.signs import Eigenvalue, largest_eigenvalue, signs_of_collapse
 from pipeline.search.hypergradient import (
     Evaluated,
     exact_product,

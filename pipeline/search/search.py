@@ -27,11 +27,11 @@ from pipeline.runs.schemas import read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_stages import SearchFile
 from pipeline.search.bilevel import BilevelSearch
-from pipeline.search.candidate_selection import Tried, best_first, draw_candidates, try_cells
-from pipeline.search.collapse_signs import signs_of_collapse
+from pipeline.search.collapse.signs import signs_of_collapse
 from pipeline.search.objectives import settle
 from pipeline.search.search_images import STAGE
-from pipeline.search.supernet_ranking import best_judged, check_judging, how_cells_are_judged
+from pipeline.search.selection.candidate_selection import Tried, best_first, draw_candidates, try_cells
+from pipeline.search.selection.supernet_ranking import best_judged, check_judging, how_cells_are_judged
 from pipeline.settings import Experiment
 from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.training.steps import naming

@@ -30,10 +30,10 @@ from pipeline.data import ImageData, load
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.runs.progress import progress_bar, silently
-from pipeline.search.candidate_selection import best_first, try_cells
 from pipeline.search.objectives import Bound, bounds_of, check_attainable, derived_shape
 from pipeline.search.search import search
-from pipeline.search.supernet_ranking import check_judging, judge
+from pipeline.search.selection.candidate_selection import best_first, try_cells
+from pipeline.search.selection.supernet_ranking import check_judging, judge
 from pipeline.settings import DataSettings, Experiment
 from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, Standing
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate

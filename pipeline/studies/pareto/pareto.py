@@ -23,10 +23,10 @@ from pipeline.runs.same_settings import check_same_settings, plain
 from pipeline.runs.schemas import Cost, Schema, read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_settings import PlainSettings
-from pipeline.search.continued_search import STAGE, Walk
 from pipeline.search.objectives import derive_inside, derived_shape
 from pipeline.search.search import search, search_settings
 from pipeline.search.search_images import STAGE as SEARCH
+from pipeline.search.selection.continued_search import STAGE, Walk
 from pipeline.settings import Experiment
 from pipeline.studies.pareto.front import Front, Judged
 from pipeline.studies.pareto.front_figures import pareto_pictures

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from pipeline.data import ImageData
 from pipeline.errors import RunError
-from pipeline.search.continued_search import alone
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
+from pipeline.search.selection.continued_search import alone
 from pipeline.settings import Experiment, ObjectiveSettings
 from search_space import PUBLISHED, CostTable, Genotype
 

@@ -21,8 +21,8 @@ from pipeline.runs.progress import progress_bar
 from pipeline.runs.same_settings import plain
 from pipeline.runs.schemas import read_as
 from pipeline.runs.stored_stages import PoolFile
-from pipeline.search.continued_search import Walk, alone
 from pipeline.search.search_images import STAGE
+from pipeline.search.selection.continued_search import Walk, alone
 from pipeline.settings import Experiment
 from search_space import Genotype
 
