@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +16,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.compute.faults import first_line
+from pipeline.presentation.terminal import printable
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Conversions = Counter[str]  # "CMYK to RGB" -> number of images
 GREY, COLOUR = "L", "RGB"  # of PIL's modes, those that are kept
 CHANNELS = {GREY: 1, COLOUR: 3}
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # others of PIL call Ghostscript, or read further files
@@ -127,3 +132,30 @@ def _is_transparent(image: Image.Image) -> bool:
         return bool((np.asarray(image) == image.info["transparency"]).any())
     lowest = np.asarray(image.convert("RGBA").getchannel("A")).min()
     return bool(lowest < 255)
+
+
+def say_counted(conversions: Conversions, number: int, split: str) -> None:
+    """Say how many of all `number` images of a split were converted, where any were."""
+    if conversions:
+        counts = ", ".join(f"{count:,} {how}" for how, count in sorted(conversions.items()))
+        _say(f"{conversions.total():,} of {number:,} images of split {split} were converted: {counts}")
+
+
+class Announced:
+    """Says of each way to convert that it is taken, the first time: images that are read as they are needed."""
+
+    def __init__(self, split: str) -> None:
+        self._split = split
+        self._said: set[str] = set()
+
+    def __call__(self, conversions: Conversions) -> None:
+        """Take note of the conversions of a batch."""
+        new = conversions.keys() - self._said
+        if new:
+            self._said |= new
+            _say(f"images of split {self._split} are converted as they are read: {', '.join(sorted(new))}")
+
+
+def _say(line: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the first process speaks for all
+        sys.stderr.write(f"note: {printable(line)}\n")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.classes import Labels, read_labels
-from pipeline.data.conversions import Conversions, say_counted
+from pipeline.data.decoding import Conversions, say_counted
 from pipeline.data.huggingface import Split, columns, opened
 from pipeline.data.image_data import ImageData
 from pipeline.data.images import Images, ImageSet

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from pipeline.compute.interruption import SIGNALS
 from pipeline.compute.workers import process_pool
-from pipeline.data.conversions import Announced, Conversions
-from pipeline.data.decoding import Pixels, UnreadableImageError
+from pipeline.data.decoding import Announced, Conversions, Pixels, UnreadableImageError
 from pipeline.data.images import Images, ImageSet, parts
 from pipeline.data.table import ImageTable
 

@@ -9,8 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.data.conversions import Conversions
-from pipeline.data.decoding import CHANNELS, COLOUR, Pixels, UnreadableImageError, decoded, is_colour
+from pipeline.data.decoding import CHANNELS, COLOUR, Conversions, Pixels, UnreadableImageError, decoded, is_colour
 from pipeline.data.huggingface import Split
 from pipeline.data.set_files import SetFiles
 from search_space.network.skeleton import MINIMUM_IMAGE_SIZE
