@@ -30,7 +30,7 @@ from pipeline.search.bilevel import BilevelSearch
 from pipeline.search.collapse.signs import signs_of_collapse
 from pipeline.search.objectives import settle
 from pipeline.search.search_images import STAGE
-from pipeline.search.selection.candidate_selection import Tried, best_first, draw_candidates, try_cells
+from pipeline.search.selection.candidate_selection import Candidate, best_first, draw_candidates, try_cells
 from pipeline.search.selection.supernet_ranking import best_judged, check_judging, how_cells_are_judged
 from pipeline.settings import Experiment
 from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
@@ -151,7 +151,7 @@ def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:
     )
 
 
-def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> list[Tried]:
+def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> list[Candidate]:
     """The alphas' likeliest cells, the best first; the derived one alone, untried, unless more are asked for.
 
     Of a pool that is larger than the candidates, those that the supernet judges best.
@@ -170,12 +170,12 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
     if len(genotypes) > selection.candidates:
         genotypes = best_judged(selection.candidates, folder, experiment, data, bilevel.fabric, genotypes)
     if selection.candidates == 1:
-        return [Tried(genotypes[0])]
+        return [Candidate(genotypes[0])]
     tried = try_cells(folder / "selection", experiment, data, bilevel.fabric, genotypes)
     return [tried[index] for index in best_first(tried)]
 
 
-def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], tried: Sequence[Tried]) -> Genotype:
+def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], tried: Sequence[Candidate]) -> Genotype:
     genotype = tried[0].genotype
     cost = bilevel.cost_of(genotype)
     if not bilevel.fabric.is_global_zero:

@@ -37,7 +37,7 @@ MOST_DRAWS = 20  # for each candidate: alphas that have decided keep giving the 
 
 
 @dataclass(frozen=True)
-class Tried:
+class Candidate:
     """A candidate and its accuracies, by the measure of search.selection; one a round."""
 
     genotype: Genotype
@@ -82,7 +82,7 @@ def draw_candidates(
 
 def try_cells(
     folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
-) -> list[Tried]:
+) -> list[Candidate]:
     """Each cell with its accuracy after the epochs of search.selection, and of finalists after those of retraining.
 
     Finalists are the best of the first round. They go on from where it left them, so that the learning rate in both
@@ -95,7 +95,7 @@ def try_cells(
     if finalists == 1:  # nothing to choose
         finalists = 0
     training = _training(experiment, with_finalists=finalists > 0)
-    tried = [Tried(genotype) for genotype in genotypes]
+    tried = [Candidate(genotype) for genotype in genotypes]
     with progress_bar("select", len(genotypes) + finalists, show=fabric.is_global_zero) as bar:
         for count, epochs in ((len(genotypes), selection.epochs), (finalists, training.retrain.epochs)):
             for index in best_first(tried)[:count]:
@@ -155,6 +155,6 @@ def _training_accuracy(steps: Sequence[Mapping[str, Any]]) -> float:
 MEASURES = MappingProxyType({"held_back_accuracy": _held_back_accuracy, "training_accuracy": _training_accuracy})
 
 
-def best_first(tried: Sequence[Tried]) -> list[int]:
+def best_first(tried: Sequence[Candidate]) -> list[int]:
     """Places of the cells in `tried`, by falling rank; of equal ones the earlier comes first."""
     return sorted(range(len(tried)), key=lambda index: tried[index].rank, reverse=True)
