@@ -13,7 +13,7 @@ from scipy import stats
 
 from pipeline.runs.metrics import read_metrics
 from pipeline.search.objectives import bounds_of
-from pipeline.search.selection.continued_search import set_cell
+from pipeline.search.selection.continued_search import fix_cell
 from pipeline.studies.comparison.comparison import (
     Contender,
     cost_table,
@@ -291,7 +291,7 @@ def test_a_supernet_set_to_a_cell_computes_nothing_else():
     one_hot = space.one_hot(genotype)
     images = torch.rand(6, 1, 8, 8)
     before = supernet(images)
-    set_cell(supernet, one_hot)
+    fix_cell(supernet, one_hot)
     logits = supernet(images)
     assert (logits - before).abs().max() > 1e-3
     used = torch.autograd.grad(logits.square().sum(), supernet.weights(), materialize_grads=True)

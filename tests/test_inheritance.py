@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_spaces import NAMES, SPACES
 
-from pipeline.search.selection.continued_search import set_cell
+from pipeline.search.selection.continued_search import fix_cell
 from search_space import PUBLISHED, SearchSpace, Supernet, inherit
 
 
@@ -25,7 +25,7 @@ def test_it_is_the_supernet_that_runs_this_cell_alone(name, size):
     genotypes = [space.random_genotype(generator) for _ in range(4)]
     networks = [inherit(supernet, genotype) for genotype in genotypes]
     for genotype, network in zip(genotypes, networks, strict=True):
-        set_cell(supernet, space.one_hot(genotype))
+        fix_cell(supernet, space.one_hot(genotype))
         supernet.alphas.data = supernet.alphas.double()
         expected = supernet(images)
         assert expected.std(0).max() > 1e-6

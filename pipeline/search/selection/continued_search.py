@@ -26,7 +26,7 @@ STAGE = "pareto"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given(Relaxation):
+class FixedWeights(Relaxation):
     """The alphas are themselves the weights of the mixture."""
 
     def weights(self, space: SearchSpace, alphas: Tensor, moment: Moment) -> Tensor:
@@ -34,11 +34,11 @@ class Given(Relaxation):
         return alphas
 
 
-def set_cell(supernet: Supernet, one_hot: Tensor) -> None:
+def fix_cell(supernet: Supernet, one_hot: Tensor) -> None:
     """Let a supernet run one cell: probabilities [cells, edges, operations] in the place of its alphas."""
     device = supernet.alphas.device
     supernet.alphas = nn.Parameter(one_hot.float().to(device), requires_grad=False)
-    supernet.relaxation = Given()
+    supernet.relaxation = FixedWeights()
 
 
 def alone(experiment: Experiment) -> Experiment:
@@ -105,7 +105,7 @@ class Walk(BilevelSearch):
 
     def _leave(self, genotype: Genotype) -> None:
         if self.supernet.partial_channels > 1:  # where no network is the same function
-            set_cell(self.supernet, self.table.space.one_hot(genotype))
+            fix_cell(self.supernet, self.table.space.one_hot(genotype))
             return
         self.network = inherit(self.supernet, genotype)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
