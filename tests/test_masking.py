@@ -40,11 +40,11 @@ def rows(**changed):
 
 
 def failed(found):
-    return [check.name for check in masking.judge(found, 10).checks if not check.passed]
+    return [check.name for check in masking.masking_verdict(found, 10).checks if not check.passed]
 
 
 def test_an_honest_network_passes_all_checks():
-    verdict = masking.judge(rows(), 10)
+    verdict = masking.masking_verdict(rows(), 10)
     assert verdict.believed
     assert verdict.verdict == "no sign of gradient masking"
     assert [check.name for check in verdict.checks] == [
@@ -72,7 +72,7 @@ def test_an_honest_network_passes_all_checks():
     ],
 )
 def test_each_sign_alone_is_named_with_its_figures(name, right, check):
-    verdict = masking.judge(rows(**{name: right}), 10)
+    verdict = masking.masking_verdict(rows(**{name: right}), 10)
     assert not verdict.believed
     assert check in failed(rows(**{name: right}))
     assert verdict.verdict.startswith("robustness not to be believed: ")
@@ -101,7 +101,7 @@ def test_more_steps_may_always_find_a_little_more():
 
 def test_what_was_not_measured_is_not_judged():
     found = {name: found for name, found in rows().items() if name not in (masking.SINGLE_STEP, masking.SURROGATE)}
-    assert {check.name for check in masking.judge(found, 10).checks}.isdisjoint({"single step", "transfer"})
+    assert {check.name for check in masking.masking_verdict(found, 10).checks}.isdisjoint({"single step", "transfer"})
 
 
 class Honest(nn.Sequential):

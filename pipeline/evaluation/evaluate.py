@@ -17,7 +17,7 @@ from pipeline.evaluation.accuracy import Accuracy, Trial, count_by_class, measur
 from pipeline.evaluation.evaluation_plan import attack_on, planned
 from pipeline.evaluation.examples import ATTACK as EXAMPLES_ATTACK
 from pipeline.evaluation.examples import keep_examples
-from pipeline.evaluation.gradient_masking import NEEDED, Verdict, judge
+from pipeline.evaluation.gradient_masking import NEEDED, Verdict, masking_verdict
 from pipeline.evaluation.probing import probe
 from pipeline.evaluation.stored_evaluation import (
     FILE,
@@ -188,7 +188,7 @@ def _identity(evaluation: Evaluation) -> dict[str, Any]:
 def verdict_of(rows: Sequence[Accuracy], num_classes: int) -> Verdict | None:
     """Whether to believe the robustness; None where the checks were not asked for, or have not come to their end."""
     by_name = {row.attack: row for row in rows}
-    return judge(by_name, num_classes) if by_name.keys() >= NEEDED else None
+    return masking_verdict(by_name, num_classes) if by_name.keys() >= NEEDED else None
 
 
 def tested(data: ImageData, limit: int | None) -> ImageSet:

@@ -85,7 +85,7 @@ def _trial(attack: CheckedAttack, label: str | None = None) -> Trial:
 
 
 def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> list[Trial]:
-    """What masking.judge reads; FGSM is an attack in Linf alone."""
+    """What masking_verdict reads; FGSM is an attack in Linf alone."""
     settings = experiment.evaluate
     make = partial(attack_on, probed, experiment, data.num_classes)
     square = EvaluationAttack(name=gradient_masking.BLACK_BOX, classes=("Square",), queries=QUERIES)

@@ -45,7 +45,7 @@ class Verdict:
     checks: tuple[Check, ...]
 
 
-def judge(rows: Rows, num_classes: int) -> Verdict:
+def masking_verdict(rows: Rows, num_classes: int) -> Verdict:
     """The verdict on what was measured."""
     checks = tuple(check(rows, num_classes) for needed, check in _CHECKS.items() if needed in rows)
     failed = "; ".join(check.reason for check in checks if not check.passed)
