@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from pipeline.compute.processes import of_all_processes, sum_over_processes
 from pipeline.data import Images, load
-from pipeline.evaluation.accuracy import Trial, measure
+from pipeline.evaluation.accuracy import EvaluationCase, measure
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.stored_evaluation import SECTIONS
 from pipeline.networks.network_files import load_network
@@ -311,7 +311,7 @@ def test_what_is_drawn_for_a_batch_does_not_follow_from_the_batches_before(noisy
         return images
 
     generator = torch.Generator()
-    trial = Trial("drawn", {}, change, is_attack=False, generator=generator)
+    trial = EvaluationCase("drawn", {}, change, is_attack=False, generator=generator)
     for rank, world_size in ((0, 1), (1, 2)):
         fabric = SimpleNamespace(global_rank=rank, world_size=world_size, autocast=nullcontext)
         with progress_bar("", 3, show=False) as bar, pytest.MonkeyPatch.context() as patch:

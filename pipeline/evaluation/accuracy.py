@@ -113,7 +113,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Trial:
+class EvaluationCase:
     """Something that is done to images before they are classified.
 
     settings: all that repeats it, as plain JSON values; with `name`, what tells it from other trials.
@@ -136,7 +136,7 @@ class Trial:
 def measure(
     network: nn.Module,
     images: ImageSet,
-    trial: Trial,
+    trial: EvaluationCase,
     *,
     num_classes: int,
     batch_size: int,
@@ -163,7 +163,7 @@ def measure(
     return replace(found, zero_gradient=trial.zero_gradient)
 
 
-def _seed(trial: Trial, seed: int, batch: int) -> None:
+def _seed(trial: EvaluationCase, seed: int, batch: int) -> None:
     seed_stream(seed, "evaluate", trial.name, batch)  # a network that holds noise draws from the global generators
     if trial.generator is not None:
         trial.generator.manual_seed(stream_seed(seed, "change", trial.name, batch))
@@ -187,7 +187,7 @@ def accuracy_over_draws(name: str, settings: dict[str, Any], by_class: Tensor, i
     return Accuracy(name, settings, right, images, right / tried, *interval, seconds, tuple(total), len(rights), spread)
 
 
-def _right_in(trial: Trial, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def _right_in(trial: EvaluationCase, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """[draws, N] booleans. What is right in any draw is attacked, once, and then classified in as many others."""
     if trial.change is not None and not trial.is_attack:
         return right_in_draws(network, trial.change(images, labels), labels, trial.draws)

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from pipeline.compute.environment import environment
 from pipeline.data import ImageData, ImageSet, balanced_indices
 from pipeline.errors import RunError
-from pipeline.evaluation.accuracy import Accuracy, Trial, count_by_class, measure
+from pipeline.evaluation.accuracy import Accuracy, EvaluationCase, count_by_class, measure
 from pipeline.evaluation.evaluation_plan import attack_on, planned
 from pipeline.evaluation.examples import ATTACK as EXAMPLES_ATTACK
 from pipeline.evaluation.examples import keep_examples
@@ -40,7 +40,7 @@ from pipeline.settings import Experiment
 PLACES = tuple(section for section in SECTIONS if section != "sweep")
 """Sections in which a name has one row; a sweep has one an attack and radius."""
 
-Plan = Mapping[str, Sequence[Trial]]
+Plan = Mapping[str, Sequence[EvaluationCase]]
 """The trials that the settings ask for, by section."""
 
 Subject = TrainedNetwork | ForeignNetwork
@@ -111,7 +111,7 @@ def _measure_all(
 
 
 def _measured(
-    trial: Trial,
+    trial: EvaluationCase,
     experiment: Experiment,
     data: ImageData,
     fabric: Fabric,
@@ -131,7 +131,7 @@ def _measured(
     )
 
 
-def _look_up(lists: Iterable[Iterable[Accuracy]], trial: Trial) -> Accuracy | None:
+def _look_up(lists: Iterable[Iterable[Accuracy]], trial: EvaluationCase) -> Accuracy | None:
     """The same trial in any section, under the name that it has in this one."""
     for row in (row for rows in lists for row in rows):
         if row.settings == trial.settings and (row.settings or row.attack == trial.name):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
 from pipeline.data import ImageData
 from pipeline.evaluation import gradient_masking
-from pipeline.evaluation.accuracy import CLEAN, Trial, classified_right
+from pipeline.evaluation.accuracy import CLEAN, EvaluationCase, classified_right
 from pipeline.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from pipeline.evaluation.probing import Probed, probe
 from pipeline.evaluation.surrogate import RECIPE, train_surrogate
@@ -28,7 +28,7 @@ QUERIES = 1000  # of Square in the check, a fifth of its budget as an attack
 ERASING_RADIUS = 0.5  # in Linf, of a pixel: within it every image can become the same grey
 
 
-def planned(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> dict[str, list[Trial]]:
+def planned(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> dict[str, list[EvaluationCase]]:
     """The trials that the settings ask for, by section of robustness.json.
 
     Raises ValueError when the data's classes are too few for an attack, and RunError for a surrogate that does not fit
@@ -40,7 +40,7 @@ def planned(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fab
     make = partial(attack_on, probed, experiment, data.num_classes)
     trials = {
         "attacks": [
-            Trial(CLEAN),
+            EvaluationCase(CLEAN),
             *(_trial(make(name, restarts=_restarts(name, settings))) for name in settings.attacks),
         ],
         "sweep": [_trial(make(settings.sweep_attack, eps=eps)) for eps in sorted(settings.sweep)],
@@ -74,17 +74,17 @@ def _restarts(name: str, settings: EvaluateSettings) -> int:
     return settings.restarts if EVALUATION_ATTACKS[name].randomised and name != "autoattack" else 1
 
 
-def _of_network(trial: Trial, probed: Probed) -> Trial:
+def _of_network(trial: EvaluationCase, probed: Probed) -> EvaluationCase:
     """With what is known of the network."""
     follows = isinstance(trial.change, CheckedAttack) and trial.change.spec.follows_gradient
     return replace(trial, draws=probed.draws, zero_gradient=follows and probed.gradient == "zero")
 
 
-def _trial(attack: CheckedAttack, label: str | None = None) -> Trial:
-    return Trial(label or attack.spec.name, attack.settings, attack)
+def _trial(attack: CheckedAttack, label: str | None = None) -> EvaluationCase:
+    return EvaluationCase(label or attack.spec.name, attack.settings, attack)
 
 
-def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> list[Trial]:
+def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> list[EvaluationCase]:
     """What masking_verdict reads; FGSM is an attack in Linf alone."""
     settings = experiment.evaluate
     make = partial(attack_on, probed, experiment, data.num_classes)
@@ -103,12 +103,12 @@ def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabri
     ]
 
 
-def _noise_trial(network: nn.Module, experiment: Experiment) -> Trial:
+def _noise_trial(network: nn.Module, experiment: Experiment) -> EvaluationCase:
     settings = experiment.evaluate
     generator = torch.Generator()
     search = partial(random_search, network, eps=settings.eps, norm=settings.norm, generator=generator)
     record = {"draws": DRAWS, "eps": settings.eps, "norm": settings.norm, "seed": experiment.seed}
-    return Trial(gradient_masking.NOISE, record, search, generator=generator)
+    return EvaluationCase(gradient_masking.NOISE, record, search, generator=generator)
 
 
 def random_search(
@@ -124,7 +124,7 @@ def random_search(
     return tried
 
 
-def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) -> Trial:
+def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) -> EvaluationCase:
     """A white-box attack on another network, whose images are tried on this one; it is trained only if it is needed."""
     settings = experiment.evaluate
     given = load_network(Path(settings.surrogate)) if settings.surrogate else None
@@ -145,7 +145,7 @@ def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) ->
         return attack_on(surrogate, experiment, data.num_classes, gradient_masking.FEW_STEPS)
 
     record = {"surrogate": described, "eps": settings.eps, "norm": settings.norm, "seed": experiment.seed}
-    return Trial(gradient_masking.SURROGATE, record, lambda images, labels: attack()(images, labels))
+    return EvaluationCase(gradient_masking.SURROGATE, record, lambda images, labels: attack()(images, labels))
 
 
 def _own_surrogate(data: ImageData, fabric: Fabric, seed: int) -> nn.Module:
@@ -159,7 +159,7 @@ def _identity(trained: TrainedNetwork) -> dict[str, Any]:
     return {"name": description.name, "training": description.training, "state_sha256": trained.state_sha256}
 
 
-def _corruption(name: str, severity: int, seed: int) -> Trial:
+def _corruption(name: str, severity: int, seed: int) -> EvaluationCase:
     corruption = CORRUPTIONS[name]
     generator = torch.Generator()
     settings = {
@@ -169,7 +169,7 @@ def _corruption(name: str, severity: int, seed: int) -> Trial:
         "seed": seed,
     }
     corrupt = partial(_corrupted, corruption, severity, generator)
-    return Trial(f"{name}-{severity}", settings, corrupt, is_attack=False, generator=generator)
+    return EvaluationCase(f"{name}-{severity}", settings, corrupt, is_attack=False, generator=generator)
 
 
 def _corrupted(
