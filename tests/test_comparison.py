@@ -23,7 +23,7 @@ from pipeline.studies.comparison.comparison import (
     retrainings,
 )
 from pipeline.studies.comparison.comparison_report import OUTDATED, READING, strongest_attack, text, write
-from pipeline.studies.comparison.comparison_statistics import Standing, agreement, beaten, gain, mean, resolution
+from pipeline.studies.comparison.comparison_statistics import CellResult, agreement, beaten, gain, mean, resolution
 from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
 
 SMALL = (
@@ -57,7 +57,7 @@ SMALL = (
 def cell(kind, robust, *, parameters=100, macs=1000, judgements=()):
     robust = tuple(np.atleast_1d(robust))
     accuracies = {"clean": robust, "pgd-20": robust}
-    return Standing(f"{kind}-{robust[0]}", kind, parameters, macs, accuracies, tuple(judgements))
+    return CellResult(f"{kind}-{robust[0]}", kind, parameters, macs, accuracies, tuple(judgements))
 
 
 def evaluated(experiment, **settings):
@@ -257,7 +257,7 @@ def test_the_sizes_name_the_norm_and_the_images_that_are_attacked(experiment):
 
 def test_cw_is_the_strongest_attack_only_where_its_radius_is_that_of_the_others(experiment):
     accuracies = {"clean": (0.9,), "pgd-20": (0.5,), "cw": (0.4,)}
-    cells = [Standing(kind, kind, 100, 1000, accuracies) for kind in ("searched", "random")]
+    cells = [CellResult(kind, kind, 100, 1000, accuracies) for kind in ("searched", "random")]
     both = {"attacks": ("pgd-20", "cw")}
     assert strongest_attack(evaluated(experiment, norm="L2", **both), cells) == "cw"
     assert strongest_attack(evaluated(experiment, norm="Linf", **both), cells) == "pgd-20"

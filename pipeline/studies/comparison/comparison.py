@@ -35,7 +35,7 @@ from pipeline.search.search import search
 from pipeline.search.selection.candidate_selection import best_first, try_cells
 from pipeline.search.selection.supernet_ranking import check_judging, judge
 from pipeline.settings import DataSettings, Experiment
-from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, Standing
+from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, CellResult
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
@@ -107,7 +107,7 @@ def of_cells(
     return look(folder, experiment, images_of(experiment.data), make_fabric(experiment.fabric), genotypes)
 
 
-def compare(folder: Path, experiment: Experiment) -> list[Standing]:
+def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
     """Search, draw random cells, retrain and evaluate all, and let the supernets judge them; searched cells first.
 
     Raises ValueError before any work when the settings do not make an honest comparison, and RunError when the folder
@@ -271,9 +271,9 @@ def _standing(
     contender: Contender,
     results: Sequence[Measured],
     judgements: Sequence[float | None],
-) -> Standing:
+) -> CellResult:
     cost = results[0].cost
-    return Standing(
+    return CellResult(
         name=contender.name,
         kind=contender.kind,
         parameters=cost["parameters"],

@@ -34,7 +34,7 @@ from pipeline.studies.comparison.comparison_statistics import (
     RANDOM,
     RANDOM_SEARCH,
     SEARCHED,
-    Standing,
+    CellResult,
     of_kind,
 )
 
@@ -48,7 +48,7 @@ PUBLISHED_MARKERS = "svPX*<>hp8d"
 
 
 @rc_context(STYLE)
-def size_and_robustness_picture(standings: Sequence[Standing], attack: str, name: str) -> Picture:
+def size_and_robustness_picture(standings: Sequence[CellResult], attack: str, name: str) -> Picture:
     """Robust accuracy of every cell over its parameters and over its MACs; lines are means and the random cells' front.
 
     A published cell whose size is far from all others' stands at the edge, beside its size.
@@ -75,7 +75,7 @@ def size_and_robustness_picture(standings: Sequence[Standing], attack: str, name
 
 
 @rc_context(STYLE)
-def judgement_picture(standings: Sequence[Standing], attack: str, name: str) -> Picture:
+def judgement_picture(standings: Sequence[CellResult], attack: str, name: str) -> Picture:
     """Accuracy in the supernet with shared weights over accuracy after retraining."""
     judged = [s for s in standings if s.judgements and s.kind != PUBLISHED]
     figure, axes = make_axes("accuracy under attack in the supernet", f"retrained, under {attack}")
@@ -91,7 +91,7 @@ def judgement_picture(standings: Sequence[Standing], attack: str, name: str) -> 
     return make_picture(name, "Judgement and outcome", caption, f"In the supernet and retrained: {shown}.", figure)
 
 
-def _looks(standings: Sequence[Standing]) -> Iterator[tuple[str, str, str, list[Standing]]]:
+def _looks(standings: Sequence[CellResult]) -> Iterator[tuple[str, str, str, list[CellResult]]]:
     """Label, colour, marker and cells of each kind that is there, and of each published cell."""
     for kind, (colour, marker) in LOOKS.items():
         if cells := of_kind(standings, kind):
@@ -100,7 +100,7 @@ def _looks(standings: Sequence[Standing]) -> Iterator[tuple[str, str, str, list[
         yield shortened(cell.name), BLUE, PUBLISHED_MARKERS[index % len(PUBLISHED_MARKERS)], [cell]
 
 
-def _limits(standings: Sequence[Standing], size: str) -> tuple[float, float]:
+def _limits(standings: Sequence[CellResult], size: str) -> tuple[float, float]:
     """Of the axis of a size: cells of the space, and published ones no further from these than they are apart."""
     own = [getattr(s, size) for s in standings if s.kind != PUBLISHED]
     apart = max(own) - min(own)
@@ -108,7 +108,7 @@ def _limits(standings: Sequence[Standing], size: str) -> tuple[float, float]:
     return padded([*own, *(value for value in published if min(own) - apart <= value <= max(own) + apart)])
 
 
-def _points(axes: Axes, standings: Sequence[Standing], attack: str, size: str) -> None:
+def _points(axes: Axes, standings: Sequence[CellResult], attack: str, size: str) -> None:
     low, high = axes.get_xlim()
     for _, colour, marker, cells in _looks(standings):
         sizes, y = [getattr(s, size) for s in cells], [s.accuracy(attack) for s in cells]
@@ -135,7 +135,7 @@ def _points(axes: Axes, standings: Sequence[Standing], attack: str, size: str) -
             axes.axhline(sum(y) / len(y), color=colour, linestyle="--", linewidth=1, zorder=1)
 
 
-def _front(axes: Axes, standings: Sequence[Standing], attack: str, size: str) -> None:
+def _front(axes: Axes, standings: Sequence[CellResult], attack: str, size: str) -> None:
     """From the bottom, up the steps of the front, to the right edge."""
     front = pareto_front([(getattr(s, size), s.accuracy(attack)) for s in standings])
     bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]

@@ -25,9 +25,9 @@ from pipeline.studies.comparison.comparison_statistics import (
     RANDOM,
     RANDOM_SEARCH,
     SEARCHED,
+    CellResult,
     Gain,
     Mean,
-    Standing,
     agreement,
     beaten,
     gain,
@@ -47,7 +47,7 @@ COMPARED_ON = {"held_back_accuracy": "held-back images", "training_accuracy": "t
 
 
 class ComparisonFile(Schema):
-    """What is read of a comparison's JSON: its cells, as `Standing` writes them."""
+    """What is read of a comparison's JSON: its cells, as `CellResult` writes them."""
 
     command: str
     data: str
@@ -59,7 +59,7 @@ class ComparisonFile(Schema):
     agreement: dict[str, float | None] | None
 
 
-def write(folder: Path, experiment: Experiment, standings: Sequence[Standing], command: str, minutes: float) -> Path:
+def write(folder: Path, experiment: Experiment, standings: Sequence[CellResult], command: str, minutes: float) -> Path:
     """Write comparison_<data>.md, .json and .png into the folder; returns the path of the first.
 
     What stands under the heading READING in an earlier .md is kept, marked where the cells' figures have changed.
@@ -92,7 +92,7 @@ def _reading(folder: Path, name: str, measured: dict[str, Any]) -> list[str]:
     return [READING, *([OUTDATED] if is_outdated else []), written.strip("\n")]
 
 
-def figures(experiment: Experiment, standings: Sequence[Standing], command: str) -> dict[str, Any]:
+def figures(experiment: Experiment, standings: Sequence[CellResult], command: str) -> dict[str, Any]:
     """All that was measured, and with which settings."""
     attack = strongest_attack(experiment, standings)
     agreed = agreement(standings, attack)
@@ -115,13 +115,13 @@ def figures(experiment: Experiment, standings: Sequence[Standing], command: str)
     }
 
 
-def text(experiment: Experiment, standings: Sequence[Standing]) -> str:
+def text(experiment: Experiment, standings: Sequence[CellResult]) -> str:
     """The sizes, the table and what it says, in Markdown."""
     attack = strongest_attack(experiment, standings)
     return "\n\n".join([_sizes(experiment, standings), _table(standings, experiment), _findings(standings, attack)])
 
 
-def strongest_attack(experiment: Experiment, standings: Sequence[Standing]) -> str:
+def strongest_attack(experiment: Experiment, standings: Sequence[CellResult]) -> str:
     """The attack that leaves the least accuracy over all cells; cw counts in L2 alone, else its radius is its own."""
     settings = experiment.evaluate
     attacks: list[str] = [name for name in settings.attacks if name != "cw" or settings.norm == "L2"] or [CLEAN]
@@ -140,7 +140,7 @@ def name_of(experiment: Experiment) -> str:
     return (Path(data.path).name if data.path else data.source).replace("-", "_")
 
 
-def _sizes(experiment: Experiment, standings: Sequence[Standing]) -> str:
+def _sizes(experiment: Experiment, standings: Sequence[CellResult]) -> str:
     search, recipe, settings, data = experiment.search, experiment.retrain, experiment.comparison, experiment.data
     evaluate = experiment.evaluate
     selection = search.selection
@@ -180,7 +180,7 @@ def _last_choice(selection: SelectionSettings, recipe: RetrainSettings) -> str:
     return choice + (final if selection.finalists > 1 else "")
 
 
-def _random_searches(standings: Sequence[Standing], candidates: int) -> str:
+def _random_searches(standings: Sequence[CellResult], candidates: int) -> str:
     """What a random search is, where there are some."""
     count = len(of_kind(standings, RANDOM_SEARCH))
     verb = "chooses" if count == 1 else "choose"
@@ -192,7 +192,7 @@ def _searches(noun: str, count: int) -> str:
     return f"1 {noun}" if count == 1 else f"{count} {noun}es"
 
 
-def _table(standings: Sequence[Standing], experiment: Experiment) -> str:
+def _table(standings: Sequence[CellResult], experiment: Experiment) -> str:
     attacks = (CLEAN, *experiment.evaluate.attacks)
     header = [*HEADER[:3], *attacks, "in the supernets"]
     lines = [header, ["---"] * len(header)]
@@ -204,13 +204,13 @@ def _table(standings: Sequence[Standing], experiment: Experiment) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _line(cell: Standing, attacks: Sequence[str]) -> list[str]:
+def _line(cell: CellResult, attacks: Sequence[str]) -> list[str]:
     accuracies = [_with_error(Mean(cell.accuracy(attack), cell.deviation(attack))) for attack in attacks]
     judgement = percent(cell.judgement) if cell.judgements else "-"
     return [cell.name, f"{cell.parameters:,}", f"{cell.macs:,}", *accuracies, judgement]
 
 
-def _mean_line(kind: str, cells: Sequence[Standing], attacks: Sequence[str]) -> list[str]:
+def _mean_line(kind: str, cells: Sequence[CellResult], attacks: Sequence[str]) -> list[str]:
     sizes = [f"{mean([getattr(cell, size) for cell in cells]).value:,.0f}" for size in ("parameters", "macs")]
     accuracies = [_with_error(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
     judged = [cell.judgement for cell in cells if cell.judgements]
@@ -218,7 +218,7 @@ def _mean_line(kind: str, cells: Sequence[Standing], attacks: Sequence[str]) -> 
     return [f"**{value}**" for value in row]
 
 
-def _findings(standings: Sequence[Standing], attack: str) -> str:
+def _findings(standings: Sequence[CellResult], attack: str) -> str:
     found, agreed = gain(standings, attack), agreement(standings, attack)
     parts = [
         "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
@@ -236,7 +236,7 @@ def _findings(standings: Sequence[Standing], attack: str) -> str:
     return "\n\n".join(parts)
 
 
-def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
+def told_apart(standings: Sequence[CellResult], attack: str) -> list[str]:
     """Whether the comparison could have shown a difference between cells."""
     found = resolution(standings, attack)
     if found is None:
@@ -248,7 +248,7 @@ def told_apart(standings: Sequence[Standing], attack: str) -> list[str]:
     ]
 
 
-def _over_random_search(standings: Sequence[Standing], attack: str) -> list[str]:
+def _over_random_search(standings: Sequence[CellResult], attack: str) -> list[str]:
     """What a supernet adds to the last choice, where there were random searches."""
     if not of_kind(standings, RANDOM_SEARCH):
         return []
@@ -259,7 +259,7 @@ def _over_random_search(standings: Sequence[Standing], attack: str) -> list[str]
     ]
 
 
-def _places(standings: Sequence[Standing], attack: str) -> str:
+def _places(standings: Sequence[CellResult], attack: str) -> str:
     """Where each searched cell stands among the random ones."""
     random, lines = of_kind(standings, RANDOM), []
     for cell in of_kind(standings, SEARCHED):

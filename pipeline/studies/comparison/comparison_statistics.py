@@ -16,7 +16,7 @@ SMALLEST = 1e-9  # deviation that is none but for rounding
 
 
 @dataclass(frozen=True)
-class Standing:
+class CellResult:
     """One cell after its retrainings.
 
     parameters, macs: of its network.  accuracies: attack (or clean) -> one accuracy a retraining.
@@ -100,12 +100,12 @@ def mean(values: Sequence[float]) -> Mean:
     return Mean(statistics.fmean(values), deviation(values) / math.sqrt(len(values)))
 
 
-def of_kind(standings: Sequence[Standing], kind: str) -> list[Standing]:
+def of_kind(standings: Sequence[CellResult], kind: str) -> list[CellResult]:
     """The cells of one kind."""
     return [standing for standing in standings if standing.kind == kind]
 
 
-def gain(standings: Sequence[Standing], attack: str, over: str = RANDOM) -> Gain:
+def gain(standings: Sequence[CellResult], attack: str, over: str = RANDOM) -> Gain:
     """Mean accuracy of the searched cells minus that of another kind; a cell counts once, by its own mean."""
     values = [[standing.accuracy(attack) for standing in of_kind(standings, kind)] for kind in (SEARCHED, over)]
     searched, others = map(mean, values)
@@ -114,7 +114,7 @@ def gain(standings: Sequence[Standing], attack: str, over: str = RANDOM) -> Gain
     return Gain(searched.value - others.value, error, p)
 
 
-def resolution(standings: Sequence[Standing], attack: str) -> Resolution | None:
+def resolution(standings: Sequence[CellResult], attack: str) -> Resolution | None:
     """Of the random cells, which nothing has chosen; None where they were not retrained equally often, and twice.
 
     None, too, where nothing but cells and seeds makes a difference: there is no error to measure cells by.
@@ -135,14 +135,14 @@ def resolution(standings: Sequence[Standing], attack: str) -> Resolution | None:
     return Resolution(within, between, by_chance, ratio, float(f.sf(ratio, cells - 1, freedom)))
 
 
-def beaten(standing: Standing, others: Sequence[Standing], attack: str, size: str) -> int:
+def beaten(standing: CellResult, others: Sequence[CellResult], attack: str, size: str) -> int:
     """How many others are at least as good in accuracy and in size ("parameters", "macs"), and better in one."""
     mine = (-standing.accuracy(attack), getattr(standing, size))
     theirs = [(-other.accuracy(attack), getattr(other, size)) for other in others]
     return sum(a <= mine[0] and b <= mine[1] and (a, b) != mine for a, b in theirs)
 
 
-def agreement(standings: Sequence[Standing], attack: str) -> Agreement | None:
+def agreement(standings: Sequence[CellResult], attack: str) -> Agreement | None:
     """Between the supernets' judgement and the accuracy after retraining; None of fewer than three judged cells.
 
     Published cells are left out: their networks have other channels. Kendall's tau-b and Spearman's rho.
