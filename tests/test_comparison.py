@@ -23,7 +23,14 @@ from pipeline.studies.comparison.comparison import (
     retrainings,
 )
 from pipeline.studies.comparison.comparison_report import OUTDATED, READING, strongest_attack, text, write
-from pipeline.studies.comparison.comparison_statistics import CellResult, agreement, beaten, gain, mean, resolution
+from pipeline.studies.comparison.comparison_statistics import (
+    CellResult,
+    agreement,
+    beaten,
+    mean,
+    mean_difference,
+    seed_anova,
+)
 from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
 
 SMALL = (
@@ -137,7 +144,7 @@ def test_every_cell_is_retrained_by_one_recipe_but_for_the_channels_of_published
 def told_apart(accuracies):
     """What is found of random cells; accuracies: [cells, seeds]."""
     cells = [cell("random", tuple(row)) for row in accuracies]
-    return resolution([*cells, cell("searched", (0.9,))], "pgd-20")
+    return seed_anova([*cells, cell("searched", (0.9,))], "pgd-20")
 
 
 def test_cells_that_are_equal_are_not_told_apart_and_cells_that_differ_are():
@@ -192,7 +199,7 @@ def test_some_retrainings_cannot_say_whether_cells_differ(accuracies):
 def test_the_gain_and_its_error_are_those_of_welch():
     rng = np.random.default_rng(0)
     searched, random = rng.uniform(size=3), rng.uniform(size=10)
-    found = gain([*(cell("searched", x) for x in searched), *(cell("random", x) for x in random)], "pgd-20")
+    found = mean_difference([*(cell("searched", x) for x in searched), *(cell("random", x) for x in random)], "pgd-20")
     welch = stats.ttest_ind(searched, random, equal_var=False)
     assert found.value == pytest.approx(searched.mean() - random.mean())
     assert found.value / found.error == pytest.approx(welch.statistic)
@@ -202,14 +209,14 @@ def test_the_gain_and_its_error_are_those_of_welch():
 def test_a_cell_counts_once_however_often_it_was_retrained():
     once = [cell("searched", 0.5), cell("searched", 0.7), cell("random", 0.4), cell("random", 0.2)]
     twice = [cell("searched", [0.4, 0.6]), cell("searched", [0.7, 0.7]), *once[2:]]
-    assert astuple(gain(twice, "pgd-20")) == pytest.approx(astuple(gain(once, "pgd-20")))
+    assert astuple(mean_difference(twice, "pgd-20")) == pytest.approx(astuple(mean_difference(once, "pgd-20")))
     assert twice[0].deviation("pgd-20") == pytest.approx(np.std([0.4, 0.6], ddof=1))
 
 
 def test_the_error_of_one_value_is_unknown():
     assert math.isnan(mean([0.5]).error)
     assert mean([1.0, 3.0]).error == pytest.approx(stats.sem([1.0, 3.0]))
-    lone = gain([cell("searched", 0.5), cell("random", 0.4), cell("random", 0.2)], "pgd-20")
+    lone = mean_difference([cell("searched", 0.5), cell("random", 0.4), cell("random", 0.2)], "pgd-20")
     assert (math.isnan(lone.error), math.isnan(lone.p)) == (True, True)
 
 

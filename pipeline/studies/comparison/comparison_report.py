@@ -26,14 +26,14 @@ from pipeline.studies.comparison.comparison_statistics import (
     RANDOM_SEARCH,
     SEARCHED,
     CellResult,
-    Gain,
     Mean,
+    MeanDifference,
     agreement,
     beaten,
-    gain,
     mean,
+    mean_difference,
     of_kind,
-    resolution,
+    seed_anova,
 )
 
 HEADER = ("cell", "parameters", "MACs", CLEAN)
@@ -107,8 +107,8 @@ def figures(experiment: Experiment, standings: Sequence[CellResult], command: st
         "settings": settings,
         "attack": attack,
         "cells": [asdict(standing) for standing in standings],
-        "searched_minus_random": _finite(asdict(gain(standings, attack))),
-        "searched_minus_random_search": _finite(asdict(gain(standings, attack, RANDOM_SEARCH)))
+        "searched_minus_random": _finite(asdict(mean_difference(standings, attack))),
+        "searched_minus_random_search": _finite(asdict(mean_difference(standings, attack, RANDOM_SEARCH)))
         if of_kind(standings, RANDOM_SEARCH)
         else None,
         "agreement": None if agreed is None else _finite(asdict(agreed)),
@@ -219,7 +219,7 @@ def _mean_line(kind: str, cells: Sequence[CellResult], attacks: Sequence[str]) -
 
 
 def _findings(standings: Sequence[CellResult], attack: str) -> str:
-    found, agreed = gain(standings, attack), agreement(standings, attack)
+    found, agreed = mean_difference(standings, attack), agreement(standings, attack)
     parts = [
         "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
         f"**Searched minus random, accuracy under {attack}: {_points(found)}** ± is the standard error.",
@@ -238,7 +238,7 @@ def _findings(standings: Sequence[CellResult], attack: str) -> str:
 
 def told_apart(standings: Sequence[CellResult], attack: str) -> list[str]:
     """Whether the comparison could have shown a difference between cells."""
-    found = resolution(standings, attack)
+    found = seed_anova(standings, attack)
     if found is None:
         return []
     return [
@@ -252,7 +252,7 @@ def _over_random_search(standings: Sequence[CellResult], attack: str) -> list[st
     """What a supernet adds to the last choice, where there were random searches."""
     if not of_kind(standings, RANDOM_SEARCH):
         return []
-    found = gain(standings, attack, RANDOM_SEARCH)
+    found = mean_difference(standings, attack, RANDOM_SEARCH)
     return [
         f"**Searched minus random search: {_points(found)}** A random search has as many candidates, drawn at "
         "random within the bounds, and the same last choice, but no supernet: this is what the supernets add."
@@ -276,12 +276,12 @@ def _with_error(figure: Mean) -> str:
     return f"{100 * figure.value:.1f}{_error(figure)} %"
 
 
-def _points(figure: Gain) -> str:
+def _points(figure: MeanDifference) -> str:
     p = "" if math.isnan(figure.p) else f" (Welch's t test: p {figure.p:.2g})"
     return f"{100 * figure.value:+.1f}{_error(figure)} points{p}."
 
 
-def _error(figure: Mean | Gain) -> str:
+def _error(figure: Mean | MeanDifference) -> str:
     return "" if math.isnan(figure.error) else f" ± {100 * figure.error:.1f}"
 
 

@@ -55,7 +55,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Gain:
+class MeanDifference:
     """Difference of two means of independent values, its standard error, and Welch's two-sided p; NaN of one value."""
 
     value: float
@@ -75,7 +75,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Resolution:
+class SeedAnova:
     """Whether retrainings tell cells apart: an analysis of variance of several retrainings of each, by cell and seed.
 
     Cells share their seeds, which set the order of images; what a seed does to all cells alike tells none apart.
@@ -105,16 +105,16 @@ def of_kind(standings: Sequence[CellResult], kind: str) -> list[CellResult]:
     return [standing for standing in standings if standing.kind == kind]
 
 
-def gain(standings: Sequence[CellResult], attack: str, over: str = RANDOM) -> Gain:
+def mean_difference(standings: Sequence[CellResult], attack: str, over: str = RANDOM) -> MeanDifference:
     """Mean accuracy of the searched cells minus that of another kind; a cell counts once, by its own mean."""
     values = [[standing.accuracy(attack) for standing in of_kind(standings, kind)] for kind in (SEARCHED, over)]
     searched, others = map(mean, values)
     error = math.hypot(searched.error, others.error)
     p = math.nan if math.isnan(error) or error < SMALLEST else float(ttest_ind(*values, equal_var=False).pvalue)
-    return Gain(searched.value - others.value, error, p)
+    return MeanDifference(searched.value - others.value, error, p)
 
 
-def resolution(standings: Sequence[CellResult], attack: str) -> Resolution | None:
+def seed_anova(standings: Sequence[CellResult], attack: str) -> SeedAnova | None:
     """Of the random cells, which nothing has chosen; None where they were not retrained equally often, and twice.
 
     None, too, where nothing but cells and seeds makes a difference: there is no error to measure cells by.
@@ -132,7 +132,7 @@ def resolution(standings: Sequence[CellResult], attack: str) -> Resolution | Non
         return None
     by_chance = within / math.sqrt(count)
     ratio = (between / by_chance) ** 2
-    return Resolution(within, between, by_chance, ratio, float(f.sf(ratio, cells - 1, freedom)))
+    return SeedAnova(within, between, by_chance, ratio, float(f.sf(ratio, cells - 1, freedom)))
 
 
 def beaten(standing: CellResult, others: Sequence[CellResult], attack: str, size: str) -> int:
