@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from pipeline.search.objectives import Bound, check_attainable, derive_inside, resource_losses, settle
+from pipeline.search.objectives import (
+    Bound,
+    check_attainable,
+    derive_within_bounds,
+    project_onto_bounds,
+    resource_losses,
+)
 from search_space import CostTable, NetworkShape, SearchSpace, network_cost
 
 SHAPE = {"channels": 4, "layers": 5, "num_classes": 10, "image_size": 8, "in_channels": 1}
@@ -67,7 +73,7 @@ def test_alphas_settle_inside_bounds_over_the_whole_reachable_range(table):
         if not table.attainable({bound.quantity: (bound.lower, bound.upper) for bound in bounds.values()}):
             continue
         alphas = (0.1 * torch.randn(table.space.alpha_shape, generator=generator)).requires_grad_()
-        assert settle(bounds, table, alphas), part
+        assert project_onto_bounds(bounds, table, alphas), part
         exact = table.exact(table.space.derive(alphas))
         assert 0.9 * parameters <= exact[0].item() <= 1.1 * parameters
         assert exact[1].item() <= 1.2 * macs
@@ -83,7 +89,7 @@ def test_the_genotype_is_inside_bounds_however_narrow(table, width, count):
             "macs": Bound("conv_linear_macs", (1 - width) * macs, (1 + width) * macs),
         }
         alphas = torch.randn(table.space.alpha_shape, generator=generator).requires_grad_()
-        found = table.exact(derive_inside(bounds, table, alphas))
+        found = table.exact(derive_within_bounds(bounds, table, alphas))
         assert abs(found[0] - size) <= width * size
         assert abs(found[1] - macs) <= width * macs
 
@@ -91,7 +97,7 @@ def test_the_genotype_is_inside_bounds_however_narrow(table, width, count):
 def test_alphas_that_cannot_settle_stay_as_they_were(table):
     low, _ = table.reachable("parameters")
     alphas = torch.zeros(table.space.alpha_shape, requires_grad=True)
-    assert not settle({"parameters": Bound("parameters", None, low - 1)}, table, alphas, steps=5)
+    assert not project_onto_bounds({"parameters": Bound("parameters", None, low - 1)}, table, alphas, steps=5)
     assert not alphas.any()
 
 

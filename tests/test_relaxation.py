@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 
-from pipeline.search.objectives import Bound, resource_losses, settle
+from pipeline.search.objectives import Bound, project_onto_bounds, resource_losses
 from search_space import CostTable, NetworkShape, SearchSpace, Supernet, network_cost
 from search_space.supernet.relaxation import DARTS, Chance, Moment, Relaxation
 
@@ -218,7 +218,7 @@ def test_the_expected_size_is_exact_at_one_hot_and_its_bounds_can_be_met_by_thei
         middle = low + part * (high - low)
         bounds = {"parameters": Bound("parameters", 0.9 * middle, 1.1 * middle)}
         searched = draw_alphas(relaxation, scale=0.1).requires_grad_()
-        assert settle(bounds, table, searched, relaxation=relaxation)
+        assert project_onto_bounds(bounds, table, searched, relaxation=relaxation)
         assert resource_losses(bounds, table, searched, relaxation)["parameters"]().item() == 0
 
 

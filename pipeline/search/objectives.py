@@ -77,7 +77,7 @@ def _fitting(bounds: Mapping[str, Bound], table: CostTable) -> dict[str, int]:
     return {name: high for name, (_, high) in ranges.items()}
 
 
-def settle(
+def project_onto_bounds(
     bounds: Mapping[str, Bound],
     table: CostTable,
     alphas: Tensor,
@@ -112,14 +112,14 @@ def settle(
     return False
 
 
-def derive_inside(
+def derive_within_bounds(
     bounds: Mapping[str, Bound], table: CostTable, alphas: Tensor, relaxation: Relaxation = DARTS
 ) -> Genotype:
     """The genotype of the alphas once they have settled inside the bounds; where they do not, the likeliest one inside.
 
     alphas: moved in place where they settle.  Raises ValueError when no network of the space keeps the bounds.
     """
-    if settle(bounds, table, alphas, relaxation=relaxation):
+    if project_onto_bounds(bounds, table, alphas, relaxation=relaxation):
         return relaxation.derive(table.space, alphas)
     found = table.likeliest(relaxation.strengths(table.space, alphas), _intervals(bounds))
     if found is None:

@@ -28,7 +28,7 @@ from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_stages import SearchFile
 from pipeline.search.bilevel import BilevelSearch
 from pipeline.search.collapse.signs import signs_of_collapse
-from pipeline.search.objectives import settle
+from pipeline.search.objectives import project_onto_bounds
 from pipeline.search.search_images import STAGE
 from pipeline.search.selection.candidate_selection import Candidate, best_first, draw_candidates, try_cells
 from pipeline.search.selection.supernet_ranking import best_judged, check_judging, how_cells_are_judged
@@ -156,7 +156,7 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
 
     Of a pool that is larger than the candidates, those that the supernet judges best.
     """
-    settle(bilevel.bounds, bilevel.table, bilevel.alphas, relaxation=bilevel.relaxation)
+    project_onto_bounds(bilevel.bounds, bilevel.table, bilevel.alphas, relaxation=bilevel.relaxation)
     bilevel.history[-1] = bilevel.alphas.detach().cpu().clone()
     experiment, selection = bilevel.experiment, bilevel.experiment.search.selection
     genotypes = draw_candidates(

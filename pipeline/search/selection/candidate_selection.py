@@ -26,7 +26,7 @@ from pipeline.data import ImageData
 from pipeline.errors import RunError
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar, silently
-from pipeline.search.objectives import Bound, derive_inside
+from pipeline.search.objectives import Bound, derive_within_bounds
 from pipeline.settings import Experiment
 from pipeline.training.network_trainer import STAGE
 from pipeline.training.retrain import retrain, train_until
@@ -68,13 +68,13 @@ def draw_candidates(
     (Gumbel 1954). Fewer come back where the alphas have decided, or the bounds leave few cells.
     """
     own = alphas.detach().clone().requires_grad_()
-    found = [derive_inside(bounds, table, own, relaxation)]
+    found = [derive_within_bounds(bounds, table, own, relaxation)]
     for _ in range(MOST_DRAWS * (count - 1)):
         if len(found) == count:
             break
         noise = gumbel(torch.rand(alphas.shape, generator=generator, dtype=torch.float64))
         noisy = (alphas.detach() + noise.to(alphas)).requires_grad_()
-        genotype = derive_inside(bounds, table, noisy, relaxation)
+        genotype = derive_within_bounds(bounds, table, noisy, relaxation)
         if genotype not in found:
             found.append(genotype)
     return found

@@ -23,7 +23,7 @@ from pipeline.runs.same_settings import check_same_settings, plain
 from pipeline.runs.schemas import Cost, Schema, read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_settings import PlainSettings
-from pipeline.search.objectives import derive_inside, derived_shape
+from pipeline.search.objectives import derive_within_bounds, derived_shape
 from pipeline.search.search import search, search_settings
 from pipeline.search.search_images import STAGE as SEARCH
 from pipeline.search.selection.continued_search import STAGE, Walk
@@ -168,7 +168,7 @@ def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
         for step, row in enumerate(walk.epochs()):
             log.write(step, row)
             bar.advance(f"{name}: {row['derived']['parameters'] / 1e6:.3f}M")
-    genotype = derive_inside(walk.bounds, walk.table, walk.alphas, walk.relaxation)
+    genotype = derive_within_bounds(walk.bounds, walk.table, walk.alphas, walk.relaxation)
     write_atomically(where / "alphas.safetensors", save({"alphas": walk.alphas.detach().cpu()}))
     return genotype
 
