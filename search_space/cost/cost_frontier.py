@@ -1,4 +1,4 @@
-"""Ways to fill a cell's edges, the likeliest of all that cost the same, so that all cells can be looked through."""
+"""The likeliest way to fill a cell's edges at each cost, by which all cells can be looked through."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LEFT_OUT = -1
 
 
 @dataclass(frozen=True)
-class Ways:
-    """Each of another cost.
+class CellsByCost:
+    """For each distinct cost, the highest-scoring assignment of operations to edges.
 
-    costs: [ways, quantities].  scores: [ways], sums over the edges that are filled.
-    operations: [ways, edges], the index of each edge's operation, LEFT_OUT where it is not filled.
+    costs: [assignments, quantities].  scores: [assignments], sums over the edges that are filled.
+    operations: [assignments, edges], the index of each edge's operation, LEFT_OUT where it is not filled.
     """
 
     costs: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Ways:
 
     @classmethod
     def best(cls, ways: Iterable[Self]) -> Self:
-        """Of all these ways the best of each cost."""
+        """Keep the highest-scoring assignment of each cost."""
         costs, scores, operations = (
             np.concatenate(parts)
             for parts in zip(*((way.costs, way.scores, way.operations) for way in ways), strict=True)
@@ -44,7 +44,7 @@ class Ways:
         return cls(costs[kept], scores[kept], operations[kept])
 
     def joined(self, other: Self) -> Self:
-        """With ways to fill other edges, every one with every one."""
+        """Combine with assignments of disjoint edges and keep the best of each cost."""
         costs = self.costs[:, None] + other.costs
         scores = self.scores[:, None] + other.scores
         operations = np.maximum(self.operations[:, None], other.operations)
@@ -52,29 +52,31 @@ class Ways:
         return self.best([type(self)(*every)])
 
 
-def ways_of_cell(space: SearchSpace, kind: int, costs: Tensor, scores: Tensor) -> Ways:
-    """Of all cells of a kind that the space holds the best of each cost.
+def cells_by_cost(space: SearchSpace, kind: int, costs: Tensor, scores: Tensor) -> CellsByCost:
+    """Find the highest-scoring cell of each cost among all that the space holds of a kind.
 
     costs: [edges, operations, quantities], whole numbers.  scores: [edges, operations].
     """
 
-    def of_edge(edge: int, mask: Tensor) -> Ways:
+    def of_edge(edge: int, mask: Tensor) -> CellsByCost:
         chosen = mask[edge].nonzero().flatten().numpy()
         operations = np.full((len(chosen), len(mask)), LEFT_OUT, dtype=np.int8)
         operations[:, edge] = chosen
-        return Ways.best([Ways(costs[edge].long().numpy()[chosen], scores[edge].double().numpy()[chosen], operations)])
+        return CellsByCost.best(
+            [CellsByCost(costs[edge].long().numpy()[chosen], scores[edge].double().numpy()[chosen], operations)]
+        )
 
     held = [of_edge(edge, space.keepable[kind]) for edge in range(len(space.edges))]
     if space.keeps_all:  # the edges of a path pass the input on, the others are free
         passing = [of_edge(edge, space.passing[kind]) for edge in range(len(space.edges))]
         cells = ([passing[e] if e in path else held[e] for e in range(len(held))] for path in all_paths(space.sources))
-        return Ways.best(reduce(Ways.joined, cell) for cell in cells)
-    return reduce(Ways.joined, _nodes(space.sources, held))
+        return CellsByCost.best(reduce(CellsByCost.joined, cell) for cell in cells)
+    return reduce(CellsByCost.joined, _nodes(space.sources, held))
 
 
-def _nodes(sources: Sequence[Sequence[int]], held: Sequence[Ways]) -> Iterator[Ways]:
-    """Of each node, which keeps two of its edges."""
+def _nodes(sources: Sequence[Sequence[int]], held: Sequence[CellsByCost]) -> Iterator[CellsByCost]:
+    """Yield the assignments of each node, which keeps two of its edges."""
     first = 0
     for read in sources:
-        yield Ways.best(one.joined(other) for one, other in combinations(held[first : first + len(read)], 2))
+        yield CellsByCost.best(one.joined(other) for one, other in combinations(held[first : first + len(read)], 2))
         first += len(read)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from search_space.cells.genotype import Genotype
 from search_space.cells.space import SearchSpace
-from search_space.cost.cost_frontier import LEFT_OUT, Ways, ways_of_cell
+from search_space.cost.cost_frontier import LEFT_OUT, CellsByCost, cells_by_cost
 from search_space.cost.network_cost import QUANTITIES, NetworkShape, PartCost, cells_by_kind, edge_cost, fixed_cost
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
@@ -86,7 +86,7 @@ class CostTable:
     def _best_inside(self, scores: Tensor, bounds: Bounds) -> tuple[NDArray[np.int8], ...] | None:
         """Operations [edges] of each kind of cell, of the largest sum of scores inside the bounds."""
         indices = [QUANTITIES.index(quantity) for quantity in bounds]
-        first, *others = self._ways(indices, scores)
+        first, *others = self._cells_by_cost(indices, scores)
         last = others[0] if others else None
         lower = np.array([-np.inf if low is None else low for low, _ in bounds.values()])
         upper = np.array([np.inf if high is None else high for _, high in bounds.values()])
@@ -103,15 +103,15 @@ class CostTable:
             return None
         return tuple(ways.operations[index] for ways, index in zip((first, *others), place, strict=False))
 
-    def _ways(self, quantities: Sequence[int], scores: Tensor) -> list[Ways]:
-        """Of each kind of cell."""
+    def _cells_by_cost(self, quantities: Sequence[int], scores: Tensor) -> list[CellsByCost]:
+        """Find the best cells by cost of each kind."""
         costs = self.edges[..., quantities]
-        return [ways_of_cell(self.space, kind, costs[kind], scores[kind]) for kind in range(self.space.cells)]
+        return [cells_by_cost(self.space, kind, costs[kind], scores[kind]) for kind in range(self.space.cells)]
 
     def reachable(self, quantity: str) -> tuple[int, int]:
         """Smallest and largest value of one quantity over all networks of the space."""
         index = QUANTITIES.index(quantity)
-        cells = self._ways([index], torch.zeros_like(self.edges[..., 0]))
+        cells = self._cells_by_cost([index], torch.zeros_like(self.edges[..., 0]))
         fixed = int(self.fixed[index])
         return (
             fixed + sum(int(cell.costs.min()) for cell in cells),
