@@ -4,7 +4,7 @@ from mgda.aggregator import Aggregator
 from mgda.balance import Balance, balance
 from mgda.min_norm import MinNormSolution, min_norm
 from mgda.multiple_gradient import MGDA
-from mgda.weighings import CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum
+from mgda.torchjd_aggregators import CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum
 
 __all__ = [
     "MGDA",

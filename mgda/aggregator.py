@@ -19,7 +19,7 @@ NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Weighed:
+class GradientWeights:
     """What an aggregator makes of gradients g: the direction sum_i weights_i scales_i g_i.
 
     weights, scales: [m], float64.
@@ -61,7 +61,7 @@ class Aggregator(ABC):
         return self.weigh(jacobian).direction(jacobian)
 
     @abstractmethod
-    def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> Weighed:
+    def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> GradientWeights:
         """Weights and scales of the rows of `jacobian` [m, n], whose objectives are `names`; () numbers them.
 
         Raises ValueError where `jacobian` is no floating-point matrix.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mgda.aggregator import NORMALISATIONS, Aggregator, Weighed
+from mgda.aggregator import NORMALISATIONS, Aggregator, GradientWeights
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def balance(
         _check_finite(dict(zip(names, jacobian, strict=True)))
         weighed, direction = _aggregate(jacobian, names, aggregator)
     else:
-        weighed = Weighed(weights=torch.zeros(0), scales=torch.zeros(0))
+        weighed = GradientWeights(weights=torch.zeros(0), scales=torch.zeros(0))
         direction = torch.zeros_like(next(iter(gradients.values())))
     return Balance(
         direction=direction,
@@ -64,7 +64,7 @@ def balance(
 
 def _aggregate(
     jacobian: Tensor, names: Sequence[str], aggregator: Callable[[Tensor], Tensor]
-) -> tuple[Weighed, Tensor]:
+) -> tuple[GradientWeights, Tensor]:
     """How the rows [m, n] were weighed, and their direction [n]."""
     weighed = aggregator.weigh(jacobian, names) if isinstance(aggregator, Aggregator) else None
     direction = aggregator(jacobian).detach() if weighed is None else weighed.direction(jacobian)
@@ -75,7 +75,7 @@ def _aggregate(
         )
     _check_finite({"(direction of the aggregator)": direction})
     if weighed is None:
-        weighed = Weighed(weights=_weights_of(direction, jacobian), scales=torch.ones(len(jacobian)))
+        weighed = GradientWeights(weights=_weights_of(direction, jacobian), scales=torch.ones(len(jacobian)))
     return weighed, direction
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mgda.aggregator import NORMALISATIONS, PreferenceAggregator, Weighed, rows_of
+from mgda.aggregator import NORMALISATIONS, GradientWeights, PreferenceAggregator, rows_of
 from mgda.min_norm import min_norm
 
 
@@ -29,14 +29,14 @@ class MGDA(PreferenceAggregator):
     to the point where it meets the front. With "l2" the rates are in the ratio of p_i |g_i|.
     """
 
-    def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> Weighed:
+    def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> GradientWeights:
         """The min-norm weights; raises ValueError also where `jacobian` is not finite when squared in float64."""
         rows = rows_of(jacobian)
         gramian = rows @ rows.T
         scales = NORMALISATIONS[self.normalisation](gramian.diagonal().sqrt())
         scales = scales / self.preferred(rows, names)
         solution = min_norm(scales[:, None] * gramian * scales)
-        return Weighed(
+        return GradientWeights(
             weights=solution.weights,
             scales=scales,
             residual=solution.residual,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mgda.aggregator import NORMALISATIONS, Aggregator, PreferenceAggregator, Weighed, rows_of
+from mgda.aggregator import NORMALISATIONS, Aggregator, GradientWeights, PreferenceAggregator, rows_of
 
 INSTALL = "pip install -e '.[balancing]'"
 # Relative to the Gramian's trace; torchjd's own 1e-4 lets an objective ascend where gradients almost cancel.
@@ -23,12 +23,12 @@ RIDGE = 1e-10
 class _Weighing(Aggregator):
     """Weights from the scaled gradients."""
 
-    def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> Weighed:
+    def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> GradientWeights:
         """Weights of the gradients after normalisation."""
         rows = rows_of(jacobian)
         scales = NORMALISATIONS[self.normalisation](torch.linalg.vector_norm(rows, dim=1))
         weights = self._weights(scales[:, None] * rows, names)
-        return Weighed(weights=weights.to(scales), scales=scales)
+        return GradientWeights(weights=weights.to(scales), scales=scales)
 
     @abstractmethod
     def _weights(self, rows: Tensor, names: Sequence[str]) -> Tensor:
