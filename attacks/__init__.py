@@ -2,9 +2,9 @@
 
 from attacks.checked import CheckedAttack, check_images
 from attacks.expectation import ExpectedLogits
+from attacks.guarded_model import undisturbed
 from attacks.suite import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
 from attacks.training import TRAINING_ATTACKS, ContinuedPGD, training_attack
-from attacks.victim import undisturbed
 
 __all__ = [
     "EVALUATION_ATTACKS",

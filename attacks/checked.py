@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.expectation import ExpectedLogits
+from attacks.guarded_model import GuardedModel, undisturbed
 from attacks.spec import AttackSpec, ImageAttack
-from attacks.victim import Victim, undisturbed
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +46,12 @@ class CheckedAttack:
             return images.detach().clone()
         with undisturbed(self.model, self.spec.statistics), _randomness(self.spec.seed), _gradients_on():
             attacked_model = self.model if self.spec.draws == 1 else ExpectedLogits(self.model, self.spec.draws)
-            victim = Victim(attacked_model, images, labels, self.spec.num_classes)
-            attack = (self.build or self.spec.build)(victim)
+            guarded = GuardedModel(attacked_model, images, labels, self.spec.num_classes)
+            attack = (self.build or self.spec.build)(guarded)
             # PGDL2 and Square view their images as rows
             start = images.detach().clone(memory_format=torch.contiguous_format)
             attacked = attack(start, labels.clone())
-        victim.check_gradients()
+        guarded.check_gradients()
         return attacked.detach()  # APGD's results require grad
 
     def _check_precision(self, images: Tensor) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
-from attacks.victim import Victim
+from attacks.guarded_model import GuardedModel
 
 EPS = 24 / 255  # breaks about half of the digits
 LINF = [name for name in EVALUATION_ATTACKS if name != "cw"]
@@ -446,11 +446,11 @@ def test_a_model_whose_gradient_is_nan_does_not_look_robust(name, model, batch):
 @pytest.mark.parametrize("pixel", [0.5, torch.nan])
 def test_a_nan_gradient_is_the_models_fault_only_where_the_images_are_finite(pixel, batch):
     _, labels = batch
-    victim = Victim(nn.Sequential(RootOfZero(), nn.Flatten()), torch.rand(32, 1, 8, 8), labels)
-    victim.unseen = False
-    victim(torch.full((32, 1, 8, 8), pixel, requires_grad=True)).sum().backward()
+    guarded = GuardedModel(nn.Sequential(RootOfZero(), nn.Flatten()), torch.rand(32, 1, 8, 8), labels)
+    guarded.unseen = False
+    guarded(torch.full((32, 1, 8, 8), pixel, requires_grad=True)).sum().backward()
     with nullcontext() if math.isnan(pixel) else pytest.raises(FloatingPointError):
-        victim.check_gradients()
+        guarded.check_gradients()
 
 
 def test_a_dead_network_is_attacked_in_vain_and_is_no_error(batch):

@@ -66,7 +66,7 @@ def _batch_statistics(model: nn.Module) -> Iterator[None]:
             norm.running_mean, norm.running_var = mean, variance
 
 
-class Victim(nn.Module):
+class GuardedModel(nn.Module):
     """The model as torchattacks sees it: the same logits, in the images' precision, and a refusal where they mislead.
 
     sign(NaN) is 0 in torch: a model whose gradient is NaN would return its images untouched and look robust.
