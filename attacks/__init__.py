@@ -1,9 +1,9 @@
 """How a model is attacked: torchattacks, made safe to call in training and in evaluation."""
 
 from attacks.checked import CheckedAttack, check_images
+from attacks.evaluation_attacks import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
 from attacks.expectation import ExpectedLogits
 from attacks.guarded_model import undisturbed
-from attacks.suite import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
 from attacks.training import TRAINING_ATTACKS, ContinuedPGD, training_attack
 
 __all__ = [

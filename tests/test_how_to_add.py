@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from attacks import evaluation_attack, training_attack
-from attacks.suite import EVALUATION_ATTACKS, EvaluationAttack
+from attacks.evaluation_attacks import EVALUATION_ATTACKS, EvaluationAttack
 from attacks.training import TRAINING_ATTACKS
 from mgda import balance
 from pipeline.presentation.words import BALANCE_LABELS, FGSM_LABELS, recipe_in_words
