@@ -19,7 +19,7 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.search.objectives import Bound
 from pipeline.search.selection.candidate_selection import MEASURES, draw_candidates, try_cells
 from pipeline.search.selection.continued_search import Walk
-from pipeline.search.selection.supernet_ranking import judge
+from pipeline.search.selection.supernet_ranking import supernet_accuracies
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED, CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.supernet.relaxation import DARTS
@@ -260,7 +260,7 @@ def test_candidates_are_those_of_the_pool_that_the_supernet_judges_best(pooled):
     assert min(accuracies[genotypes.index(genotype)] for genotype in tried) >= max(left_out)
     experiment = compose_experiment([*TINY, *POOL])
     data, fabric = load(experiment.data), make_fabric(experiment.fabric)
-    assert judge(pooled, experiment, data, fabric, genotypes[:2]) == accuracies[:2]
+    assert supernet_accuracies(pooled, experiment, data, fabric, genotypes[:2]) == accuracies[:2]
 
 
 def test_a_pool_that_was_half_judged_goes_on_and_ends_the_same(pooled, tmp_path, call_script, monkeypatch):

@@ -31,7 +31,11 @@ from pipeline.search.collapse.signs import signs_of_collapse
 from pipeline.search.objectives import project_onto_bounds
 from pipeline.search.search_images import STAGE
 from pipeline.search.selection.candidate_selection import Candidate, best_first, draw_candidates, try_cells
-from pipeline.search.selection.supernet_ranking import best_judged, check_judging, how_cells_are_judged
+from pipeline.search.selection.supernet_ranking import (
+    best_by_supernet,
+    check_supernet_ranking,
+    supernet_ranking_settings,
+)
 from pipeline.settings import Experiment
 from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.training.steps import naming
@@ -50,7 +54,7 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
     settings = search_settings(experiment)
     bilevel = BilevelSearch(experiment, data, fabric)
     if experiment.search.selection.pool is not None:
-        check_judging(experiment, data, fabric)
+        check_supernet_ranking(experiment, data, fabric)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         if (folder / "search.json").exists():
             finished = read_as(folder / "search.json", SearchFile, STAGE)
@@ -70,7 +74,7 @@ def search_settings(experiment: Experiment) -> dict[str, Any]:
     names, selection = ["space", "objectives", "attack", "search"], experiment.search.selection
     if selection.candidates > 1:
         names.append("retrain")
-    judging = {} if selection.pool is None else {"pareto": how_cells_are_judged(experiment)}
+    judging = {} if selection.pool is None else {"pareto": supernet_ranking_settings(experiment)}
     return what_training_depends_on(experiment, *names) | judging
 
 
@@ -168,7 +172,7 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
         generator=torch.Generator().manual_seed(stream_seed(experiment.seed, STAGE, "selection")),
     )
     if len(genotypes) > selection.candidates:
-        genotypes = best_judged(selection.candidates, folder, experiment, data, bilevel.fabric, genotypes)
+        genotypes = best_by_supernet(selection.candidates, folder, experiment, data, bilevel.fabric, genotypes)
     if selection.candidates == 1:
         return [Candidate(genotypes[0])]
     tried = try_cells(folder / "selection", experiment, data, bilevel.fabric, genotypes)

@@ -27,7 +27,7 @@ from pipeline.settings import Experiment
 from search_space import Genotype
 
 
-def judge(
+def supernet_accuracies(
     folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
 ) -> list[float | None]:
     """Accuracy of each cell in the supernet of a finished search, under the attack of a walk along the Pareto front.
@@ -36,20 +36,20 @@ def judge(
     images are not read. None for a cell that is not of the search's space. Raises RunError when the folder holds no
     supernet.
     """
-    return [_judgement(folder, alone(experiment), data, fabric, genotype) for genotype in genotypes]
+    return [_supernet_accuracy(folder, alone(experiment), data, fabric, genotype) for genotype in genotypes]
 
 
-def how_cells_are_judged(experiment: Experiment) -> dict[str, Any]:
+def supernet_ranking_settings(experiment: Experiment) -> dict[str, Any]:
     """The settings of a judgement, apart from those of the search."""
     return plain({name: getattr(experiment.pareto, name) for name in ("adapt_epochs", "held_back", "attack")})
 
 
-def check_judging(experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
+def check_supernet_ranking(experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
     """Raise ValueError for what the search or a judgement in its supernet would refuse, such as too few images."""
     Walk(alone(experiment), data, fabric)
 
 
-def best_judged(
+def best_by_supernet(
     count: int, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
 ) -> list[Genotype]:
     """Of cells of the search's space the `count` best in its supernet, the best first; of equal ones the earlier.
@@ -63,7 +63,7 @@ def best_judged(
     fabric.barrier()  # all processes have read what the first one writes from here on
     with progress_bar("judge", len(cells), done=len(judged), show=fabric.is_global_zero) as bar:
         for genotype, cell in list(zip(genotypes, cells, strict=True))[len(judged) :]:
-            (accuracy,) = judge(folder, experiment, data, fabric, [genotype])
+            (accuracy,) = supernet_accuracies(folder, experiment, data, fabric, [genotype])
             judged.append({"genotype": cell, "accuracy": accuracy})
             if fabric.is_global_zero:
                 write_json(path, {"judged": judged})
@@ -72,7 +72,7 @@ def best_judged(
     return [genotypes[index] for index in order[:count]]
 
 
-def _judgement(
+def _supernet_accuracy(
     folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype
 ) -> float | None:
     try:

@@ -33,7 +33,7 @@ from pipeline.runs.progress import progress_bar, silently
 from pipeline.search.objectives import Bound, bounds_of, check_attainable, derived_shape
 from pipeline.search.search import search
 from pipeline.search.selection.candidate_selection import best_first, try_cells
-from pipeline.search.selection.supernet_ranking import check_judging, judge
+from pipeline.search.selection.supernet_ranking import check_supernet_ranking, supernet_accuracies
 from pipeline.settings import DataSettings, Experiment
 from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, CellResult
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
@@ -103,7 +103,7 @@ def images_of(settings: DataSettings) -> ImageData:
 def of_cells(
     look: LookAtCells[T], folder: Path, experiment: Experiment, genotypes: tuple[Genotype, ...]
 ) -> Sequence[T]:
-    """What `judge` or `try_cells` says of each cell, on the images and the machine of the experiment."""
+    """What `supernet_accuracies` or `try_cells` says of each cell, on the images and the machine of the experiment."""
     return look(folder, experiment, images_of(experiment.data), make_fabric(experiment.fabric), genotypes)
 
 
@@ -134,7 +134,7 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
     size = round(statistics.fmean(table.exact(genotype)[0].item() for genotype in found))
     results = in_processes("retrain", list(retrainings(folder, experiment, contenders, size)), settings.processes)
     genotypes = tuple(contender.genotype for contender in contenders)
-    judging = [partial(of_cells, judge, each.folder, each.experiment, genotypes) for each in searching]
+    judging = [partial(of_cells, supernet_accuracies, each.folder, each.experiment, genotypes) for each in searching]
     judgements = list(zip(*in_processes("judge", judging, settings.processes), strict=True))
     return [
         _standing(
@@ -150,7 +150,7 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
 def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
     """Raise ValueError for what a stage would refuse, here and not in a process of its own."""
     data, fabric = images_of(experiment.data), make_fabric(experiment.fabric)
-    check_judging(experiment, data, fabric)
+    check_supernet_ranking(experiment, data, fabric)
     check_retrain_and_evaluate(experiment, data, fabric, genotype)
 
 
