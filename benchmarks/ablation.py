@@ -20,7 +20,7 @@ from search_step import SETTINGS, build
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.kernels import native
+from search_space.kernels.native import loading
 
 Gradient = Callable[[], Tensor]
 
@@ -34,12 +34,12 @@ def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 @contextmanager
 def without_compiled_code() -> Iterator[None]:
     """Leave everything to PyTorch."""
-    library = native.library
-    native.library = lambda: None  # type: ignore[assignment]
+    library = loading.library
+    loading.library = lambda: None  # type: ignore[assignment]
     try:
         yield
     finally:
-        native.library = library
+        loading.library = library
 
 
 def variants(setting: str, compiled_cells: int) -> tuple[dict[str, Gradient], Tensor]:

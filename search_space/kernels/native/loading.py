@@ -1,0 +1,36 @@
+"""The library of compiled passes, and what it takes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from compiled import INT, POINTER, load
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Load the compiled passes once; None where there are none to use, see `compiled.load`."""
+    loaded = load("search_space.kernels.native._kernels")
+    if loaded is None:
+        return None
+    loaded.node_pass.restype = None
+    loaded.node_pass.argtypes = [POINTER, INT, POINTER, INT, POINTER, POINTER]
+    loaded.depthwise_weight.restype = None
+    loaded.depthwise_weight.argtypes = [POINTER] * 4
+    loaded.column_sums.restype = None
+    loaded.column_sums.argtypes = [POINTER, POINTER, ctypes.c_long, INT, INT, POINTER]
+    return loaded
+
+
+def takes(values: Sequence[Tensor], channels: int) -> bool:
+    """Whether compiled code is there and takes these: float32 on the CPU, with channels in eights."""
+    return (
+        library() is not None
+        and channels % 8 == 0
+        and all(value.dtype == torch.float32 and value.device.type == "cpu" for value in values)
+    )
