@@ -17,7 +17,8 @@ from matplotlib.transforms import Affine2D, Transform
 
 from atomic_files import write_atomically
 from search_space.cells.genotype import Cell
-from search_space.drawing.cell_layout import Box, Point, Wire, plan_cell
+from search_space.drawing.cell_layout import Box, Wire, plan_cell
+from search_space.drawing.layer_heights import Point
 
 # Lengths in inches, fonts and lines in points.
 ARROW_LENGTH, ARROW_WIDTH, LINE = 0.075, 0.06, 0.9
