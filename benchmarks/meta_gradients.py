@@ -21,7 +21,7 @@ from torch import Tensor
 
 from learned_optimizers import Theta, load_theta, merge_estimates, new_theta
 from learned_optimizers.meta_training.judging import Scaling
-from learned_optimizers.meta_training.truncated_unrolls import Recipe, Stretch
+from learned_optimizers.meta_training.truncated_unrolls import Recipe, Truncation
 from learned_optimizers.tasks import Bucket
 from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
@@ -44,9 +44,9 @@ def rows(theta: Theta, bucket: Bucket, length: int, pairs: int, scale: Tensor, s
         cap=10.0,
         outer_batches=1,
     )
-    found = Stretch(recipe, bucket, theta, None, length, 0, scale)()
+    found = Truncation(recipe, bucket, theta, None, length, 0, scale)()
     if found.rp is None:
-        raise AssertionError("a merged stretch has both estimates")
+        raise AssertionError("a merged truncation has both estimates")
     return found.es, found.rp
 
 

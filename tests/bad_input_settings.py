@@ -377,7 +377,7 @@ REST = [
     ("meta_train", "meta.families=[imagenet]", "meta.families: expected families of tasks, each once: mlp_digits, "),
     ("meta_train", "meta.families=[copy,copy]", "meta.families: expected families of tasks, each once: mlp_digits, "),
     ("meta_train", "meta.horizon=10", "meta.first_length=20 and meta.last_length=50: expected at most meta.horizon=10"),
-    ("meta_train", "meta.full=true meta.estimator=pes", "meta.estimator=pes is for stretches; whole trainings"),
+    ("meta_train", "meta.full=true meta.estimator=pes", "meta.estimator=pes is for truncations; whole trainings"),
     ("meta_train", "meta.imitate.teacher=adam", "meta.imitate.teacher: expected one of ... squashed ... found 'adam'"),
     ("meta_train", "meta.pairs=1", "meta.pairs: Input should be greater than or equal to 2, found 1"),
     ("meta_train", "meta.sigma=0", "meta.sigma: Input should be greater than 0, found 0"),

@@ -121,10 +121,10 @@ def test_persistent_es_has_the_sign_of_the_whole_unroll_where_truncated_gradient
     moved = torch.zeros(pairs, dtype=torch.float64)
     members = [start.expand(pairs, -1)] * 2
     persistent = torch.zeros(pairs, 1, dtype=torch.float64)
-    for stretch in range(steps // length):
+    for truncation in range(steps // length):
         state, losses = influence_balancing(theta, length, state.detach())
         truncated += torch.autograd.grad(losses.sum(), theta)[0]
-        eps = normal(pairs, seed=stretch)
+        eps = normal(pairs, seed=truncation)
         moved = moved + eps
         ends = [
             influence_balancing(theta_now + s * sigma * eps, length, m) for s, m in zip((1, -1), members, strict=True)
@@ -132,7 +132,7 @@ def test_persistent_es_has_the_sign_of_the_whole_unroll_where_truncated_gradient
         members = [end for end, _ in ends]
         plus, minus = (losses.sum(0) for _, losses in ends)
         persistent += es_from_losses(plus, minus, moved.unsqueeze(1), sigma)
-    assert truncated < 0 < full  # the loss of the whole unroll rises in theta; stretch by stretch it seems to fall
+    assert truncated < 0 < full  # the loss of the whole unroll rises in theta; truncated, it seems to fall
     error = persistent.std() / pairs**0.5
     assert (persistent.mean() - full).abs() < 4 * error  # linear in theta, so the smoothed gradient is the gradient
     assert persistent.mean() > 5 * error

@@ -100,7 +100,7 @@ def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, override
         (["meta.families=[imagenet]"], "meta.families: expected families of tasks, each once: mlp_digits"),
         (["meta.families=[copy,copy]"], "each once"),
         (["meta.last_length=201"], "expected at most meta.horizon=200"),
-        (["meta.full=true", "meta.estimator=pes"], "meta.estimator=pes is for stretches"),
+        (["meta.full=true", "meta.estimator=pes"], "meta.estimator=pes is for truncations"),
         (["meta.trainer=''"], "meta.trainer: String should have at least 1 character"),
         (["meta.pairs=1"], "meta.pairs: Input should be greater than or equal to 2, found 1"),
         (["meta.estimator=backprop"], "'es', 'rp', 'merged' or 'pes'"),

@@ -1,4 +1,4 @@
-"""Outer training: what a stretch estimates, how streams go on, and that a restored training ends in the same bits."""
+"""Outer training: what a truncation estimates, how streams go on; a restored training ends in the same bits."""
 
 import io
 from dataclasses import replace
@@ -11,7 +11,7 @@ from learned_optimizers.meta_training.baselines import BASELINES
 from learned_optimizers.meta_training.judging import Judging, Scaling, theta_curves
 from learned_optimizers.meta_training.normalisation import RATES, best_reached, normalised, rate_curves, scales
 from learned_optimizers.meta_training.outer import Lengths, OuterTraining
-from learned_optimizers.meta_training.truncated_unrolls import Recipe, Stretch
+from learned_optimizers.meta_training.truncated_unrolls import Recipe, Truncation
 from learned_optimizers.tasks import Bucket, buckets
 from learned_optimizers.tasks.task import seeded_generator
 
@@ -35,8 +35,8 @@ def theta():
     return new_theta("mlp", generator=torch.Generator().manual_seed(0))
 
 
-def stretch(theta, bucket=CLUSTERS, stream=None, step=0, length=4, **changes):
-    return Stretch(replace(RECIPE, **changes), bucket, theta, stream, length, step, SCALE)
+def truncation(theta, bucket=CLUSTERS, stream=None, step=0, length=4, **changes):
+    return Truncation(replace(RECIPE, **changes), bucket, theta, stream, length, step, SCALE)
 
 
 def test_normalised_losses_are_1_at_the_start_0_at_the_best_and_end_at_the_cap():
@@ -56,33 +56,33 @@ def test_scales_are_those_of_the_best_rate_and_what_overflows_is_not_reached():
 
 
 @pytest.mark.parametrize("bucket", [CLUSTERS, Bucket("copy", 1), Bucket("quadratics", 0)], ids=str)
-def test_both_estimators_of_a_stretch_see_the_same_slope(theta, bucket):
+def test_both_estimators_of_a_truncation_see_the_same_slope(theta, bucket):
     """For small sigma, (l+ - l-) / (2 sigma) is the derivative along eps, and RP is the gradient."""
-    found = stretch(theta, bucket, estimator="merged", sigma=2e-3)()
+    found = truncation(theta, bucket, estimator="merged", sigma=2e-3)()
     eps = torch.randn(3, theta.num_parameters, generator=seeded_generator(0, *bucket, "eps", 0))
     along_eps = found.es[:, 0] / eps[:, 0]
     torch.testing.assert_close(along_eps, (found.rp * eps).sum(1), rtol=0.05, atol=2e-3)
     assert (found.rp.norm(dim=1) > 0).all()
 
 
-def test_a_stretch_goes_on_from_where_the_first_members_are(theta):
-    first = stretch(theta)().stream
+def test_a_truncation_goes_on_from_where_the_first_members_are(theta):
+    first = truncation(theta)().stream
     assert first.lanes.step == min(4, first.end)
     for param in first.lanes.params:
         assert torch.equal(param[:3], param[3:])
-    second = stretch(theta, stream=first, step=1)()
+    second = truncation(theta, stream=first, step=1)()
     if not first.is_over:
         assert second.stream.lanes.step == min(first.end, first.lanes.step + 4)
         assert second.stream.indices == first.indices
     over = replace(first, end=first.lanes.step)
-    third = stretch(theta, stream=over, step=1)().stream
+    third = truncation(theta, stream=over, step=1)().stream
     assert (third.episode, third.lanes.step, third.end) == (first.episode + 1, 4, 12)
 
 
 def test_members_of_persistent_es_go_on_apart_and_remember_how_they_were_moved(theta):
-    begun = replace(stretch(theta, estimator="pes", length=1)().stream, end=12)
+    begun = replace(truncation(theta, estimator="pes", length=1)().stream, end=12)
     assert not torch.equal(begun.lanes.params[0][:3], begun.lanes.params[0][3:])
-    next_one = stretch(theta, estimator="pes", stream=begun, step=1)()
+    next_one = truncation(theta, estimator="pes", stream=begun, step=1)()
     eps = [torch.randn(3, theta.num_parameters, generator=seeded_generator(0, *CLUSTERS, "eps", k)) for k in (0, 1)]
     torch.testing.assert_close(next_one.stream.moved, eps[0] + eps[1])
     plus, minus = next_one.losses.chunk(2)
@@ -92,7 +92,7 @@ def test_members_of_persistent_es_go_on_apart_and_remember_how_they_were_moved(t
 
 def test_lanes_that_overflow_count_as_the_cap_and_begin_again(theta):
     wild = replace(theta, tensors=theta.tensors | {"output.bias": torch.tensor([1.0, 1e6])})
-    found = stretch(wild, estimator="merged", length=3)()
+    found = truncation(wild, estimator="merged", length=3)()
     assert found.not_finite == 6
     assert found.losses.max() <= 2
     assert found.es.isfinite().all()
@@ -100,7 +100,7 @@ def test_lanes_that_overflow_count_as_the_cap_and_begin_again(theta):
     assert torch.equal(found.rp, found.es)
     assert all(param.isfinite().all() for param in found.stream.lanes.params)
     assert found.stream.moved.abs().max() == 0
-    one = stretch(theta, estimator="merged", length=3)()
+    one = truncation(theta, estimator="merged", length=3)()
     assert one.not_finite == 0
 
 
@@ -184,7 +184,7 @@ def test_buckets_take_turns(theta):
         training(theta, streams=7)
 
 
-def test_the_order_in_which_stretches_are_computed_does_not_matter(theta):
+def test_the_order_in_which_truncations_are_computed_does_not_matter(theta):
     def backwards(function, works):
         works = list(works)
         return [function(work) for work in reversed(works)][::-1]

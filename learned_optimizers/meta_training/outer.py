@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 from learned_optimizers.meta_training.estimators import merge_estimates
-from learned_optimizers.meta_training.truncated_unrolls import Estimates, Estimator, Recipe, Stream, Stretch
+from learned_optimizers.meta_training.truncated_unrolls import Estimates, Estimator, Recipe, Stream, Truncation
 from learned_optimizers.optimizer import LearnedOptimizer
 from learned_optimizers.tasks import Bucket, seeded_generator
 from learned_optimizers.tasks.task import uniform
 from learned_optimizers.theta import Theta
 
-JITTER = (0.8, 1.2)  # times the length of a stretch (Metz et al. 2019)
+JITTER = (0.8, 1.2)  # times the length of a truncation (Metz et al. 2019)
 
-Mapper = Callable[[Callable[[Stretch], Estimates], Iterable[Stretch]], Iterable[Estimates]]
-"""The built-in map, or that of a pool of processes; results in the order of the stretches."""
+Mapper = Callable[[Callable[[Truncation], Estimates], Iterable[Truncation]], Iterable[Estimates]]
+"""The built-in map, or that of a pool of processes; results in the order of the truncations."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Inner steps of a stretch: from `first` to `last` in a line over `ramp` outer steps, then `last`."""
+    """Inner steps of a truncation: from `first` to `last` in a line over `ramp` outer steps, then `last`."""
 
     first: int
     last: int
@@ -79,10 +79,10 @@ class OuterTraining:
 
     def step(self, mapper: Mapper = map) -> dict[str, float]:
         """One outer step; the mean normalised loss, the gradient's norm, and what of it is clipped or not finite."""
-        stretches = self._stretches()
-        found = list(mapper(Stretch.__call__, stretches))
-        for stretch, estimates in zip(stretches, found, strict=True):
-            self.streams[stretch.bucket] = estimates.stream
+        truncations = self._truncations()
+        found = list(mapper(Truncation.__call__, truncations))
+        for truncation, estimates in zip(truncations, found, strict=True):
+            self.streams[truncation.bucket] = estimates.stream
         gradient = combined(found, self.recipe.estimator)
         losses = torch.cat([estimates.losses for estimates in found])
         self._vector.grad = gradient.clamp(-self.clip, self.clip)
@@ -96,7 +96,7 @@ class OuterTraining:
             "gradient_norm": gradient.norm().item(),
             "clipped": (gradient.abs() > self.clip).float().mean().item(),
             "not_finite": sum(estimates.not_finite for estimates in found) / len(losses),
-            "length": stretches[0].length,
+            "length": truncations[0].length,
         }
 
     def state(self) -> dict[str, Any]:
@@ -116,13 +116,13 @@ class OuterTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self.streams = {Bucket(*bucket): Stream.of(stream) for bucket, stream in state["streams"]}
 
-    def _stretches(self) -> list[Stretch]:
+    def _truncations(self) -> list[Truncation]:
         generator = seeded_generator(self.recipe.seed, "outer step", self.steps)
         length = self.lengths.at(self.steps, generator)
         chosen = self._turn()
         theta = self.theta
         return [
-            Stretch(self.recipe, bucket, theta, self.streams.get(bucket), length, self.steps, self.scales[bucket])
+            Truncation(self.recipe, bucket, theta, self.streams.get(bucket), length, self.steps, self.scales[bucket])
             for bucket in chosen
         ]
 
@@ -136,7 +136,7 @@ class OuterTraining:
 
 
 def combined(found: Sequence[Estimates], estimator: Estimator) -> Tensor:
-    """One gradient [n] of the estimates of all stretches, in their order, whichever was computed first."""
+    """One gradient [n] of the estimates of all truncations, in their order, whichever was computed first."""
     es = torch.cat([estimates.es for estimates in found])
     if estimator in ("es", "pes"):
         return es.mean(0)

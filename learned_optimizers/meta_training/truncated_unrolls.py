@@ -1,4 +1,4 @@
-"""One stream of inner training, unrolled stretch by stretch: what an outer step learns from it."""
+"""One stream of inner training, unrolled truncation by truncation: what an outer step learns from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from learned_optimizers.architectures.registry import ARCHITECTURES
 from learned_optimizers.meta_training.baselines import UpdateRule
 from learned_optimizers.meta_training.estimators import es_from_losses
 from learned_optimizers.meta_training.normalisation import normalised, weights_of_steps
-from learned_optimizers.meta_training.unroll import Draw, Lanes, same_in_all, unroll
+from learned_optimizers.meta_training.unroll import Draw, UnrollState, same_in_all, unroll
 from learned_optimizers.tasks import Bucket, seeded_generator
 from learned_optimizers.theta import Theta
 
@@ -27,7 +27,7 @@ MEMBERS = 2  # of an antithetic pair: all that are moved by + sigma eps come fir
 class Recipe:
     """How estimates are made. pairs: of a stream, each with a task of its own.  sigma: how far theta is moved.
 
-    horizon: inner steps of a whole training.  full: unroll it at once, so that no stretch begins in its middle.
+    horizon: inner steps of a whole training.  full: unroll it at once, so that no truncation begins in its middle.
     cap: largest normalised loss.  outer_batches: of outer data a step.  task_seed: of the tasks themselves.
     late: how much more late steps of a training count, of `weights_of_steps`.
     """
@@ -48,18 +48,18 @@ class Recipe:
 class Stream:
     """Where a stream is. indices: of its pairs' tasks.  episode: trainings before.  end: inner steps of this one.
 
-    moved: sum of each pair's eps over the stretches of this training, [pairs, n].
+    moved: sum of each pair's eps over the truncations of this training, [pairs, n].
     """
 
     indices: tuple[int, ...]
     episode: int
     end: int
-    lanes: Lanes
+    lanes: UnrollState
     moved: Tensor
 
     @property
     def is_over(self) -> bool:
-        """Whether the next stretch begins another training."""
+        """Whether the next truncation begins another training."""
         return self.lanes.step >= self.end
 
     def plain(self) -> dict[str, Any]:
@@ -69,15 +69,16 @@ class Stream:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Stream:
         """The stream that `plain` describes."""
-        return cls(**(dict(plain) | {"lanes": Lanes(**plain["lanes"])}))
+        return cls(**(dict(plain) | {"lanes": UnrollState(**plain["lanes"])}))
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """What a stretch gave. es, rp: one estimate a pair, [pairs, n]; rp is None where it was not asked for.
+    """What a truncation gave. es, rp: one estimate a pair, [pairs, n]; rp is None where it was not asked for.
 
-    losses: normalised, weighted mean over the stretch, [2 * pairs].  not_finite: lanes with a loss, place or gradient
-    that is not; its loss counts as the cap, its pair's RP estimate is the ES one, and the pair starts again.
+    losses: normalised, weighted mean over the truncation, [2 * pairs].
+    not_finite: lanes with a loss, place or gradient that is not; its loss counts as the cap, its pair's RP estimate is
+    the ES one, and the pair starts again.
     """
 
     es: Tensor
@@ -88,8 +89,8 @@ class Estimates:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """The next stretch of a stream. stream: None where there is none yet.  scale: of the bucket's tasks, [tasks, 2].
+class Truncation:
+    """The next truncation of a stream. stream: None where there is none yet.  scale: of the bucket's tasks, [tasks, 2].
 
     Its outcome is a pure function of these, in whatever process it is computed.
     """
@@ -132,7 +133,7 @@ class Stretch:
         lanes = self._start(indices, episode)
         return Stream(indices, episode, max(1, round(share * recipe.horizon)), lanes, nothing)
 
-    def _unrolled(self, stream: Stream, eps: Tensor) -> tuple[Tensor, Tensor | None, Lanes, Tensor]:
+    def _unrolled(self, stream: Stream, eps: Tensor) -> tuple[Tensor, Tensor | None, UnrollState, Tensor]:
         """Losses [lanes], their gradients [lanes, n] where asked for, where the lanes are, and which went wrong."""
         with_gradient = self.recipe.estimator in ("rp", "merged")
         thetas = self.theta.vector().detach() + self.recipe.sigma * torch.cat([eps, -eps])
@@ -148,12 +149,12 @@ class Stretch:
             losses = (weights[:, None] * normalised(curve, scale, self.recipe.cap)).mean(0)
             gradients = torch.autograd.grad(losses.sum(), thetas)[0] if with_gradient else None
         params, state = pytree.tree_map_only(Tensor, Tensor.detach, (lanes.params, lanes.state))
-        lanes = Lanes(params, state, lanes.step)
+        lanes = UnrollState(params, state, lanes.step)
         wrong = ~torch.stack([curve.isfinite().all(0), *(_finite(x) for x in _leaves(lanes))]).all(0)
         return losses.detach(), gradients, lanes, wrong
 
-    def _carried(self, stream: Stream, lanes: Lanes, restarted: Tensor) -> Lanes:
-        """Where the next stretch begins: each member where it is, or, but for "pes", both where the first one is."""
+    def _carried(self, stream: Stream, lanes: UnrollState, restarted: Tensor) -> UnrollState:
+        """Where the next truncation begins: each member where it is, or, but for "pes", both where the first one is."""
         again = torch.cat([restarted] * MEMBERS)
         fresh = self._start(stream.indices, stream.episode) if restarted.any() else lanes
 
@@ -163,7 +164,7 @@ class Stretch:
             return torch.where(again.view(-1, *[1] * (now.ndim - 1)), begun, now)
 
         params, state = pytree.tree_map(carried, (lanes.params, lanes.state), (fresh.params, fresh.state))
-        return Lanes(params, state, lanes.step)
+        return UnrollState(params, state, lanes.step)
 
     @property
     def _rule(self) -> UpdateRule:
@@ -175,12 +176,12 @@ class Stretch:
         seeds = [(recipe.seed, *self.bucket, "pair", episode, pair) for pair in range(recipe.pairs)]
         return Draw(tasks, seeds, MEMBERS, recipe.outer_batches)
 
-    def _start(self, indices: Sequence[int], episode: int) -> Lanes:
+    def _start(self, indices: Sequence[int], episode: int) -> UnrollState:
         theta = same_in_all(self.theta.tensors, MEMBERS * self.recipe.pairs)
         return self._draw(indices, episode).start(self._rule, theta)
 
 
-def _leaves(lanes: Lanes) -> list[Tensor]:
+def _leaves(lanes: UnrollState) -> list[Tensor]:
     return pytree.tree_leaves((lanes.params, lanes.state))
 
 

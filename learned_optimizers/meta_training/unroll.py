@@ -19,7 +19,7 @@ MOST_STEPS = 50  # whose batches are in memory at once
 
 
 @dataclass(frozen=True)
-class Lanes:
+class UnrollState:
     """Where inner training is. params: each [lanes, ...].  state: the optimizers', tensors [lanes, ...] in containers.
 
     step: inner steps so far, the same in all lanes.
@@ -32,7 +32,7 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Batches:
-    """What a stretch of inner training sees. constants: [lanes, ...]; the others [steps, lanes, size, ...]."""
+    """What a truncation of inner training sees. constants: [lanes, ...]; the others [steps, lanes, size, ...]."""
 
     steps: int
     constants: Tensors
@@ -61,13 +61,13 @@ class Draw:
         seeds = [(seed, "training", task.configuration.family, task.configuration.index) for task in tasks]
         return cls(tasks, seeds, copies, split=split)
 
-    def start(self, rule: UpdateRule, theta: Mapping[str, Tensor]) -> Lanes:
+    def start(self, rule: UpdateRule, theta: Mapping[str, Tensor]) -> UnrollState:
         """Initial parameters and optimizers. theta: each [lanes, ...]."""
         drawn = [
             task.initial(seeded_generator(*seed, "initial")) for task, seed in zip(self.tasks, self.seeds, strict=True)
         ]
         params = tuple(self._repeated(torch.stack(tensors), 0) for tensors in zip(*drawn, strict=True))
-        return Lanes(params, vmap(rule.initial_state)(theta, list(params)), 0)
+        return UnrollState(params, vmap(rule.initial_state)(theta, list(params)), 0)
 
     def batches(self, first: int, steps: int) -> Batches:
         """Batches of the steps from `first` on. A lane's batches depend on where they begin, not on other lanes."""
@@ -92,8 +92,8 @@ class Draw:
 
 
 def unroll(
-    rule: UpdateRule, theta: Mapping[str, Tensor], task: Task, lanes: Lanes, batches: Batches
-) -> tuple[Tensor, Lanes]:
+    rule: UpdateRule, theta: Mapping[str, Tensor], task: Task, lanes: UnrollState, batches: Batches
+) -> tuple[Tensor, UnrollState]:
     """Inner steps, one a batch: outer losses after each, [steps, lanes], and where the lanes are then.
 
     theta: each [lanes, ...].  task: any of the lanes' bucket.  Differentiable in theta; lanes do not influence one
@@ -104,7 +104,7 @@ def unroll(
         one_step = vmap(partial(_inner_step, rule, task, lanes.step % VALID_EVERY == 0))
         at = [tuple(tensor[index] for tensor in part) for part in (batches.train, batches.valid, batches.outer)]
         params, state, loss = one_step(theta, lanes.state, lanes.params, batches.constants, *at)
-        lanes = Lanes(tuple(params), state, lanes.step + 1)
+        lanes = UnrollState(tuple(params), state, lanes.step + 1)
         losses.append(loss)
     return torch.stack(losses), lanes
 

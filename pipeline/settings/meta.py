@@ -43,10 +43,10 @@ class MetaSettings(Settings):
     task_seed: Seed = Field(0, description="of the tasks themselves")
     horizon: Count = Field(200, description="inner steps of a whole training")
     imitate: ImitationSettings = ImitationSettings()
-    full: bool = Field(False, description="unroll whole trainings; else stretches of growing length, one after another")
-    first_length: Count = Field(20, description="inner steps of a stretch at first; each is times U(.8, 1.2)")
-    last_length: Count = Field(50, description="inner steps of a stretch after the ramp")
-    ramp: UpToOne = Field(0.5, description="part of the outer steps over which stretches grow")
+    full: bool = Field(False, description="unroll whole trainings; else ever longer truncations, one after another")
+    first_length: Count = Field(20, description="inner steps of a truncation at first; each is times U(.8, 1.2)")
+    last_length: Count = Field(50, description="inner steps of a truncation after the ramp")
+    ramp: UpToOne = Field(0.5, description="part of the outer steps over which truncations grow")
     estimator: Estimator = Field(
         "merged", description="of the gradient: es, rp (through the unroll), both merged by variance, persistent es"
     )
@@ -87,14 +87,14 @@ class MetaSettings(Settings):
         return names
 
     @model_validator(mode="after")
-    def _stretches_fit(self) -> Self:
+    def _truncations_fit(self) -> Self:
         if not self.full and max(self.first_length, self.last_length) > self.horizon:
             raise ValueError(
                 f"meta.first_length={self.first_length} and meta.last_length={self.last_length}: expected at most "
                 f"meta.horizon={self.horizon}"
             )
         if self.full and self.estimator == "pes":
-            raise ValueError("meta.estimator=pes is for stretches; whole trainings (meta.full=true) need es")
+            raise ValueError("meta.estimator=pes is for truncations; whole trainings (meta.full=true) need es")
         return self
 
     @property
