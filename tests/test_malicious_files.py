@@ -23,7 +23,7 @@ from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.same_settings import plain
 from pipeline.settings import FabricSettings
-from pipeline.studies.pareto.front import Front, Judged
+from pipeline.studies.pareto.front import Front, FrontCell
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -237,7 +237,7 @@ def test_names_of_points_in_a_front_lead_nowhere_else(finished, tmp_path, call_s
     (tmp_path / "points" / "secret").mkdir(parents=True)
     (tmp_path / "points" / "secret" / "genotype.json").write_text("hidden words")
     measured = [accuracy(attack, 3) for attack in ("clean", "pgd-20", "pgd-20")]
-    point = Judged("../../points/secret", {}, 2000, 10_000, *measured)
+    point = FrontCell("../../points/secret", {}, 2000, 10_000, *measured)
     others = {"largest": {"parameters": 9000, "macs": 90_000}, "macs_convention": "conv_linear_macs"}
     front = Front.of([point], [replace(point, name="../secret")], settings={"seed": 0}, retrained=True, **others)
     write_json(folder / "pareto.json", plain(asdict(front)))

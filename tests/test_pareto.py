@@ -25,7 +25,7 @@ from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import read_metrics
 from pipeline.search.search import search
 from pipeline.search.selection.continued_search import Walk
-from pipeline.studies.pareto.front import BETTER_LARGE, Judged, hypervolume, on_front, read_front, reference_point
+from pipeline.studies.pareto.front import BETTER_LARGE, FrontCell, hypervolume, on_front, read_front, reference_point
 from pipeline.studies.pareto.pareto import pareto
 from pipeline.studies.pareto.points import plan
 from search_space import CostTable, Genotype, NetworkShape, network_cost
@@ -53,7 +53,7 @@ def accuracy(attack, part, images=100):
 def cell(clean, robust, parameters, macs, name="000"):
     measured = accuracy("pgd-10", robust)
     asked = {"parameters": [1, 5]}
-    return Judged(name, asked, parameters, macs, accuracy("clean", clean), measured, measured)
+    return FrontCell(name, asked, parameters, macs, accuracy("clean", clean), measured, measured)
 
 
 def random_cells(count, seed=0):

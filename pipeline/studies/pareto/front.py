@@ -64,7 +64,7 @@ def _is_reference(reference: Mapping[str, float]) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True)
-class Judged:
+class FrontCell:
     """A cell and its four objectives: accuracies as parts of the images, sizes of one network.
 
     asked: what was asked of it, as keys below objectives; empty for a published cell.
@@ -102,15 +102,15 @@ class Front:
     reference: Annotated[Mapping[str, float], AfterValidator(_is_reference)]
     hypervolume: Share
     agreement: Annotated[float, Field(ge=-1, le=1)] | None
-    points: Annotated[Sequence[Judged], Field(min_length=1)]
-    published: Sequence[Judged] = field(default=())
+    points: Annotated[Sequence[FrontCell], Field(min_length=1)]
+    published: Sequence[FrontCell] = field(default=())
     __pydantic_config__ = EXACT
 
     @classmethod
     def of(
         cls,
-        points: Sequence[Judged],
-        published: Sequence[Judged],
+        points: Sequence[FrontCell],
+        published: Sequence[FrontCell],
         *,
         largest: Mapping[str, int],
         settings: dict[str, Any],
@@ -126,13 +126,13 @@ class Front:
             macs_convention=macs_convention,
             reference=reference,
             hypervolume=hypervolume(points, reference),
-            agreement=agreement([*points, *published]) if retrained else None,
+            agreement=rank_agreement([*points, *published]) if retrained else None,
             points=marked,
             published=published,
         )
 
 
-def on_front(cells: Sequence[Judged]) -> list[bool]:
+def on_front(cells: Sequence[FrontCell]) -> list[bool]:
     """Of each cell whether no other is at least as good in all objectives and better in one; equal ones stay."""
     return nondominated([cell.objectives for cell in cells])
 
@@ -148,7 +148,7 @@ def reference_point(largest: Mapping[str, int]) -> dict[str, float]:
     return {"clean": 0.0, "robust": 0.0} | {size: MARGIN * largest[size] for size in ("parameters", "macs")}
 
 
-def hypervolume(cells: Sequence[Judged], reference: Mapping[str, float]) -> float:
+def hypervolume(cells: Sequence[FrontCell], reference: Mapping[str, float]) -> float:
     """Part of the box from the reference to the ideal, accuracies of 1 and sizes of 0, that the cells dominate.
 
     In [0, 1]. A cell that is in one objective no better than the reference dominates nothing.
@@ -159,7 +159,7 @@ def hypervolume(cells: Sequence[Judged], reference: Mapping[str, float]) -> floa
     return float(moocore.hypervolume((_array(cells) - worst) / (ideal - worst), ref=np.zeros(4), maximise=True))
 
 
-def agreement(cells: Sequence[Judged]) -> float | None:
+def rank_agreement(cells: Sequence[FrontCell]) -> float | None:
     """Kendall's tau-b of the ranks in the supernet and after retraining."""
     ranks = [[cell.supernet.accuracy for cell in cells], [cell.robust.accuracy for cell in cells]]
     if any(len(set(values)) < 2 for values in ranks):
@@ -214,5 +214,5 @@ def asked_in_words(asked: Mapping[str, Any]) -> str:
 _MAXIMISED = list(BETTER_LARGE.values())
 
 
-def _array(cells: Sequence[Judged]) -> NDArray[np.float64]:
+def _array(cells: Sequence[FrontCell]) -> NDArray[np.float64]:
     return np.array([cell.objectives for cell in cells], dtype=np.float64)

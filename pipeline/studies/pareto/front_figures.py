@@ -27,7 +27,7 @@ from pipeline.presentation.style import (
     shortened,
 )
 from pipeline.presentation.words import magnitude, percent
-from pipeline.studies.pareto.front import Front, Judged
+from pipeline.studies.pareto.front import Front, FrontCell
 
 CLEAN_COLOUR, ROBUST_COLOUR = OBJECTIVE_COLOURS["accuracy"], OBJECTIVE_COLOURS["robustness"]
 POINT_COLOUR = GREEN  # where an axis, not a colour, says which accuracy it is
@@ -45,7 +45,7 @@ def pareto_pictures(front: Front) -> list[Picture]:
     ]
 
 
-def _size(front: Front, label: str, title: str, size: Callable[[Judged], int]) -> Picture:
+def _size(front: Front, label: str, title: str, size: Callable[[FrontCell], int]) -> Picture:
     figure, axes = make_axes(label, "accuracy")
     cells = [*front.points, *front.published]
     for cell, marker, number in _drawn(front):
@@ -86,7 +86,7 @@ def _accuracies(front: Front) -> Picture:
     return make_picture("pareto-accuracies", "Clean and robust accuracy", _judged_on(front), alt, figure)
 
 
-def _drawn(front: Front) -> Iterator[tuple[Judged, str, str]]:
+def _drawn(front: Front) -> Iterator[tuple[FrontCell, str, str]]:
     """Every cell with its marker and the number to write beside it."""
     for cell in front.points:
         yield cell, MARKERS[0], cell.name.lstrip("0") or "0" if len(front.points) <= MOST_NUMBERS else ""
@@ -98,11 +98,11 @@ def _marker(index: int) -> str:
     return MARKERS[1 + index % (len(MARKERS) - 1)]
 
 
-def _is_published(cell: Judged, front: Front) -> bool:
+def _is_published(cell: FrontCell, front: Front) -> bool:
     return cell in front.published
 
 
-def _strength(cell: Judged, front: Front) -> float:
+def _strength(cell: FrontCell, front: Front) -> float:
     return 1.0 if cell.on_front or _is_published(cell, front) else FADED
 
 
@@ -158,9 +158,9 @@ def _judged_on(front: Front) -> str:
     return f"{where} Bars are 95 % Wilson intervals; numbers are those of the points."
 
 
-def _said(cell: Judged) -> str:
+def _said(cell: FrontCell) -> str:
     return f"{percent(cell.robust.accuracy)} ({interval_in_words(cell.robust)})"
 
 
-def _in_words(cells: Sequence[Judged], label: str, size: Callable[[Judged], int]) -> str:
+def _in_words(cells: Sequence[FrontCell], label: str, size: Callable[[FrontCell], int]) -> str:
     return "; ".join(f"{cell.name}: {size(cell):,} {label}, robust {_said(cell)}" for cell in cells) + "."

@@ -28,7 +28,7 @@ from pipeline.search.search import search, search_settings
 from pipeline.search.search_images import STAGE as SEARCH
 from pipeline.search.selection.continued_search import STAGE, Walk
 from pipeline.settings import Experiment
-from pipeline.studies.pareto.front import Front, Judged
+from pipeline.studies.pareto.front import Front, FrontCell
 from pipeline.studies.pareto.front_figures import pareto_pictures
 from pipeline.studies.pareto.points import Point, plan
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
@@ -173,8 +173,8 @@ def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
     return genotype
 
 
-def _by_supernet(point: Point, found: PointFile, experiment: Experiment) -> Judged:
-    return Judged(
+def _by_supernet(point: Point, found: PointFile, experiment: Experiment) -> FrontCell:
+    return FrontCell(
         name=point.name,
         asked=point.asked,
         parameters=found.cost.parameters,
@@ -186,8 +186,8 @@ def _by_supernet(point: Point, found: PointFile, experiment: Experiment) -> Judg
 
 
 def _by_retraining(
-    folder: Path, judged: Sequence[Judged], experiment: Experiment, data: ImageData, fabric: Fabric
-) -> list[Judged]:
+    folder: Path, judged: Sequence[FrontCell], experiment: Experiment, data: ImageData, fabric: Fabric
+) -> list[FrontCell]:
     """The same cells as retrained networks, on test images; robust is under the strongest attack."""
     accuracies, costs = {}, {}
     for cell in judged:
