@@ -56,7 +56,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Searching:
+class SearchWork:
     """A search and its run folder."""
 
     folder: Path
@@ -69,7 +69,7 @@ class Searching:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Retrained:
     """What one retraining gave."""
 
     accuracies: Sequence[Accuracy]
@@ -77,19 +77,19 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class RetrainingWork:
     """A cell, the experiment whose recipe and seed it is retrained by, and the run folder."""
 
     folder: Path
     experiment: Experiment
     contender: Contender
 
-    def __call__(self) -> tuple[str, Measured]:
+    def __call__(self) -> tuple[str, Retrained]:
         """Retrain and evaluate, or read what was measured; the cell's name with it."""
         experiment, data = self.experiment, images_of(self.experiment.data)
         fabric = make_fabric(experiment.fabric)
         name, genotype = self.contender.name, self.contender.genotype
-        return name, Measured(
+        return name, Retrained(
             *retrain_and_evaluate(self.folder, experiment, data, fabric, name=name, genotype=genotype)
         )
 
@@ -118,7 +118,7 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
     _check_stages(experiment, drawn[0])
     settings = experiment.comparison
     searching = [
-        Searching(folder / "searches" / f"seed{seed}", seeded(experiment, seed))
+        SearchWork(folder / "searches" / f"seed{seed}", seeded(experiment, seed))
         for seed in seeds(experiment, settings.searches)
     ]
     found = in_processes("search", searching, settings.processes)
@@ -222,7 +222,7 @@ def seeded(experiment: Experiment, seed: int) -> Experiment:
 
 def retrainings(
     folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
-) -> Iterator[Measuring]:
+) -> Iterator[RetrainingWork]:
     """Every cell with each of its seeds. size: parameters that published cells get, by their channels."""
     recipe = experiment.retrain.model_copy(update={"parameters": size})
     sized = experiment.model_copy(update={"retrain": recipe})
@@ -230,7 +230,7 @@ def retrainings(
     for contender in contenders:
         chosen = sized if contender.kind == PUBLISHED else experiment
         for seed in seeds(experiment, settings.random_seeds if contender.kind == RANDOM else settings.seeds):
-            yield Measuring(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
+            yield RetrainingWork(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
 
 
 def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | None) -> list[T]:
@@ -269,7 +269,7 @@ def quiet(work: Callable[[], T]) -> T:
 def _standing(
     experiment: Experiment,
     contender: Contender,
-    results: Sequence[Measured],
+    results: Sequence[Retrained],
     judgements: Sequence[float | None],
 ) -> CellResult:
     cost = results[0].cost
