@@ -44,7 +44,7 @@ class EvaluationAttack:
 
     @property
     def follows_gradient(self) -> bool:
-        """As of its AttackSpec."""
+        """Return what its AttackSpec says."""
         return set(self.classes) != {"Square"}
 
 

@@ -87,7 +87,7 @@ class ContinuedPGD:
 
     @property
     def spec(self) -> AttackSpec:
-        """The same attack from the images themselves."""
+        """Describe the same attack from the images themselves."""
         arguments = {"eps": self.eps, "alpha": self.step, "steps": self.steps, "random_start": False}
         return AttackSpec(name="pgd", parts=(Part("PGD", arguments),), eps=self.eps, statistics=self.statistics)
 

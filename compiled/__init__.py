@@ -23,5 +23,5 @@ def load(module: str) -> ctypes.CDLL | None:
 
 
 def fields(pointers: str = "", integers: str = "") -> list[tuple[str, Any]]:
-    """Of a ctypes.Structure, by names with spaces between them: integers, then pointers."""
+    """Make the fields of a ctypes.Structure, by names with spaces between them: integers, then pointers."""
     return [*((name, INT) for name in integers.split()), *((name, POINTER) for name in pointers.split())]

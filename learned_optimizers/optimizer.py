@@ -103,7 +103,7 @@ class LearnedOptimizer(Optimizer):
         self.shared = self.architecture.observe_validation(self.shared, self._scalar("validation loss", valid_loss))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs beside theta; tensors, numbers, strings and containers of them."""
+        """Collect all that a resumed run needs beside theta; tensors, numbers, strings and containers of them."""
         own = {"architecture": self.theta.architecture, "theta": self.theta.fingerprint, "state": dict(self.shared)}
         return super().state_dict() | {SHARED: own}
 
@@ -161,7 +161,7 @@ class LearnedOptimizer(Optimizer):
         return sorted(found, key=lambda moved: _kind(moved[0]))
 
     def _move(self, moving: Sequence[tuple[Tensor, float]], shared: Tensors) -> Tensors:
-        """Both passes over the parameters; what all share after them."""
+        """Make both passes over the parameters; return what all share after them."""
         parameters = [parameter for parameter, _ in moving]
         states = [self._state_of(parameter) for parameter in parameters]
         batches = list(self._batches(parameters, states))

@@ -56,11 +56,11 @@ class Theta:
         return hashlib.sha256(self.architecture.encode() + content).hexdigest()
 
     def vector(self) -> Tensor:
-        """All in one: [n]."""
+        """Join all tensors in one: [n]."""
         return torch.cat([tensor.reshape(-1) for tensor in self.tensors.values()])
 
     def with_vector(self, vector: Tensor) -> Theta:
-        """The same architecture with the values of `vector` [n]; differentiable. ValueError for other lengths."""
+        """Make the same architecture with the values of `vector` [n]; differentiable. ValueError for other lengths."""
         if vector.shape != (self.num_parameters,):
             raise ValueError(f"expected a vector [{self.num_parameters}], found {list(vector.shape)}")
         parts = torch.split(vector, [tensor.numel() for tensor in self.tensors.values()])
@@ -68,7 +68,7 @@ class Theta:
         return replace(self, tensors={name: part.reshape(tensor.shape) for (name, tensor), part in named})
 
     def detached(self) -> Theta:
-        """The same values outside of any graph, as a copy needs them."""
+        """Copy the values out of any graph, as a copy needs them."""
         return replace(self, tensors={name: tensor.detach() for name, tensor in self.tensors.items()})
 
     def save(self, path: Path | str) -> None:

@@ -100,7 +100,7 @@ def _check_cosines(cosines: Tensor, *, tolerance: float) -> None:
 
 
 def _vertex(lengths: Tensor) -> Tensor:
-    """All weight on the shortest gradient: [m]."""
+    """Put all weight on the shortest gradient: [m]."""
     return torch.nn.functional.one_hot(lengths.argmin(), len(lengths)).to(lengths)
 
 

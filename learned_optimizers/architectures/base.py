@@ -84,11 +84,11 @@ class Plan:
     common: Tensors
 
     def part(self, members: slice) -> Plan:
-        """Of some of the tensors."""
+        """Take those of some of the tensors."""
         return replace(self, tensors={name: figures[members] for name, figures in self.tensors.items()})
 
     def to(self, like: Tensor) -> Plan:
-        """In the dtype and on the device of a tensor."""
+        """Convert to the dtype and device of a tensor."""
         return Plan(
             *({name: figures.to(like) for name, figures in part.items()} for part in (self.tensors, self.common))
         )

@@ -30,7 +30,7 @@ class Segments:
 
     @classmethod
     def of(cls, sizes: Sequence[int], device: torch.device) -> Self:
-        """Of tensors of these sizes, one after the other."""
+        """Make the segments of tensors of these sizes, one after the other."""
         if len(sizes) == 1:
             return cls(1)
         counts = torch.tensor(sizes, device=device)

@@ -84,7 +84,7 @@ class Hierarchical(Architecture):
         return first | {"gradient_rms": torch.ones_like(first["up"][:, :1])}
 
     def observe_training(self, shared: Tensors, loss: Tensor | None) -> dict[str, Tensor]:
-        """Its running mean and variance, from 0 (Kingma & Ba 2015); the variance is about the corrected mean."""
+        """Update its running mean and variance, from 0 (Kingma & Ba 2015); the variance is about the corrected mean."""
         if loss is None:
             raise ValueError("expected the training loss, which the hierarchical optimizer sees: step(loss=...)")
         loss = loss.to(shared["train_mean"])
@@ -94,12 +94,12 @@ class Hierarchical(Architecture):
         return {**shared, "train_loss": loss, "train_mean": mean, "train_variance": variance}
 
     def observe_validation(self, shared: Tensors, valid_loss: Tensor) -> dict[str, Tensor]:
-        """Its running mean, from 0."""
+        """Update its running mean, from 0."""
         mean = torch.lerp(valid_loss.to(shared["valid_mean"]), shared["valid_mean"], VALID_DECAY)
         return {**shared, "valid_mean": mean, "valid_count": shared["valid_count"] + 1}
 
     def limit(self, of_tensors: Tensors) -> Tensor:
-        """By what was there before a gradient: an outlier does not widen its own limit."""
+        """Limit a gradient by what was there before it: an outlier does not widen its own limit."""
         return CLIP * of_tensors["gradient_rms"]
 
     def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
@@ -117,7 +117,7 @@ class Hierarchical(Architecture):
     def plan(
         self, tensors: Tensors, of_tensors: Tensors, shared: Tensors, sums: Tensor, facts: Facts
     ) -> tuple[Plan, dict[str, Tensor], dict[str, Tensor]]:
-        """One step of the LSTM on every tensor."""
+        """Make one step of the LSTM on every tensor."""
         messages = [of_tensors["up"], shared["around"].expand(len(sums), AROUND)]
         seen = torch.cat([_seen(sums, facts), _loss_scores(shared).expand(len(sums), 2), *messages], dim=-1)
         hidden, cell = _lstm(tensors, seen, of_tensors["hidden"], of_tensors["cell"])

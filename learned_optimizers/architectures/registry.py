@@ -13,7 +13,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({"mlp": MLP(), "hie
 
 
 def architecture(name: str) -> Architecture:
-    """One by name. Raises ValueError that lists them."""
+    """Look an architecture up by name. Raises ValueError that lists them."""
     if name not in ARCHITECTURES:
         raise ValueError(f"expected an architecture of {', '.join(ARCHITECTURES)}, found {name!r}")
     return ARCHITECTURES[name]

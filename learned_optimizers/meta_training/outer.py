@@ -74,11 +74,11 @@ class OuterTraining:
 
     @property
     def theta(self) -> Theta:
-        """As it is now."""
+        """Return theta as it is now."""
         return self._start.with_vector(self._vector.detach().clone())
 
     def step(self, mapper: Mapper = map) -> dict[str, float]:
-        """One outer step; the mean normalised loss, the gradient's norm, and what of it is clipped or not finite."""
+        """Make one outer step; return mean normalised loss, gradient norm, and what of it is clipped or not finite."""
         truncations = self._truncations()
         found = list(mapper(Truncation.__call__, truncations))
         for truncation, estimates in zip(truncations, found, strict=True):
@@ -100,7 +100,7 @@ class OuterTraining:
         }
 
     def state(self) -> dict[str, Any]:
-        """All that the next steps depend on, for a checkpoint."""
+        """Collect all that the next steps depend on, for a checkpoint."""
         return {
             "steps": self.steps,
             "vector": self._vector.detach().clone(),
@@ -136,7 +136,7 @@ class OuterTraining:
 
 
 def combined(found: Sequence[Estimates], estimator: Estimator) -> Tensor:
-    """One gradient [n] of the estimates of all truncations, in their order, whichever was computed first."""
+    """Combine one gradient [n] of the estimates of all truncations, in their order, whichever was computed first."""
     es = torch.cat([estimates.es for estimates in found])
     if estimator in ("es", "pes"):
         return es.mean(0)

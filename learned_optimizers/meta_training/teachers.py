@@ -67,7 +67,7 @@ SHAPES: Mapping[str, Shape] = MappingProxyType({"momentum": torch.clone, "squash
 
 
 def teacher(name: str, horizon: int) -> NormalisedMomentum:
-    """One by name. Raises ValueError that lists them."""
+    """Look a teacher up by name. Raises ValueError that lists them."""
     if name not in SHAPES:
         raise ValueError(f"expected a teacher of {', '.join(SHAPES)}, found {name!r}")
     return NormalisedMomentum(SHAPES[name], horizon)

@@ -186,5 +186,5 @@ def _leaves(lanes: UnrollState) -> list[Tensor]:
 
 
 def _finite(tensor: Tensor) -> Tensor:
-    """[lanes, ...] -> [lanes]."""
+    """Say which lanes are finite: [lanes, ...] -> bool [lanes]."""
     return tensor.isfinite().flatten(1).all(1) if tensor.ndim > 1 else tensor.isfinite()

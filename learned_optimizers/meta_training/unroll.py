@@ -121,7 +121,7 @@ def _inner_step(
     valid: Tensors,
     outer: Tensors,
 ) -> tuple[Tensors, Any, Tensor]:
-    """One lane's step. look: whether the optimizer is shown the inner validation loss."""
+    """Make one lane's step. look: whether the optimizer is shown the inner validation loss."""
     gradients, loss = grad_and_value(task.loss)(params, constants, train)
     valid_loss = task.loss(params, constants, valid) if look else None
     moved, state = rule.update(theta, state, params, gradients, loss=loss, valid_loss=valid_loss)
@@ -139,5 +139,5 @@ def curves(rule: UpdateRule, theta: Mapping[str, Tensor], draw: Draw, steps: int
 
 
 def same_in_all(theta: Mapping[str, Tensor], lanes: int) -> dict[str, Tensor]:
-    """One theta for all lanes: each tensor [...] as [lanes, ...], without a copy."""
+    """Repeat one theta in all lanes: each tensor [...] as [lanes, ...], without a copy."""
     return {name: tensor.expand(lanes, *tensor.shape) for name, tensor in theta.items()}

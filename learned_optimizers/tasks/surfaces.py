@@ -127,7 +127,7 @@ class Quadratic(Task):
         return (optimum + self.configuration.noise * torch.randn(CENTRES, count, generator=generator),)
 
     def initial(self, generator: torch.Generator) -> list[Tensor]:
-        """From N(0, I)."""
+        """Draw from N(0, I)."""
         return [torch.randn(len(self.configuration.eigenvalues), generator=generator)]
 
     def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:

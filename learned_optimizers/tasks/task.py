@@ -75,7 +75,7 @@ class Task(ABC):
 
     @cached_property
     def data(self) -> Tensors:
-        """All samples, tensors [N, ...] in an order that does not matter; empty where the loss needs none."""
+        """Make all samples, tensors [N, ...] in an order that does not matter; empty where the loss needs none."""
         return ()
 
     def part(self, split: Split) -> Tensors:

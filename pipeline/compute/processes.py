@@ -59,7 +59,7 @@ def synchronise(fabric: Fabric, settings: FabricSettings, module: nn.Module) -> 
 
 
 def random_state(fabric: Fabric) -> dict[str, Tensor]:
-    """Where torch's global generators are, to go on in the middle of an epoch: uint8 [processes, bytes] by device."""
+    """Collect the states of torch's global generators, to go on within an epoch: uint8 [processes, bytes] by device."""
     states = {"cpu": torch.get_rng_state()}
     if fabric.device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(fabric.device)

@@ -26,7 +26,7 @@ class Augmentation:
         return images if self.pipeline is None else self.pipeline(images).clamp(0, 1)
 
     def traced(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and where each pixel [row, column] came from in its own image.
+        """Augment in the same way, and say where each pixel [row, column] came from in its own image.
 
         -> images [N, C, H, W] and int64 [N, H * W]: row * W + column there, NOWHERE for padding and cutout.
         """

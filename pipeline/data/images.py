@@ -33,11 +33,11 @@ class ImageSet(ABC):
 
     @abstractmethod
     def to(self, device: torch.device) -> Self:
-        """The same images on a device."""
+        """Move the images to a device."""
 
     @abstractmethod
     def kept(self) -> Images:
-        """The same images in memory, for sets that are small."""
+        """Keep the images in memory, for sets that are small."""
 
     @abstractmethod
     def pixels(self, chosen: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -53,12 +53,12 @@ class ImageSet(ABC):
             yield indices, as_float(pixels), self.labels[indices].to(pixels.device)
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, float in [0, 1], `size` at once."""
+        """Yield all images in order, float in [0, 1], `size` at once."""
         for _, images, labels in self.read(parts(torch.arange(len(self)), size)):
             yield images, labels
 
     def shared_batches(self, size: int, share: tuple[int, int]) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """One process's batches of all images in order, `size` at once: number of the batch, images and labels.
+        """Yield one process's batches of all images in order, `size` at once: number of the batch, images and labels.
 
         share: (rank, processes). Shares are whole batches, in turn: each is what it would be in one process, and each
         image is in one share. What is drawn for a batch must follow from its number alone.
@@ -71,7 +71,7 @@ class ImageSet(ABC):
     def shuffled_batches(
         self, size: int, seed: int, share: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch in an order drawn from `seed`, without the incomplete last batch; float in [0, 1].
+        """Yield one epoch in an order drawn from `seed`, without the incomplete last batch; float in [0, 1].
 
         share: (rank, processes); each process gets every processes-th image of each batch of `size`.
         """
@@ -79,7 +79,7 @@ class ImageSet(ABC):
             yield images, labels
 
     def shuffled_indices(self, size: int, seed: int, share: tuple[int, int] = (0, 1)) -> Iterator[Tensor]:
-        """Which images each of these batches holds: int64 [size / processes]."""
+        """Yield which images each of these batches holds: int64 [size / processes]."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).to(self.labels.device)
         rank, processes = share
         for first in range(0, len(self) - size + 1, size):
@@ -103,7 +103,7 @@ class Images(ImageSet):
         return Images(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Images:
-        """The same images on a device."""
+        """Move the images to a device."""
         return Images(self.images.to(device), self.labels.to(device))
 
     def kept(self) -> Images:

@@ -124,12 +124,12 @@ def _is_streamed(settings: DataSettings, images: ImageTable, number: int) -> boo
 
 
 def _physical_memory() -> int:
-    """In bytes."""
+    """Ask the system how much memory it has, in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _decoded(images: ImageTable, rows: Labels) -> Tensor:
-    """All of them: uint8 [N, C, H, W]. Says on standard error how many were converted."""
+    """Decode all of them: uint8 [N, C, H, W]. Says on standard error how many were converted."""
     pixels, conversions = torch.empty(len(rows), *images.shape, dtype=torch.uint8), Conversions()
     for first in range(0, len(rows), DECODED_AT_ONCE):
         part, converted = images.decoded(rows[first : first + DECODED_AT_ONCE].tolist())

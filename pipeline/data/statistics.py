@@ -19,13 +19,13 @@ SMALLEST_DEVIATION = 1e-3  # of a channel that is the same everywhere
 
 
 def mean_and_deviation(images: ImageSet) -> tuple[list[float], list[float]]:
-    """Of each channel, in [0, 1]: of all images or, where there are more than MOST_COUNTED, of a sample of so many."""
+    """Measure each channel, in [0, 1]: over all images or, of more than MOST_COUNTED, over a sample of so many."""
     moments = [_moments(counts) for counts in _level_counts(images, _counted(len(images))).tolist()]
     return [mean for mean, _ in moments], [max(deviation, SMALLEST_DEVIATION) for _, deviation in moments]
 
 
 def _counted(number: int) -> Tensor:
-    """Which images: int64, rising, so that those on a disk are read in their order."""
+    """Choose the images to count: int64, rising, so that those on a disk are read in their order."""
     if number <= MOST_COUNTED:
         return torch.arange(number)
     generator = torch.Generator().manual_seed(SAMPLE_SEED)

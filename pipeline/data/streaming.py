@@ -109,11 +109,11 @@ class StreamedImages(ImageSet):
         return replace(self, rows=self.rows[indices.cpu()], labels=self.labels[indices.cpu()])
 
     def to(self, device: torch.device) -> StreamedImages:
-        """The same images, whose batches go to a device."""
+        """Send the batches of these images to a device."""
         return replace(self, device=device)
 
     def kept(self) -> Images:
-        """The same images in memory, for sets that are small."""
+        """Keep the images in memory, for sets that are small."""
         empty = torch.empty(0, *self.shape, dtype=torch.uint8, device=self.device)
         read = self.pixels(parts(torch.arange(len(self)), KEPT_AT_ONCE))
         return Images(torch.cat([empty, *read]), self.labels.to(self.device))

@@ -170,14 +170,14 @@ def _seed(trial: EvaluationCase, seed: int, batch: int) -> None:
 
 
 def accuracy_of(name: str, settings: dict[str, Any], by_class: list[int], images: int, seconds: float) -> Accuracy:
-    """From counts of images classified right."""
+    """Compute an accuracy from counts of images classified right."""
     right = sum(by_class)
     low, high = wilson_interval(right, images)
     return Accuracy(name, settings, right, images, right / images, low, high, seconds, tuple(by_class))
 
 
 def accuracy_over_draws(name: str, settings: dict[str, Any], by_class: Tensor, images: int, seconds: float) -> Accuracy:
-    """From counts of images classified right, int64 [draws, classes]."""
+    """Compute an accuracy from counts of images classified right, int64 [draws, classes]."""
     rights, total = by_class.sum(dim=1).tolist(), by_class.sum(dim=0).tolist()
     if len(rights) == 1:
         return accuracy_of(name, settings, total, images, seconds)
@@ -188,7 +188,7 @@ def accuracy_over_draws(name: str, settings: dict[str, Any], by_class: Tensor, i
 
 
 def _right_in(trial: EvaluationCase, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """[draws, N] booleans. What is right in any draw is attacked, once, and then classified in as many others."""
+    """Return which images are right, bool [draws, N]; those right in any draw are attacked, then classified again."""
     if trial.change is not None and not trial.is_attack:
         return right_in_draws(network, trial.change(images, labels), labels, trial.draws)
     correct = right_in_draws(network, images, labels, trial.draws)
@@ -200,7 +200,7 @@ def _right_in(trial: EvaluationCase, network: nn.Module, images: Tensor, labels:
 
 
 def right_in_draws(network: nn.Module, images: Tensor, labels: Tensor, draws: int) -> Tensor:
-    """[draws, N] booleans, of as many passes."""
+    """Return which images the network classifies correctly in each of so many passes, bool [draws, N]."""
     return torch.stack([classified_right(network, images, labels) for _ in range(draws)])
 
 
@@ -216,7 +216,7 @@ def count_by_class(labels: Tensor, num_classes: int) -> Tensor:
 
 @torch.no_grad()
 def classified_right(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """[N] booleans."""
+    """Return which images the network classifies correctly, bool [N]."""
     right: Tensor = network(images).argmax(dim=1) == labels
     return right
 
@@ -241,7 +241,7 @@ def wilson_interval(right: int, images: int) -> tuple[float, float]:
 
 
 def interval_in_words(accuracy: Accuracy) -> str:
-    """Its 95 % Wilson interval, in %."""
+    """Write its 95 % interval, in %."""
     return f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
 
 

@@ -132,7 +132,7 @@ def _measured(
 
 
 def _look_up(lists: Iterable[Iterable[Accuracy]], trial: EvaluationCase) -> Accuracy | None:
-    """The same trial in any section, under the name that it has in this one."""
+    """Find the same case in any section, under the name that it has in this one."""
     for row in (row for rows in lists for row in rows):
         if row.settings == trial.settings and (row.settings or row.attack == trial.name):
             return replace(row, attack=trial.name)
@@ -140,7 +140,7 @@ def _look_up(lists: Iterable[Iterable[Accuracy]], trial: EvaluationCase) -> Accu
 
 
 def _header(experiment: Experiment, data: ImageData, subject: Subject, images: ImageSet) -> dict[str, Any]:
-    """All of an evaluation but its rows."""
+    """Make all of an evaluation but its rows."""
     return {
         "state_sha256": subject.state_sha256,
         "settings": Protocol.of(experiment),
@@ -174,7 +174,7 @@ def classes_of(data: ImageData, images: ImageSet) -> Classes:
 
 
 def _evaluation(header: Mapping[str, Any], sections: Sections, num_classes: int) -> Evaluation:
-    """With the verdict once all that it needs is measured."""
+    """Put the rows in order, with the verdict once all that it needs is measured."""
     sweep = sorted(sections["sweep"], key=lambda row: (row.attack, float(row.settings["eps"])))
     rows: dict[str, Any] = {section: tuple(found) for section, found in (sections | {"sweep": sweep}).items()}
     return Evaluation(**header, **rows, checks=verdict_of(sections["check_rows"], num_classes))

@@ -75,7 +75,7 @@ def _restarts(name: str, settings: EvaluateSettings) -> int:
 
 
 def _of_network(trial: EvaluationCase, probed: Probed) -> EvaluationCase:
-    """With what is known of the network."""
+    """Add to a case what is known of the network."""
     follows = isinstance(trial.change, CheckedAttack) and trial.change.spec.follows_gradient
     return replace(trial, draws=probed.draws, zero_gradient=follows and probed.gradient == "zero")
 

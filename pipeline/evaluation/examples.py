@@ -67,7 +67,7 @@ class Examples:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Of the attack."""
+        """Return the settings of the attack."""
         return dict(self.origin.attack)
 
     def is_of(self, state_sha256: str | None) -> bool:

@@ -93,7 +93,7 @@ def _is_random(network: nn.Module, images: Tensor, name: str) -> bool:
 
 
 def _gradient(network: nn.Module, images: Tensor) -> Gradient:
-    """Of a random sum of the logits: their plain sum has none in a network that ends in a softmax."""
+    """Probe the gradient of a random sum of the logits: their plain sum has none in a network that ends in softmax."""
     tried = torch.cat([images, torch.rand_like(images)]).requires_grad_()
     with torch.inference_mode(mode=False), torch.enable_grad(), undisturbed(network, "running"):
         logits: Tensor = network(tried)

@@ -78,7 +78,7 @@ class Protocol(Schema):
 
     @property
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the settings as JSON holds them."""
         return self.model_dump(mode="json")
 
     @property
@@ -185,7 +185,7 @@ class Evaluation(Schema):
         return self
 
     def rows(self) -> Iterator[tuple[str, Accuracy]]:
-        """All accuracies, with the section that each is in."""
+        """Yield all accuracies, with the section that each is in."""
         for section in SECTIONS:
             yield from ((section, row) for row in getattr(self, section))
 
@@ -204,7 +204,7 @@ class RobustnessFile(Schema):
 
 
 def read_robustness(path: Path) -> Sequence[Evaluation]:
-    """All that a robustness.json holds, the protocol last evaluated first; nothing where there is no file.
+    """Read all that a robustness.json holds, the protocol last evaluated first; nothing where there is no file.
 
     Raises RunError that names the file, and the key that is not what evaluate.py writes.
     """

@@ -58,7 +58,7 @@ class TransferHeader(Schema):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """As JSON holds it, without what does not matter."""
+        """Return it as JSON holds it, without what does not matter."""
         plain = self.model_dump(mode="json", include=set(TransferHeader.model_fields))
         return plain | {"settings": self.settings.key}
 
@@ -95,7 +95,7 @@ class TransferFile(Schema):
 
 
 def read_transfer(path: Path) -> Sequence[Transfer]:
-    """All that a transfer.json holds, as `read_robustness` does."""
+    """Read all that a transfer.json holds, as `read_robustness` does."""
     if not path.exists():
         return ()
     content, wrong = read_json(path), wrong_file(path)

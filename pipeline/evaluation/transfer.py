@@ -158,7 +158,7 @@ def _right(network: Probed, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _attack(network: Probed, experiment: Experiment, num_classes: int) -> CheckedAttack:
-    """It returns every image changed: attacks with restarts leave those that they cannot break as they were."""
+    """Make an attack that returns every image changed: those with restarts leave what they cannot break as it was."""
     return attack_on(network, experiment, num_classes, experiment.evaluate.transfer_attack)
 
 

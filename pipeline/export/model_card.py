@@ -42,7 +42,7 @@ class Evaluated:
 
 
 def model_card(description: NetworkDescription, evaluated: Evaluated) -> str:
-    """Markdown."""
+    """Write the card in Markdown."""
     channels = {1: "1 channel", 3: "3 channels"}.get(description.in_channels, f"{description.in_channels} channels")
     sections = {
         "Architecture": _architecture(description),
@@ -119,7 +119,7 @@ def _robustness(evaluated: Evaluated) -> str:
 
 
 def _protocol(evaluation: Evaluation) -> str:
-    """Its settings in words, its accuracies, and the verdict on masking where it was looked for."""
+    """Write its settings in words, its accuracies, and the verdict on masking where it was looked for."""
     words = _text(protocol_in_words(evaluation.settings, evaluation.attacks[0].images))
     rows = [
         (row.attack, percent(row.accuracy), interval_in_words(row), f"{row.images:,}", _settings(row) or "none")
@@ -151,6 +151,6 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _text(value: str) -> str:
-    """On one line, and without what Markdown would obey."""
+    """Write a text on one line, and without what Markdown would obey."""
     spaced = value.replace("\N{NO-BREAK SPACE}", " ")
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in printable(spaced))

@@ -84,7 +84,7 @@ class MetaTraining:
         return self.outer.theta if self.best is None else self.outer.theta.with_vector(self.best)
 
     def state(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """All that the next steps depend on, for a checkpoint."""
+        """Collect all that the next steps depend on, for a checkpoint."""
         return {
             "settings": settings,
             "outer": self.outer.state(),
@@ -128,7 +128,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
 
 
 def meta_settings(experiment: Experiment) -> dict[str, Any]:
-    """All that the result depends on."""
+    """Collect all that the result depends on."""
     settings = plain({"seed": experiment.seed, "meta": experiment.meta})
     for key in NOT_OF_THE_RESULT:
         del settings["meta"][key]
@@ -136,7 +136,7 @@ def meta_settings(experiment: Experiment) -> dict[str, Any]:
 
 
 def judging_indices(settings: MetaSettings) -> tuple[int, ...]:
-    """Of each bucket's tasks, those that judge: they come after those that train."""
+    """Choose from each bucket's tasks those that judge: they come after those that train."""
     return tuple(range(settings.tasks, settings.tasks + settings.judged_tasks))
 
 
@@ -170,7 +170,7 @@ def _trainer(meta: MetaSettings) -> Theta | None:
 
 
 def _parts(meta: MetaSettings) -> tuple[slice, slice]:
-    """Of a bucket's scales, those that train and those that judge."""
+    """Split a bucket's scales into those that train and those that judge."""
     return slice(meta.tasks), slice(meta.tasks, None)
 
 

@@ -143,5 +143,5 @@ def _digest(reference: str, module: nn.Module) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """In one line."""
+    """Say it in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -29,7 +29,7 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def averaged(steps: Sequence[float], values: Sequence[float]) -> Curve:
-    """At most MOST_POINTS points: means of as many neighbouring steps as that takes."""
+    """Reduce to at most MOST_POINTS points: means of as many neighbouring steps as that takes."""
     starts = bins(len(steps))
     counts = np.diff(np.append(starts, len(steps)))
     means = [np.add.reduceat(np.asarray(series, dtype=np.float64), starts) / counts for series in (steps, values)]
@@ -37,7 +37,7 @@ def averaged(steps: Sequence[float], values: Sequence[float]) -> Curve:
 
 
 def bins(steps: int) -> NDArray[np.intp]:
-    """Where each point's neighbouring steps start."""
+    """Find where each point's neighbouring steps start."""
     return np.arange(0, steps, -(-steps // MOST_POINTS))
 
 
@@ -65,7 +65,7 @@ def _trends(curves: Mapping[str, Curve]) -> str:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, gain) that no other point matches at less cost or more gain, by rising cost."""
+    """Find the (cost, gain) that no other point matches at less cost or more gain, by rising cost."""
     front: list[tuple[float, float]] = []
     for cost, gain in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or gain > front[-1][1]:

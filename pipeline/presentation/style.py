@@ -104,7 +104,7 @@ def make_picture(name: str, title: str, caption: str, alt: str, figure: Figure, 
 
 
 def add_legend(figure: Figure, handles: Iterable[Line2D] | None = None) -> None:
-    """Over the axes, in as many columns as fit; the figure grows by the rows."""
+    """Put a legend over the axes, in as many columns as fit; the figure grows by the rows."""
     entries = figure.axes[0].get_legend_handles_labels()[0] if handles is None else list(handles)
     if not entries:
         return

@@ -6,7 +6,7 @@ KEPT = "\N{NO-BREAK SPACE}"  # between a number and its unit
 
 
 def printable(text: str) -> str:
-    r"""In one line, with escapes such as \x1b and \n for control characters and for what is not seen."""
+    r"""Write a text in one line, with escapes such as \x1b and \n for control characters and for what is not seen."""
     return "".join(
         letter if letter.isprintable() or letter in KEPT else letter.encode("unicode_escape").decode()
         for letter in text

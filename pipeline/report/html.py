@@ -34,7 +34,7 @@ def page(template: str, values: Mapping[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Of all templates, each of which is compiled once."""
+    """Make the environment of all templates, each of which is compiled once."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # names and paths come from files

@@ -36,7 +36,7 @@ def protocol_rows(run: Run) -> list[ProtocolRow]:
 
 
 def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
-    """In words, with every other setting in which they differ."""
+    """Name each protocol in words, with every other setting in which they differ."""
     flat = [flattened(each.settings.key) for each in evaluations]
     keys = dict.fromkeys(key for settings in flat for key in settings if key not in IN_WORDS)
     differing = [key for key in keys if any(settings.get(key) != flat[0].get(key) for settings in flat)]

@@ -78,7 +78,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of the network as it was trained, or brought by a user; of the folder before that."""
+        """Return the name of the network as it was trained, or brought by a user; before that, the folder's."""
         if self.network:
             return self.network.name
         return self.robustness.network.name if self.robustness else self.folder.resolve().name
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def class_names(self) -> Sequence[str]:
-        """Of the images that it was evaluated on, or trained on."""
+        """Return the classes of the images that it was evaluated on, or trained on."""
         return self.measured.class_names or (self.network.class_names if self.network else ())
 
     @property
@@ -138,7 +138,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 
 
 def read_run(folder: Path) -> Run:
-    """All files of a run folder that a report can use. Raises RunError when there are none or one is damaged."""
+    """Read all files of a run folder that a report can use. Raises RunError when there are none or one is damaged."""
     network = _optional(folder / "network.json", read_description)
     evaluations = read_robustness(folder / "robustness.json")
     subject, state = _subject(folder, network, evaluations)
@@ -194,7 +194,7 @@ def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
 
 
 def _read_alphas(path: Path) -> Tensor:
-    """[epochs, cells, edges, operations], in the order of the epochs."""
+    """Read alphas [epochs, cells, edges, operations], in the order of the epochs."""
     entries = read_tensors(path).tensors
     shapes = {tuple(tensor.shape) for tensor in entries.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
@@ -216,10 +216,10 @@ def _rows(folder: Path, stage: str) -> list[Plain]:
 
 
 def clean(run: Run) -> Accuracy:
-    """On images as they are, which evaluation always measures."""
+    """Find the accuracy on images as they are, which evaluation always measures."""
     return next(result for result in run.accuracies if result.attack == CLEAN)
 
 
 def attacks_of(runs: Runs) -> list[str]:
-    """Every attack that a run met, in the order of the first that met it."""
+    """List every attack that a run met, in the order of the first that met it."""
     return list(dict.fromkeys(result.attack for run in runs.values() for result in run.accuracies))

@@ -48,16 +48,16 @@ class Group:
 
     @property
     def seeds(self) -> list[int]:
-        """Of its runs, by the first stage of each."""
+        """List the seeds of its runs, by the first stage of each."""
         return [next(iter(run.settings.values()))["seed"] for run in self.runs.values()]
 
     def accuracy(self, attack: str) -> Spread | None:
-        """Over the runs that met the attack; None where none did."""
+        """Summarise the accuracies of the runs that met the attack; None where none did."""
         found = (result for run in self.runs.values() for result in run.accuracies if result.attack == attack)
         return spread([result.accuracy for result in found])
 
     def size(self, name: str) -> Spread | None:
-        """Of the networks. name: a key of SIZES."""
+        """Summarise a size of the networks. name: a key of SIZES."""
         return spread([run.cost[SIZES[name]] for run in self.runs.values() if run.cost])
 
     def mean_size(self, name: str) -> float:
@@ -128,7 +128,7 @@ def members(found: Sequence[Group]) -> Runs:
 
 
 def front(found: Sequence[Group], attack: str) -> list[bool]:
-    """Of each group whether no other has means at least as good in all four objectives, and better in one.
+    """Say of each group whether no other has means at least as good in all four objectives, and better in one.
 
     attack: one that every group met.  A size that could not be counted is as if it were the largest.
     """

@@ -129,7 +129,7 @@ def _run_rows(folder: Path, runs: Runs, found: Sequence[Group], attacks: Sequenc
 
 
 def _link(folder: Path, run: Run) -> str:
-    """From the folder's page to the run's, which lies below it or may not have been written."""
+    """Link from the folder's page to the run's, which lies below it or may not have been written."""
     target = run.folder / "report.html"
     return quote(os.path.relpath(target, folder)) if target.exists() else ""
 

@@ -71,7 +71,7 @@ class Checkpoints:
         return None
 
     def begun_with(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """As `load`. Raises RunError where the state is that of a run with other settings."""
+        """Read the last state as `load` does. Raises RunError where the state is that of a run with other settings."""
         state = self.load()
         if state is not None:
             with going_on_from(self._folder.parent):

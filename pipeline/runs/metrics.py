@@ -90,7 +90,7 @@ def _check_row(content: Any, wrong: str) -> None:
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, whose keys are the ways through them: {"a": {"b": 1}} -> {"a.b": 1}."""
+    """Flatten nested mappings into one, whose keys are the ways through them: {"a": {"b": 1}} -> {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

@@ -22,13 +22,13 @@ def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any], folde
 
 
 def plain(settings: Mapping[str, Settings | int | str | None]) -> dict[str, Any]:
-    """Settings as what JSON holds, to be compared and stored."""
+    """Turn settings into what JSON holds, to be compared and stored."""
     content = {k: v.model_dump(mode="json") if isinstance(v, Settings) else v for k, v in settings.items()}
     return dict(json.loads(json.dumps(content)))
 
 
 def what_training_depends_on(experiment: Experiment, *names: str) -> dict[str, Any]:
-    """All that the result of a stage that trains depends on: its own settings by name, and what every stage shares."""
+    """Collect all that the result of a training stage depends on: its own settings by name, and the shared ones."""
     settings = plain({name: getattr(experiment, name) for name in ("seed", "data", "weight_optimizer", *names)})
     for key in ("test_split", "test_limit", *HOW_IMAGES_ARE_READ):  # the first two are read by evaluation alone
         del settings["data"][key]

@@ -84,7 +84,7 @@ class CarriedAttack:
         return attacked
 
     def state(self) -> dict[str, Tensor]:
-        """All that `restore` needs."""
+        """Collect all that `restore` needs."""
         return {name: perturbations.levels for name, perturbations in self.perturbations.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:

@@ -63,7 +63,7 @@ def clipped_step(
     *,
     loss: Tensor,
 ) -> float:
-    """One step of the optimizer on gradients of at most the norm `clip`; returns the norm before clipping.
+    """Make one step of the optimizer on gradients of at most the norm `clip`; returns the norm before clipping.
 
     loss: training loss, over all processes, for an optimizer that sees it.
     Raises FloatingPointError, before the weights change, when the norm is not finite.

@@ -106,7 +106,7 @@ def _named(calls: Mapping[str, _Arguments], name: str | None) -> tuple[str, Geno
 
 
 def _genotype_calls(text: str) -> dict[str, _Arguments]:
-    """Every name that the text gives a genotype, with the call and the fields that its positional arguments fill.
+    """Yield every name that the text gives a genotype, with the call and the fields that its positional arguments fill.
 
     A name that the text goes on to change in another way is none: what it holds is known to those alone who run it.
     """

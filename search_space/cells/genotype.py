@@ -88,7 +88,7 @@ class Cell:
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """All edges, node by node."""
+        """List all edges, node by node."""
         return tuple(edge for edges in self.nodes for edge in edges)
 
     def passes_on(self, *inputs: bool) -> bool:

@@ -159,7 +159,7 @@ class SearchSpace:
 
     @cached_property
     def mask(self) -> Tensor:
-        """Which operations each edge may hold: booleans [cells, edges, operations]."""
+        """Say which operations each edge may hold: booleans [cells, edges, operations]."""
         of_cells = [edges or (self.operations,) * len(self.edges) for edges in (self.normal, self.reduction)]
         rows = [[[name in names for name in self.operations] for names in edges] for edges in of_cells[: self.cells]]
         return torch.tensor(rows)
@@ -181,7 +181,7 @@ class SearchSpace:
         return alphas.masked_fill(~self.mask.to(alphas.device), -torch.inf)
 
     def probabilities(self, alphas: Tensor) -> Tensor:
-        """Of each operation on each edge, [cells, edges, operations]: the softmax of what the edge may hold."""
+        """Return each operation's probability on each edge, [cells, edges, operations]: softmax of what it may hold."""
         return torch.softmax(self.masked(alphas), dim=-1)
 
     def kept(self, sources: Sequence[int]) -> int:
@@ -227,7 +227,7 @@ class SearchSpace:
             best[kind, path] = passing[kind, path]
 
     def _genotype(self, strengths: Tensor, best: Tensor) -> Genotype:
-        """Of the strengths of edges [cells, edges] and the operation of each."""
+        """Make the genotype of the strengths of edges [cells, edges] and the operation of each."""
         cells = [self._cell(*of_cell) for of_cell in zip(strengths.tolist(), best.tolist(), strict=True)]
         return Genotype(cells[NORMAL], cells[REDUCTION] if self.cells > 1 else None)
 

@@ -67,7 +67,7 @@ class CostTable:
         return not bounds or self._best_inside(torch.zeros_like(self.edges[..., 0]), bounds) is not None
 
     def likeliest(self, strengths: Tensor, bounds: Bounds) -> Genotype | None:
-        """Of the genotypes whose networks keep all bounds, that of the largest product of strengths; None without one.
+        """Find the genotype with the largest product of strengths whose network keeps all bounds; None without one.
 
         strengths: [cells, edges, operations], at least 0, of which the product is taken over the kept edges: as
         `SearchSpace.strongest` derives without bounds. All costs are looked through, and nothing is sampled.

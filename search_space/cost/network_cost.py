@@ -162,7 +162,7 @@ def channels_for_parameters(genotype: Genotype, parameters: int, *, shape: Netwo
 
 
 def fixed_cost(shape: NetworkShape, skeleton: Skeleton) -> PartCost:
-    """Of all that a network holds beside the operations of its cells."""
+    """Count all that a network holds beside the operations of its cells."""
     size, final = shape.image_size, skeleton.final_size
     total = _measure(stem, (shape.in_channels, skeleton.stem_channels, batch_norm), (shape.in_channels, size, size))
     norm = batch_norm if skeleton.normalises_features else None
@@ -189,14 +189,14 @@ def _side_before(plan: CellPlan) -> int:
 
 
 def cells_by_kind(skeleton: Skeleton) -> Iterator[tuple[int, CellPlan]]:
-    """Every cell of the stack with the row of its kind, 0 normal, 1 reduction; residual blocks are no cells."""
+    """Yield every cell of the stack with the row of its kind, 0 normal, 1 reduction; residual blocks are no cells."""
     for plan in skeleton.cells:
         if not plan.residual:
             yield int(plan.reduction), plan
 
 
 def edge_cost(operation: str, source: int, plan: CellPlan) -> PartCost:
-    """Of an operation on the edge from a source in one cell."""
+    """Count an operation on the edge from a source in one cell."""
     side = plan.source_size(source)
     arguments = (plan.channels, plan.stride(source), batch_norm)
     return _measure(OPERATIONS[operation], arguments, (plan.channels, side, side))

@@ -35,12 +35,12 @@ class Box:
 
     @property
     def left(self) -> float:
-        """Where wires arrive."""
+        """Return the x where wires arrive."""
         return self.x - self.width / 2
 
     @property
     def right(self) -> float:
-        """Where wires leave."""
+        """Return the x where wires leave."""
         return self.x + self.width / 2
 
 
@@ -107,7 +107,7 @@ def plan_cell(cell: Cell) -> Plan:
 
 
 def _right(depth: int) -> float:
-    """Where wires leave a layer: the inputs, or the column of nodes."""
+    """Return the x where wires leave a layer: the inputs, or the column of nodes."""
     return INPUT_WIDTH + depth * LAYER_WIDTH
 
 
@@ -142,7 +142,7 @@ def _output_box(right: float, read: Collection[float]) -> Box:
 
 
 def _state_wires(gaps: Gaps, heights: Heights) -> Iterator[Wire]:
-    """From each state to the operations that read it, through its lanes in the layers between."""
+    """Lead from each state to the operations that read it, through its lanes in the layers between."""
     for depth, arrivals in enumerate(gaps, start=1):
         right = _right(depth - 1)
         for arrival in arrivals:
@@ -153,7 +153,7 @@ def _state_wires(gaps: Gaps, heights: Heights) -> Iterator[Wire]:
 
 
 def _operation_wires(cell: Cell, states: dict[int, Box], operations: dict[_Slot, Box]) -> Iterator[Wire]:
-    """From each operation to a point of its own on the rim of its node."""
+    """Lead from each operation to a point of its own on the rim of its node."""
     for (state, _), box in operations.items():
         node, half = states[state], len(cell.nodes[state - cell.inputs]) * OPERATION_PITCH / 2
         rise = 0.75 * NODE_RADIUS * (box.y - node.y) / half

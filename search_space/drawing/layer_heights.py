@@ -39,7 +39,7 @@ def heights_of(layers: Layers, gaps: Gaps, sources: Sources) -> Heights:
 
 
 def _spaces(layers: Layers, depth: int, sources: Sources) -> list[float]:
-    """From centre to centre of neighbours in a layer: inputs, nodes with their operations, lanes (which are thin)."""
+    """Return distances from centre to centre of neighbours: inputs, nodes with their operations, lanes (thin)."""
 
     def reach(state: int) -> float:
         if depth == 0:
@@ -50,7 +50,7 @@ def _spaces(layers: Layers, depth: int, sources: Sources) -> list[float]:
 
 
 def _pull(heights: Heights, place: Place, wishes: list[tuple[Place, float, float]], tolerance: float) -> Point:
-    """Where its wires want a place, with what weight. wishes: (other end, offset from it, stiffness)."""
+    """Find where its wires want a place, with what weight. wishes: (other end, offset from it, stiffness)."""
     pulls = [(0.0, 1e-3)]
     for other, offset, stiffness in wishes:
         y = heights[other] + offset

@@ -114,7 +114,7 @@ def _set(module: nn.Module, statistics: Statistics) -> None:
 
 
 def _tracked(norm: nn.BatchNorm2d) -> TrackedBatchNorm:
-    """The same batch norm, with the same parameters and buffers."""
+    """Make the same batch norm, with the same parameters and buffers."""
     if not (norm.affine and norm.track_running_stats and norm.momentum):
         raise ValueError(f"expected batch norm with affine, running statistics and a momentum, found {norm}")
     with torch.device("meta"):

@@ -149,7 +149,7 @@ def drop_path(features: Tensor, probability: float) -> Tensor:
 
 
 def _laid_out(images: Tensor) -> Tensor:
-    """In the layout in which the CPU's depthwise convolutions are several times faster; the cells keep to it."""
+    """Lay images out so that the CPU's depthwise convolutions are several times faster; the cells keep to it."""
     return images.contiguous(memory_format=torch.channels_last) if images.device.type == "cpu" else images
 
 

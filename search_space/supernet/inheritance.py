@@ -65,7 +65,7 @@ def _fill_one_input_cell(cell: NetworkCell, source: OneInputSearchCell) -> None:
 
 
 def _edges(cell: Cell) -> list[tuple[int, Edge]]:
-    """Every edge, in the order of the network's operations, and the node that it enters."""
+    """Yield every edge, in the order of the network's operations, and the node that it enters."""
     return [(node, edge) for node, edges in enumerate(cell.nodes) for edge in edges]
 
 

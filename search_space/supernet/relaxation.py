@@ -186,7 +186,7 @@ def gumbel(uniform: Tensor) -> Tensor:
 
 
 def _largest(numbers: Tensor, count: int, logits: Tensor) -> Tensor:
-    """Where the `count` largest numbers of each row stand, among those whose logit is not -inf."""
+    """Find where the `count` largest numbers of each row stand, among those whose logit is not -inf."""
     among = numbers.masked_fill(logits == -torch.inf, -1.0)
     chosen = among.topk(min(count, among.shape[-1]), dim=-1).indices
     return torch.zeros_like(among, dtype=torch.bool).scatter(-1, chosen, True)

@@ -160,7 +160,7 @@ class Supernet(nn.Module):
         return logits
 
     def weights(self) -> list[nn.Parameter]:
-        """All parameters but the alphas."""
+        """List all parameters but the alphas."""
         return [parameter for parameter in self.parameters() if parameter is not self.alphas]
 
     def derive(self) -> Genotype:

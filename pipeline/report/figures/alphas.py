@@ -82,7 +82,7 @@ def _in_words(relaxation: Relaxation) -> str:
 def _heatmap(
     probabilities: NDArray[np.float64], space: SearchSpace, kind: int, name: str, cell: Cell | None, what: str
 ) -> Picture:
-    """One cell's strengths [edges, operations]; what the derived cell keeps is framed.  what: how they came about."""
+    """Draw one cell's strengths [edges, operations]; what the derived cell keeps is framed.  what: how they arose."""
     edges, operations = space.edge_names, space.operations
     figure, axes = make_axes("", "edge", height=1.3 + 0.25 * len(edges))
     # vmax: the darkest blue stays light enough for black figures

@@ -108,7 +108,7 @@ def _weights(rows: Sequence[Row], balance: str | None) -> Picture:
 
 
 def _derived(rows: Sequence[Row], name: str, quantity: str, bound: Sequence[float | None]) -> Picture:
-    """One size of the network that each step's alphas would give, over its bounds."""
+    """Draw one size of the network that each step's alphas would give, over its bounds."""
     label = {"parameters": "parameters", "conv_linear_macs": "MACs", "thop_macs": "MACs (thop)"}[quantity]
     sizes = [row["derived"][quantity] for row in rows]
     figure, axes = make_axes("search step", label)

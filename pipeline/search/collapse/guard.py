@@ -68,7 +68,7 @@ class Guard:
         return back_to
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs."""
+        """Collect all that `restore` needs."""
         return {"watched": [list(each) for each in self._watched], "events": [dict(event) for event in self.events]}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ class Eigenvalue:
 
 
 def signs_of_collapse(supernet: Supernet, genotype: Genotype | None = None) -> dict[str, Any]:
-    """Of a genotype's cells, those of the present alphas where none is given, and how undecided the edges are."""
+    """Measure a genotype's cells, those of the present alphas where none is given, and how undecided the edges are."""
     space, cells = supernet.space, (supernet.derive() if genotype is None else genotype).cells
     return {
         "weight_free": {name: weight_free_operations(cell) for name, cell in cells.items()},

@@ -62,7 +62,7 @@ def draw_candidates(
     relaxation: Relaxation,
     generator: torch.Generator,
 ) -> list[Genotype]:
-    """At most `count` different genotypes inside the bounds, the alphas' own first.
+    """Draw at most `count` different genotypes inside the bounds, the alphas' own first.
 
     The others are derived from the alphas plus Gumbel noise: an edge's operation is then drawn with its probability
     (Gumbel 1954). Fewer come back where the alphas have decided, or the bounds leave few cells.

@@ -52,7 +52,7 @@ def check_supernet_ranking(experiment: Experiment, data: ImageData, fabric: Fabr
 def best_by_supernet(
     count: int, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
 ) -> list[Genotype]:
-    """Of cells of the search's space the `count` best in its supernet, the best first; of equal ones the earlier.
+    """Find the `count` cells that are best in the search's supernet, the best first; of equal ones the earlier.
 
     What was judged is in pool.json, and is not judged again. Raises RunError where that file is of other cells.
     """

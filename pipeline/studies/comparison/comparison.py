@@ -223,7 +223,7 @@ def seeded(experiment: Experiment, seed: int) -> Experiment:
 def retrainings(
     folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
 ) -> Iterator[RetrainingWork]:
-    """Every cell with each of its seeds. size: parameters that published cells get, by their channels."""
+    """Yield every cell with each of its seeds. size: parameters that published cells get, by their channels."""
     recipe = experiment.retrain.model_copy(update={"parameters": size})
     sized = experiment.model_copy(update={"retrain": recipe})
     settings = experiment.comparison

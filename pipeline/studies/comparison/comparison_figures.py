@@ -101,7 +101,7 @@ def _looks(standings: Sequence[CellResult]) -> Iterator[tuple[str, str, str, lis
 
 
 def _limits(standings: Sequence[CellResult], size: str) -> tuple[float, float]:
-    """Of the axis of a size: cells of the space, and published ones no further from these than they are apart."""
+    """Limit the axis of a size to cells of the space, and published ones no further from these than they are apart."""
     own = [getattr(s, size) for s in standings if s.kind != PUBLISHED]
     apart = max(own) - min(own)
     published = [getattr(s, size) for s in of_kind(standings, PUBLISHED)]
@@ -136,7 +136,7 @@ def _points(axes: Axes, standings: Sequence[CellResult], attack: str, size: str)
 
 
 def _front(axes: Axes, standings: Sequence[CellResult], attack: str, size: str) -> None:
-    """From the bottom, up the steps of the front, to the right edge."""
+    """Draw the front from the bottom, up the steps of the front, to the right edge."""
     front = pareto_front([(getattr(s, size), s.accuracy(attack)) for s in standings])
     bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
     corners = [(front[0][0], bottom), *front, (right, front[-1][1])]

@@ -93,7 +93,7 @@ def _reading(folder: Path, name: str, measured: dict[str, Any]) -> list[str]:
 
 
 def figures(experiment: Experiment, standings: Sequence[CellResult], command: str) -> dict[str, Any]:
-    """All that was measured, and with which settings."""
+    """Collect all that was measured, and with which settings."""
     attack = strongest_attack(experiment, standings)
     agreed = agreement(standings, attack)
     settings = plain({part: getattr(experiment, part) for part in PARTS})
@@ -170,7 +170,7 @@ def _bounds(objectives: ObjectiveSettings) -> str:
 
 
 def _last_choice(selection: SelectionSettings, recipe: RetrainSettings) -> str:
-    """Between which cells, and by what; nothing where the alphas alone choose."""
+    """Say which cells are chosen from, and by what; nothing where the alphas alone choose."""
     if selection.candidates == 1:
         return ""
     pool = "" if selection.pool is None else f", of {selection.pool} those that the supernet judges best,"
@@ -260,7 +260,7 @@ def _over_random_search(standings: Sequence[CellResult], attack: str) -> list[st
 
 
 def _places(standings: Sequence[CellResult], attack: str) -> str:
-    """Where each searched cell stands among the random ones."""
+    """Say where each searched cell stands among the random ones."""
     random, lines = of_kind(standings, RANDOM), []
     for cell in of_kind(standings, SEARCHED):
         place = 1 + sum(other.accuracy(attack) > cell.accuracy(attack) for other in random)

@@ -115,7 +115,7 @@ def mean_difference(standings: Sequence[CellResult], attack: str, over: str = RA
 
 
 def seed_anova(standings: Sequence[CellResult], attack: str) -> SeedAnova | None:
-    """Of the random cells, which nothing has chosen; None where they were not retrained equally often, and twice.
+    """Analyse the variance of random cells, which nothing chose; None unless retrained equally often, and twice.
 
     None, too, where nothing but cells and seeds makes a difference: there is no error to measure cells by.
     """
@@ -143,7 +143,7 @@ def beaten(standing: CellResult, others: Sequence[CellResult], attack: str, size
 
 
 def agreement(standings: Sequence[CellResult], attack: str) -> Agreement | None:
-    """Between the supernets' judgement and the accuracy after retraining; None of fewer than three judged cells.
+    """Correlate the supernets' judgement with the accuracy after retraining; None of fewer than three judged cells.
 
     Published cells are left out: their networks have other channels. Kendall's tau-b and Spearman's rho.
     """

@@ -83,7 +83,7 @@ class FrontCell:
 
     @property
     def objectives(self) -> tuple[float, float, float, float]:
-        """In the order of BETTER_LARGE."""
+        """Return the objectives in the order of BETTER_LARGE."""
         return self.clean.accuracy, self.robust.accuracy, self.parameters, self.macs
 
 
@@ -133,18 +133,18 @@ class Front:
 
 
 def on_front(cells: Sequence[FrontCell]) -> list[bool]:
-    """Of each cell whether no other is at least as good in all objectives and better in one; equal ones stay."""
+    """Say of each cell whether no other is at least as good in all objectives and better in one; equal ones stay."""
     return nondominated([cell.objectives for cell in cells])
 
 
 def nondominated(objectives: Sequence[Sequence[float]]) -> list[bool]:
-    """The same of objectives in the order of BETTER_LARGE."""
+    """Say of each row of objectives, in the order of BETTER_LARGE, whether no other dominates it."""
     values = np.array(objectives, dtype=np.float64)
     return [bool(kept) for kept in moocore.is_nondominated(values, maximise=_MAXIMISED, keep_weakly=True)]
 
 
 def reference_point(largest: Mapping[str, int]) -> dict[str, float]:
-    """Where the hypervolume is measured from: no accuracy, and sizes MARGIN times the largest."""
+    """Choose where the hypervolume is measured from: no accuracy, and sizes MARGIN times the largest."""
     return {"clean": 0.0, "robust": 0.0} | {size: MARGIN * largest[size] for size in ("parameters", "macs")}
 
 
@@ -160,7 +160,7 @@ def hypervolume(cells: Sequence[FrontCell], reference: Mapping[str, float]) -> f
 
 
 def rank_agreement(cells: Sequence[FrontCell]) -> float | None:
-    """Kendall's tau-b of the ranks in the supernet and after retraining."""
+    """Compute Kendall's tau-b of the ranks in the supernet and after retraining."""
     ranks = [[cell.supernet.accuracy for cell in cells], [cell.robust.accuracy for cell in cells]]
     if any(len(set(values)) < 2 for values in ranks):
         return None
@@ -195,7 +195,7 @@ def table(front: Front) -> str:
 
 
 def reference_in_words(front: Front) -> str:
-    """Where the hypervolume is measured from."""
+    """Say where the hypervolume is measured from."""
     sizes = (magnitude(front.reference[size]) for size in ("parameters", "macs"))
     return "accuracies of 0, {} parameters and {} MACs".format(*sizes)
 

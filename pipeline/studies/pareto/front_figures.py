@@ -37,7 +37,7 @@ FADED = 0.35  # of a point that another dominates
 
 @rc_context(STYLE)
 def pareto_pictures(front: Front) -> list[Picture]:
-    """Parameters and MACs against both accuracies, and these against one another."""
+    """Draw parameters and MACs against both accuracies, and these against one another."""
     return [
         _size(front, "parameters", "Parameters and accuracy along the front", lambda cell: cell.parameters),
         _size(front, "MACs", "MACs and accuracy along the front", lambda cell: cell.macs),
@@ -87,7 +87,7 @@ def _accuracies(front: Front) -> Picture:
 
 
 def _drawn(front: Front) -> Iterator[tuple[FrontCell, str, str]]:
-    """Every cell with its marker and the number to write beside it."""
+    """Yield every cell with its marker and the number to write beside it."""
     for cell in front.points:
         yield cell, MARKERS[0], cell.name.lstrip("0") or "0" if len(front.points) <= MOST_NUMBERS else ""
     for index, cell in enumerate(front.published):
@@ -124,7 +124,7 @@ def _mark(axes: Axes, x: float, result: Accuracy, colour: str, marker: str, stre
 
 
 def _number(axes: Axes, at: tuple[float, float], number: str, *, beside: bool = False) -> None:
-    """Over a point, or beside it where bars cross in it."""
+    """Write a number over a point, or beside it where bars cross in it."""
     offset, side = ((3, 3), "left") if beside else ((0, 2), "center")
     axes.annotate(number, at, offset, textcoords="offset points", ha=side, fontsize=7.5)
 

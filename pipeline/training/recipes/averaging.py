@@ -36,7 +36,7 @@ class WeightAverage:
                 mean.copy_(value)
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs."""
+        """Collect all that `restore` needs."""
         return {"network": self.network.state_dict(), "steps": self._steps}
 
     def restore(self, state: Mapping[str, Any]) -> None:

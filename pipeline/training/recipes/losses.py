@@ -42,7 +42,7 @@ class Recipe:
     beta: float = 0.0
 
     def attack_name(self, given: str) -> str | None:
-        """Of TRAINING_ATTACKS; a step of free training is one of FGSM from a start that is as good as random."""
+        """Return a name of TRAINING_ATTACKS; a step of free training is FGSM from a start that is as good as random."""
         return {"given": given, "free": "fgsm_rs"}.get(self.attack, self.attack) if self.attack else None
 
 

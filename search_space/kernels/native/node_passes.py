@@ -131,7 +131,7 @@ class NodePasses:
         return moments
 
     def _through(self, index: int, of_last: _FoldSlopes) -> None:
-        """From the gradient in an operation's last features to that in its first."""
+        """Lead the gradient in an operation's last features back to its first."""
         of, first_fold = self.of[index], self.first_fold[index]
         if first_fold is None:
             of.of_first = of_last
@@ -183,7 +183,7 @@ class NodePasses:
         setattr(structure, name, self.kept[-1].data_ptr())
 
     def release(self) -> list[Tensor]:
-        """All that the passes were given, which is theirs no longer."""
+        """Hand over all that the passes were given, which is theirs no longer."""
         kept, self.kept = self.kept, []
         return kept
 
