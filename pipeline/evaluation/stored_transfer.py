@@ -16,7 +16,7 @@ from pipeline.runs.schemas import Digest, Schema, checked
 FILE = "transfer.json"
 
 
-class Share(Schema):
+class TransferShare(Schema):
     """Test images that a network classifies right, clean and in all that was tried; the accuracy of a matrix."""
 
     tried_on: str
@@ -34,7 +34,7 @@ class Share(Schema):
         return self
 
 
-class TransferredShare(Share):
+class TransferredShare(TransferShare):
     """The same on images that were attacked on another network, or on itself."""
 
     made_on: str
@@ -67,7 +67,7 @@ class Transfer(TransferHeader):
     """How attacks transferred between networks, by one protocol. rows: every pair of models."""
 
     rows: tuple[TransferredShare, ...]
-    clean: tuple[Share, ...]
+    clean: tuple[TransferShare, ...]
 
     @model_validator(mode="after")
     def _every_pair_is_there_once(self) -> Self:

@@ -22,11 +22,11 @@ from pipeline.evaluation.probing import Probed, probe
 from pipeline.evaluation.stored_evaluation import Protocol, read_before
 from pipeline.evaluation.stored_transfer import (
     FILE,
-    Share,
     Transfer,
     TransferHeader,
     TransferModel,
     TransferredShare,
+    TransferShare,
     read_transfer,
     write_transfer,
 )
@@ -110,7 +110,7 @@ def _transfer(header: TransferHeader, counts: Counts, images: int) -> Transfer:
             for made_on in names
             for tried_on in names
         ),
-        clean=tuple(Share(tried_on=name, **_figures(counts[None, name], images)) for name in names),
+        clean=tuple(TransferShare(tried_on=name, **_figures(counts[None, name], images)) for name in names),
     )
 
 
