@@ -21,7 +21,7 @@ from torch import Tensor
 
 from learned_optimizers import Theta, load_theta, merge_estimates, new_theta
 from learned_optimizers.meta_training.judging import Scaling
-from learned_optimizers.meta_training.truncated_unrolls import Recipe, Truncation
+from learned_optimizers.meta_training.truncated_unrolls import Truncation, UnrollRecipe
 from learned_optimizers.tasks import Bucket
 from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
@@ -33,7 +33,7 @@ Found = dict[str, list[tuple[float, float]]]
 
 def rows(theta: Theta, bucket: Bucket, length: int, pairs: int, scale: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """ES and RP estimates of unrolls of a length from the start, each [pairs, n]."""
-    recipe = Recipe(
+    recipe = UnrollRecipe(
         seed=0,
         task_seed=0,
         estimator="merged",

@@ -23,7 +23,7 @@ from torch import Tensor
 from learned_optimizers import Theta, new_theta
 from learned_optimizers.meta_training.judging import Judging, Scaling
 from learned_optimizers.meta_training.outer import Lengths, OuterTraining
-from learned_optimizers.meta_training.truncated_unrolls import Recipe
+from learned_optimizers.meta_training.truncated_unrolls import UnrollRecipe
 from learned_optimizers.tasks import HELD_OUT, Bucket, buckets
 from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 
@@ -65,7 +65,7 @@ def outer_training(
     trainer: Theta | None = None,
 ) -> OuterTraining:
     """A training on these tasks before its first step. trainer: what takes the steps; None for Adam."""
-    recipe = Recipe(
+    recipe = UnrollRecipe(
         seed=seed,
         task_seed=0,
         estimator="es",

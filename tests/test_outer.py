@@ -11,11 +11,11 @@ from learned_optimizers.meta_training.baselines import BASELINES
 from learned_optimizers.meta_training.judging import Judging, Scaling, theta_curves
 from learned_optimizers.meta_training.normalisation import RATES, best_reached, normalised, rate_curves, scales
 from learned_optimizers.meta_training.outer import Lengths, OuterTraining
-from learned_optimizers.meta_training.truncated_unrolls import Recipe, Truncation
+from learned_optimizers.meta_training.truncated_unrolls import Truncation, UnrollRecipe
 from learned_optimizers.tasks import Bucket, buckets
 from learned_optimizers.tasks.task import seeded_generator
 
-RECIPE = Recipe(
+RECIPE = UnrollRecipe(
     seed=0,
     task_seed=0,
     estimator="es",

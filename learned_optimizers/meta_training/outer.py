@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learned_optimizers.meta_training.estimators import merge_estimates
-from learned_optimizers.meta_training.truncated_unrolls import Estimates, Estimator, Recipe, Stream, Truncation
+from learned_optimizers.meta_training.truncated_unrolls import Estimates, Estimator, Stream, Truncation, UnrollRecipe
 from learned_optimizers.optimizer import LearnedOptimizer
 from learned_optimizers.tasks import Bucket, seeded_generator
 from learned_optimizers.tasks.task import uniform
@@ -49,7 +49,7 @@ class OuterTraining:
     def __init__(
         self,
         theta: Theta,
-        recipe: Recipe,
+        recipe: UnrollRecipe,
         scales: Mapping[Bucket, Tensor],
         *,
         lengths: Lengths,

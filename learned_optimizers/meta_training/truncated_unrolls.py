@@ -24,7 +24,7 @@ MEMBERS = 2  # of an antithetic pair: all that are moved by + sigma eps come fir
 
 
 @dataclass(frozen=True)
-class Recipe:
+class UnrollRecipe:
     """How estimates are made. pairs: of a stream, each with a task of its own.  sigma: how far theta is moved.
 
     horizon: inner steps of a whole training.  full: unroll it at once, so that no truncation begins in its middle.
@@ -95,7 +95,7 @@ class Truncation:
     Its outcome is a pure function of these, in whatever process it is computed.
     """
 
-    recipe: Recipe
+    recipe: UnrollRecipe
     bucket: Bucket
     theta: Theta
     stream: Stream | None

@@ -15,7 +15,7 @@ from torch import Tensor
 from learned_optimizers import Theta, load_theta, new_theta
 from learned_optimizers.meta_training.judging import Judging, Scaling
 from learned_optimizers.meta_training.outer import Lengths, OuterTraining
-from learned_optimizers.meta_training.truncated_unrolls import Recipe
+from learned_optimizers.meta_training.truncated_unrolls import UnrollRecipe
 from learned_optimizers.tasks import Bucket, buckets
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
@@ -174,8 +174,8 @@ def _parts(meta: MetaSettings) -> tuple[slice, slice]:
     return slice(meta.tasks), slice(meta.tasks, None)
 
 
-def _recipe(meta: MetaSettings, seed: int) -> Recipe:
-    return Recipe(
+def _recipe(meta: MetaSettings, seed: int) -> UnrollRecipe:
+    return UnrollRecipe(
         seed=seed,
         task_seed=meta.task_seed,
         estimator=meta.estimator,
