@@ -58,7 +58,7 @@ class Wire:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CellLayout:
     """Everything that a figure shows, in inches with y downwards.
 
     states: a box for each state but the output.  operations: a box for each edge, in the order of `Cell.edges`.
@@ -82,7 +82,7 @@ class Plan:
         return min(box.left for box in self.boxes), min(ys), self.output.right, max(ys)
 
 
-def plan_cell(cell: Cell) -> Plan:
+def plan_cell(cell: Cell) -> CellLayout:
     """Lay a cell out in layers from left to right, in an order with few crossings, level where there is room.
 
     A layer, one for each depth of a node, has a column of operations, then a column of the nodes that they enter. A
@@ -98,7 +98,7 @@ def plan_cell(cell: Cell) -> Plan:
     output = _output_box(x, ys.values())
     wires = [*_state_wires(gaps, heights), *_operation_wires(cell, states, operations)]
     wires += [Wire(state, (x, y), (output.left, y)) for state, y in ys.items()]
-    return Plan(
+    return CellLayout(
         tuple(states[state] for state in sorted(states)),
         tuple(operations[slot] for slot in sorted(operations)),
         output,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from search_space.drawing.layer_order import OPERATION_PITCH, Gaps, Layers, Sources
+from search_space.cells.dag_paths import Sources
+from search_space.drawing.layer_order import OPERATION_PITCH, Gaps, LayeredStates
 
 SWEEPS = 200
 LANE_STIFFNESS, LEVEL = 12.0, 2.0  # how much more a lane wants to be level than other wires; see _heights
@@ -16,7 +17,7 @@ Place = tuple[int, int]  # a layer and a state in it
 Heights = dict[Place, float]
 
 
-def heights_of(layers: Layers, gaps: Gaps, sources: Sources) -> Heights:
+def heights_of(layers: LayeredStates, gaps: Gaps, sources: Sources) -> Heights:
     """The y of every state in every layer, found one layer at a time: wires as level as the room allows.
 
     A wire that climbs by c costs c^2 + 2 LEVEL |c|, lanes more: least squares, reweighted with a falling tolerance.
@@ -38,7 +39,7 @@ def heights_of(layers: Layers, gaps: Gaps, sources: Sources) -> Heights:
     return heights
 
 
-def _spaces(layers: Layers, depth: int, sources: Sources) -> list[float]:
+def _spaces(layers: LayeredStates, depth: int, sources: Sources) -> list[float]:
     """Return distances from centre to centre of neighbours: inputs, nodes with their operations, lanes (thin)."""
 
     def reach(state: int) -> float:

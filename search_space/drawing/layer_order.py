@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
+from search_space.cells.dag_paths import Sources
+
 OPERATION_PITCH = 0.33  # inches from one operation of a node to the next
 
-Layers = tuple[tuple[int, ...], ...]
-Sources = Sequence[Sequence[int]]
-"""Of every state, the states that its edges read."""
+LayeredStates = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Arrival:
 Gaps = Sequence[Sequence[Arrival]]  # what enters the layers after the first, each from the top
 
 
-def layers_of(sources: Sources, concat: Sequence[int]) -> Layers:
+def layers_of(sources: Sources, concat: Sequence[int]) -> LayeredStates:
     """The states of each depth, and the earlier ones that a deeper layer, or the output behind all, still reads."""
     depths: list[int] = []
     for read in sources:
@@ -59,7 +59,7 @@ def arrivals_of(upper: Sequence[int], lower: Sequence[int], sources: Sources) ->
     return tuple(arrivals)
 
 
-def untangled(layers: Layers, sources: Sources) -> Layers:
+def untangled(layers: LayeredStates, sources: Sources) -> LayeredStates:
     """The best order found from every rotation of the states, forwards and backwards. The inputs stay as they are."""
     states = list(range(len(sources)))
     rotations = [order[i:] + order[:i] for order in (states, states[::-1]) for i in states]
@@ -67,7 +67,7 @@ def untangled(layers: Layers, sources: Sources) -> Layers:
     return min((_exchanged_while_better(start, sources) for start in starts), key=lambda order: _tangle(order, sources))
 
 
-def _exchanged_while_better(layers: Layers, sources: Sources) -> Layers:
+def _exchanged_while_better(layers: LayeredStates, sources: Sources) -> LayeredStates:
     """Make, for each state of each layer in turn, the exchange that helps most, until none does."""
     while True:
         before = layers
@@ -79,7 +79,7 @@ def _exchanged_while_better(layers: Layers, sources: Sources) -> Layers:
             return layers
 
 
-def _exchange(layers: Layers, depth: int, first: int, second: int) -> Layers:
+def _exchange(layers: LayeredStates, depth: int, first: int, second: int) -> LayeredStates:
     """The layers with two states exchanged in one layer and in every later one that has both."""
     other = {first: second, second: first}
     exchanged = (
@@ -89,7 +89,7 @@ def _exchange(layers: Layers, depth: int, first: int, second: int) -> Layers:
     return (*layers[:depth], *exchanged)
 
 
-def _tangle(layers: Layers, sources: Sources) -> tuple[int, float]:
+def _tangle(layers: LayeredStates, sources: Sources) -> tuple[int, float]:
     """How many pairs of wires cross; among equals, how far the wires climb in shares of the layers' heights."""
     crossings, climb = 0, 0.0
     for upper, lower in pairwise(layers):
