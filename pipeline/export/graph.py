@@ -77,7 +77,7 @@ def checked_graph(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "network"
         classify, versions = write(program, path)
-        figures = compare(network, classify, probes)
+        figures = logit_differences(network, classify, probes)
         if not figures["largest_logit_difference"] <= LOGIT_TOLERANCE or figures["labels_that_differ"]:
             raise RunError(
                 f"{form} and the network disagree, and nothing was written: logits differ by up to "
@@ -88,8 +88,8 @@ def checked_graph(
     return content, figures | versions | {"bytes": len(content)}
 
 
-def compare(network: Network, classify: Classify, probes: Probes) -> dict[str, Any]:
-    """Largest difference of a logit and number of labels that differ, over batches of all BATCH_SIZES."""
+def logit_differences(network: Network, classify: Classify, probes: Probes) -> dict[str, Any]:
+    """Find the largest difference of a logit and how many labels differ, over batches of all BATCH_SIZES."""
     differences, labels = torch.zeros(2), 0
     for kind, images in enumerate((probes.clean, probes.attacked)):
         for size in BATCH_SIZES:
