@@ -79,7 +79,7 @@ def evaluation_attack(
     cw_radius: float = 0.5,
     draws: int = 1,
 ) -> CheckedAttack:
-    """The attack `name` of EVALUATION_ATTACKS, or one described by hand, on `model`.
+    """Return the attack `name` of EVALUATION_ATTACKS, or one described by hand, on `model`.
 
     eps: radius in `norm`, for Linf 0 < eps <= 1; PGD's step is eps / 4, so 2/255 at 8/255.
     norm: "fgsm" is an attack in Linf alone.
@@ -143,7 +143,7 @@ def _check(attack: EvaluationAttack, norm: Norm, num_classes: int, restarts: int
 def _parts(
     class_name: str, attack: EvaluationAttack, *, eps: float, norm: Norm, num_classes: int, restarts: int, seed: int
 ) -> tuple[Part, ...]:
-    """The torchattacks objects that run one class; PGD has no restarts or targets of its own and is repeated."""
+    """Return the torchattacks objects that run one class; PGD has no restarts or targets of its own and is repeated."""
     seeded: dict[str, float | str] = {"norm": norm, "eps": eps, "n_restarts": restarts, "seed": seed}
     aims = min(num_classes - 1, _PUBLISHED_TARGETS)
     n_classes = aims + 1  # torchattacks aims at n_classes - 1 targets

@@ -26,7 +26,7 @@ class Part:
     target: int | None = None
 
     def build(self, model: nn.Module) -> ImageAttack:
-        """The torchattacks object that attacks `model`."""
+        """Return the torchattacks object that attacks `model`."""
         attack = getattr(torchattacks, self.class_name)(model, **self.arguments)
         if self.target is not None:
             attack.set_mode_targeted_by_function(partial(_likely_wrong_class, model, self.target), quiet=True)
@@ -83,11 +83,11 @@ class AttackSpec:
 
     @property
     def follows_gradient(self) -> bool:
-        """Whether a part of it needs a gradient of the logits to the images; Square alone tries and looks."""
+        """Return whether a part of it needs a gradient of the logits to the images; Square alone tries and looks."""
         return any(part.class_name != "Square" for part in self.parts)
 
     def build(self, model: nn.Module) -> ImageAttack:
-        """The torchattacks object that attacks `model` with every part."""
+        """Return the torchattacks object that attacks `model` with every part."""
         attacks = [part.build(model) for part in self.parts]
         return attacks[0] if len(attacks) == 1 else cast("ImageAttack", torchattacks.MultiAttack(attacks))
 

@@ -145,7 +145,7 @@ class LearnedOptimizer(Optimizer):
         return scalar[0]
 
     def _moving(self) -> list[tuple[Tensor, float]]:
-        """Parameters with a gradient, and their rates; those of a device and dtype follow one another."""
+        """Return parameters with a gradient, and their rates; those of a device and dtype follow one another."""
         found = [
             (parameter, float(group["lr"]))
             for group in self.param_groups

@@ -46,7 +46,7 @@ class Theta:
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers they are."""
+        """Return how many numbers they are."""
         return sum(prod(shape) for shape in architecture(self.architecture).shapes.values())
 
     @property
@@ -113,5 +113,5 @@ def load_theta(reference: Path | str) -> Theta:
 
 
 def shipped() -> list[str]:
-    """Names of the optimizers that come with the package."""
+    """Return names of the optimizers that come with the package."""
     return sorted(path.stem for path in TRAINED.glob("*.safetensors"))

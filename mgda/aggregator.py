@@ -33,7 +33,7 @@ class GradientWeights:
     stationary: bool = False
 
     def direction(self, jacobian: Tensor) -> Tensor:
-        """The direction [n], summed in float64, in the dtype of `jacobian` [m, n]."""
+        """Return the direction [n], summed in float64, in the dtype of `jacobian` [m, n]."""
         if self.stationary:
             return torch.zeros_like(jacobian[0])
         return ((self.weights * self.scales) @ jacobian.detach().double()).to(jacobian.dtype)
@@ -62,13 +62,13 @@ class Aggregator(ABC):
 
     @abstractmethod
     def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> GradientWeights:
-        """Weights and scales of the rows of `jacobian` [m, n], whose objectives are `names`; () numbers them.
+        """Return weights and scales of the rows of `jacobian` [m, n], whose objectives are `names`; () numbers them.
 
         Raises ValueError where `jacobian` is no floating-point matrix.
         """
 
     def state(self) -> dict[str, Any]:
-        """What the next call depends on beside its Jacobian: tensors, numbers and containers of them."""
+        """Return what the next call depends on beside its Jacobian: tensors, numbers and containers of them."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - most aggregators remember nothing
@@ -101,7 +101,7 @@ class PreferenceAggregator(Aggregator):
 
 
 def rows_of(jacobian: Tensor) -> Tensor:
-    """The gradients in float64. Raises ValueError where `jacobian` is no floating-point matrix."""
+    """Return the gradients in float64. Raises ValueError where `jacobian` is no floating-point matrix."""
     if jacobian.ndim != 2 or not jacobian.is_floating_point():
         raise ValueError(
             f"expected a floating-point Jacobian [m, n], found {jacobian.dtype} {list(jacobian.shape)}; "

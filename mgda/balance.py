@@ -65,7 +65,7 @@ def balance(
 def _aggregate(
     jacobian: Tensor, names: Sequence[str], aggregator: Callable[[Tensor], Tensor]
 ) -> tuple[GradientWeights, Tensor]:
-    """How the rows [m, n] were weighed, and their direction [n]."""
+    """Return how the rows [m, n] were weighed, and their direction [n]."""
     weighed = aggregator.weigh(jacobian, names) if isinstance(aggregator, Aggregator) else None
     direction = aggregator(jacobian).detach() if weighed is None else weighed.direction(jacobian)
     if direction.shape != jacobian.shape[1:]:

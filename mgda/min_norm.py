@@ -105,14 +105,14 @@ def _vertex(lengths: Tensor) -> Tensor:
 
 
 def _shares(weights: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean length t = sum_j w_j |g_j| [...], and the share of each gradient in it [..., m]."""
+    """Return the mean length t = sum_j w_j |g_j| [...], and the share of each gradient in it [..., m]."""
     parts = weights * lengths
     mean_length = parts.sum(-1)
     return mean_length, parts / mean_length[..., None]
 
 
 def _norm(weights: Tensor, lengths: Tensor, cosines: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean length t [...], and w^T G w / t^2 [...]: 1 where the gradients agree, 0 where they cancel."""
+    """Return the mean length t [...], and w^T G w / t^2 [...]: 1 where the gradients agree, 0 where they cancel."""
     mean_length, shares = _shares(weights, lengths)
     return mean_length, (shares @ cosines * shares).sum(-1)
 
@@ -150,7 +150,7 @@ def _ridged(cosines: Tensor, ridge: float) -> Tensor:
 
 
 def _best_face(lengths: Tensor, cosines: Tensor) -> Tensor:
-    """The affine minimiser of the face that holds the minimiser; enumerates all faces.
+    """Return the affine minimiser of the face that holds the minimiser; enumerates all faces.
 
     By Carathéodory's theorem some face of affinely independent gradients holds it, so the others may fail. What a face
     gives is forced onto the simplex and judged there, so that no candidate is trusted.

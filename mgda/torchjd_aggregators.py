@@ -24,7 +24,7 @@ class _Weighing(Aggregator):
     """Weights from the scaled gradients."""
 
     def weigh(self, jacobian: Tensor, names: Sequence[str] = ()) -> GradientWeights:
-        """Weights of the gradients after normalisation."""
+        """Return weights of the gradients after normalisation."""
         rows = rows_of(jacobian)
         scales = NORMALISATIONS[self.normalisation](torch.linalg.vector_norm(rows, dim=1))
         weights = self._weights(scales[:, None] * rows, names)
@@ -32,7 +32,7 @@ class _Weighing(Aggregator):
 
     @abstractmethod
     def _weights(self, rows: Tensor, names: Sequence[str]) -> Tensor:
-        """Weights [m] of the scaled gradients [m, n], in float64."""
+        """Return weights [m] of the scaled gradients [m, n], in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class PCGrad(_Weighing):
         return weights
 
     def state(self) -> dict[str, Any]:
-        """The generator's."""
+        """Return the generator's state."""
         return {"generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -156,7 +156,7 @@ class NashMTL(_Weighing):
         return weights
 
     def state(self) -> dict[str, Any]:
-        """The last weights by name."""
+        """Return the last weights by name."""
         return {"previous": dict(self.previous)}
 
     def restore(self, state: dict[str, Any]) -> None:

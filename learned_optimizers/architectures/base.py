@@ -59,7 +59,7 @@ class Block:
         return rows.view(-1) if flat else rows
 
     def over(self, rows: Tensor) -> Tensor | None:
-        """The rows themselves, where they may be written over."""
+        """Return the rows themselves, where they may be written over."""
         return None if self.memory is None else rows
 
     def layer(self, name: str, weight: Tensor, rows: Tensor, floor: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Block:
 
 
 def bias_after(before: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The bias W b + c of a layer (W, c) after one that left out its own b: [..., h] -> [..., outputs]."""
+    """Return the bias W b + c of a layer (W, c) after one that left out its own b: [..., h] -> [..., outputs]."""
     return before @ weight.T + bias
 
 
@@ -147,7 +147,7 @@ class Architecture(ABC):
         return dict(shared)
 
     def limit(self, of_tensors: Tensors) -> Tensor | None:
-        """Size that each tensor's next gradient is clipped to, [k, 1]; None where it is not."""
+        """Return the size that each tensor's next gradient is clipped to, [k, 1]; None where it is not."""
         return None
 
     @abstractmethod
@@ -162,7 +162,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def layers(self, tensors: Tensors, plan: Plan) -> Layers:
-        """The network of the second pass."""
+        """Return the network of the second pass."""
 
     @abstractmethod
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, Tensor | None]:
@@ -191,7 +191,7 @@ class Architecture(ABC):
         loss: Tensor | None = None,
         valid_loss: Tensor | None = None,
     ) -> tuple[list[Tensor], State]:
-        """Parameters and state after a step. Raises ValueError where shapes do not fit one another."""
+        """Return parameters and state after a step. Raises ValueError where shapes do not fit one another."""
         shapes = _checked_shapes(params, gradients, state)
         shared = state["shared"] if valid_loss is None else self.observe_validation(state["shared"], valid_loss)
         shared = self.observe_training(shared, loss)

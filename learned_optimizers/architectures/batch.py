@@ -125,7 +125,7 @@ class Batch:
         return self._joined(sums) if sums else None
 
     def _joined(self, sums: Sequence[Tensor]) -> Tensor:
-        """Sums of all tensors from those of the blocks; parts of one tensor are added."""
+        """Return sums of all tensors from those of the blocks; parts of one tensor are added."""
         found: list[Tensor] = []
         for span, own in zip(self.spans, sums, strict=True):
             if span.elements is not None and span.elements.start > 0:

@@ -37,21 +37,21 @@ class Segments:
         return cls(len(sizes), torch.repeat_interleave(counts, output_size=sum(sizes)))
 
     def total(self, rows: Tensor) -> Tensor:
-        """Sums over each tensor: [c, n] -> [count, c]."""
+        """Return sums over each tensor: [c, n] -> [count, c]."""
         if self.owners is None:
             return rows.sum(-1)[None]
         sums: Tensor = rows.new_zeros(rows.shape[0], self.count).scatter_add(-1, self.owners.expand(rows.shape), rows)
         return sums.T
 
     def total_squares(self, rows: Tensor) -> Tensor:
-        """Sums of squares over each tensor: [c, n] -> [count, c]."""
+        """Return sums of squares over each tensor: [c, n] -> [count, c]."""
         if self.owners is None:  # in one pass
             norms: Tensor = torch.linalg.vector_norm(rows, dim=-1)
             return norms.square()[None]
         return self.total(rows.square())
 
     def spread(self, figures: Tensor) -> Tensor:
-        """What each tensor has, to its elements: [count, c] -> [c, n], or [c, 1] where there is one tensor."""
+        """Give what each tensor has to its elements: [count, c] -> [c, n], or [c, 1] where there is one tensor."""
         if self.owners is None:
             return figures.T
         rows = figures.T
@@ -110,5 +110,5 @@ def sine_time(step: Tensor) -> Tensor:
 
 
 def step_of(direction: Tensor, magnitude: Tensor) -> Tensor:
-    """What is subtracted from a parameter: 1e-3 * direction * exp(1e-3 * magnitude)."""
+    """Return what is subtracted from a parameter: 1e-3 * direction * exp(1e-3 * magnitude)."""
     return DIRECTION_SCALE * direction * torch.exp(MAGNITUDE_SCALE * magnitude)

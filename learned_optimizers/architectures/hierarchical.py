@@ -67,19 +67,19 @@ class Hierarchical(Architecture):
     sums = VARYING + 1 + SUMMED.stop
 
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Weights from N(0, 1 / inputs), the forget gate's bias 1 (Jozefowicz et al. 2015), the rest 0."""
+        """Return weights from N(0, 1 / inputs), the forget gate's bias 1 (Jozefowicz et al. 2015), the rest 0."""
         tensors = initial_layers(self.shapes, generator)
         tensors["lstm.bias"][LSTM : 2 * LSTM] = 1
         return tensors
 
     def initial_shared(self, tensors: Tensors) -> dict[str, Tensor]:
-        """Number of steps and of validation losses, statistics of losses, message of all tensors."""
+        """Return the number of steps and of validation losses, statistics of losses, message of all tensors."""
         zero = torch.zeros_like(tensors["input.bias"][0])
         names = ("step", "train_loss", "train_mean", "train_variance", "valid_mean", "valid_count")
         return {name: zero.clone() for name in names} | {"around": tensors["first.around"].clone()}
 
     def initial_of_tensors(self, tensors: Tensors, count: int) -> dict[str, Tensor]:
-        """Size of gradients, state of the LSTM and message from the elements."""
+        """Return the size of gradients, state of the LSTM and message from the elements."""
         first = {name: tensors[f"first.{name}"].repeat(count, 1) for name in ("up", "hidden", "cell")}
         return first | {"gradient_rms": torch.ones_like(first["up"][:, :1])}
 
@@ -154,7 +154,7 @@ class Hierarchical(Architecture):
         )
 
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, Tensor]:
-        """The MLP on every element, and its messages' sums."""
+        """Apply the MLP to every element, and sum its messages."""
         spread, inputs = block.segments.spread, _inputs(_clipped(block, plan.tensors["limit"]))
         inputs = torch.mul(inputs, spread(plan.tensors["scale"]), out=block.over(inputs))
         hidden = torch.mm(tensors["input.weight"][:, :VARYING], inputs, out=block.room("first", HIDDEN))
@@ -179,7 +179,7 @@ def _clipped(block: Block, limit: Tensor) -> Block:
 
 
 def _inputs(block: Block) -> Tensor:
-    """The 23 inputs of the MLP that differ between elements, before they are scaled: [23, n]."""
+    """Return the 23 inputs of the MLP that differ between elements, before they are scaled: [23, n]."""
     momenta, squares = block.accumulators["momenta"], block.accumulators["squares"]
     shifted = torch.add(squares, SMALLEST, out=block.room("roots", len(SHARES)))
     roots = torch.rsqrt(shifted, out=block.over(shifted))
@@ -203,7 +203,7 @@ def _loss_scores(shared: Tensors) -> Tensor:
 
 
 def _seen(sums: Tensor, facts: Facts) -> Tensor:
-    """What the LSTM sees of each tensor, but for the losses: [k, 16].
+    """Return what the LSTM sees of each tensor, but for the losses: [k, 16].
 
     Means and variances of momentum and second moment are over elements and decays together.
     """
@@ -227,7 +227,7 @@ def _lstm(tensors: Tensors, seen: Tensor, hidden: Tensor, cell: Tensor) -> tuple
 
 
 def _bias(tensors: Tensors, step: Tensor, sums: Tensor, facts: Facts, hidden: Tensor) -> Tensor:
-    """What a tensor's elements have in common, through the MLP's first layer: [k, 32]."""
+    """Return what a tensor's elements have in common, through the MLP's first layer: [k, 32]."""
     count = len(sums)
     norm = 0.5 * torch.log(sums[:, PARAMS] + TINY)
     counted = facts.sizes.new_full((count,), float(count)).log() - 1

@@ -45,11 +45,11 @@ class MLP(Architecture):
     sums = VARYING
 
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Weights from N(0, 1 / inputs), biases 0."""
+        """Return weights from N(0, 1 / inputs), biases 0."""
         return initial_layers(self.shapes, generator)
 
     def initial_shared(self, tensors: Tensors) -> dict[str, Tensor]:
-        """The number of steps, 0."""
+        """Return the number of steps, 0."""
         return {"step": torch.zeros_like(tensors["input.bias"][0])}
 
     def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
@@ -81,7 +81,7 @@ class MLP(Architecture):
         )
 
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, None]:
-        """The network on every element."""
+        """Apply the network to every element."""
         layers = self.layers(tensors, plan)
         inputs = _inputs(block, block.accumulators["momenta"])
         inputs = torch.mul(inputs, block.segments.spread(plan.tensors["scale"]), out=block.over(inputs))

@@ -38,7 +38,7 @@ class UpdateRule(Protocol):
         loss: Tensor | None,
         valid_loss: Tensor | None,
     ) -> tuple[Sequence[Tensor], State]:
-        """Parameters and state after a step."""
+        """Return parameters and state after a step."""
 
 
 Direction = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, tuple[Tensor, ...]]]

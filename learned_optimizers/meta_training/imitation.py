@@ -94,7 +94,7 @@ class _Followed:
         return moved, {name: after for name, (_, after) in found.items()} | {"last": last}
 
     def _shown(self, state: Any, valid_loss: Tensor | None) -> Any:
-        """The student's state as its step meets it: after its look at a validation loss, where there is one."""
+        """Return the student's state as its step meets it: after its look at a validation loss, where there is one."""
         if valid_loss is None:
             return state
         return state | {"shared": self.student.observe_validation(state["shared"], valid_loss)}

@@ -31,7 +31,7 @@ class Lengths:
     ramp: int
 
     def at(self, step: int, generator: torch.Generator) -> int:
-        """The length at an outer step, times U(.8, 1.2)."""
+        """Return the length at an outer step, times U(.8, 1.2)."""
         mean = self.first + (self.last - self.first) * min(1.0, step / self.ramp)
         return max(1, round(mean * uniform(*JITTER, generator)))
 

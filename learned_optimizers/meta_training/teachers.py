@@ -21,7 +21,7 @@ Shape = Callable[[Tensor], Tensor]
 
 
 def falling_share(step: Tensor, horizon: int) -> Tensor:
-    """Part of the rate at a step: half a cosine from 1 to FINAL_SHARE over the horizon, which then stays."""
+    """Return the part of the rate at a step: half a cosine from 1 to FINAL_SHARE over the horizon, which then stays."""
     done = (step / horizon).clamp(max=1)
     return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + torch.cos(math.pi * done)) / 2
 

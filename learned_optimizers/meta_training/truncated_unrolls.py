@@ -59,16 +59,16 @@ class Stream:
 
     @property
     def is_over(self) -> bool:
-        """Whether the next truncation begins another training."""
+        """Return whether the next truncation begins another training."""
         return self.lanes.step >= self.end
 
     def plain(self) -> dict[str, Any]:
-        """What a checkpoint may hold."""
+        """Return what a checkpoint may hold."""
         return vars(self) | {"lanes": dict(vars(self.lanes))}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Stream:
-        """The stream that `plain` describes."""
+        """Return the stream that `plain` describes."""
         return cls(**(dict(plain) | {"lanes": UnrollState(**plain["lanes"])}))
 
 

@@ -62,7 +62,7 @@ class Draw:
         return cls(tasks, seeds, copies, split=split)
 
     def start(self, rule: UpdateRule, theta: Mapping[str, Tensor]) -> UnrollState:
-        """Initial parameters and optimizers. theta: each [lanes, ...]."""
+        """Return initial parameters and optimizers. theta: each [lanes, ...]."""
         drawn = [
             task.initial(seeded_generator(*seed, "initial")) for task, seed in zip(self.tasks, self.seeds, strict=True)
         ]

@@ -33,7 +33,7 @@ class _Network(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled passes, or None where there are none to use; see `compiled.load`."""
+    """Return the compiled passes, or None where there are none to use; see `compiled.load`."""
     loaded = load("learned_optimizers.native._kernels")
     if loaded is None:
         return None
@@ -61,7 +61,7 @@ class Elements:
 
 
 def supports(rule: Architecture, elements: Elements) -> bool:
-    """Whether the passes take these: compiled code is there, and all is float32 on the CPU, without gaps."""
+    """Return whether the passes take these: compiled code is there, and all is float32 on the CPU, without gaps."""
     rows = [row for name in rule.accumulators for row in elements.rows(name)]
     return library() is not None and all(
         value.dtype == torch.float32 and value.device.type == "cpu" and value.is_contiguous()
@@ -70,7 +70,7 @@ def supports(rule: Architecture, elements: Elements) -> bool:
 
 
 def accumulate(rule: Architecture, elements: Elements, of_tensors: Tensors) -> Tensor:
-    """The first pass, that of `Architecture.accumulate`, in place: sums over each tensor, [k, c]."""
+    """Make the first pass, that of `Architecture.accumulate`, in place: sums over each tensor, [k, c]."""
     given = _given(rule, elements, rule.limit(of_tensors))
     sums = torch.zeros(len(elements.params), rule.sums, dtype=torch.float64, device="cpu")
     library().accumulate_pass(  # type: ignore[union-attr] # `supports` has seen it
@@ -80,7 +80,7 @@ def accumulate(rule: Architecture, elements: Elements, of_tensors: Tensors) -> T
 
 
 def step(rule: Architecture, tensors: Tensors, elements: Elements, plan: Plan) -> Tensor | None:
-    """The second pass, that of `Architecture.step`, in place: sums over each tensor, [k, c], where it wants any.
+    """Make the second pass, that of `Architecture.step`, in place: sums over each tensor, [k, c], where it wants any.
 
     plan: its "rate", [k, 1], multiplies each step.
     """
@@ -102,7 +102,7 @@ def step(rule: Architecture, tensors: Tensors, elements: Elements, plan: Plan) -
 
 
 def _given(rule: Architecture, elements: Elements, limit: Tensor | None) -> dict[str, Tensor]:
-    """What `_Tensors` points to, by name; it must outlive the call."""
+    """Return what `_Tensors` points to, by name; it must outlive the call."""
     several = {"params": elements.params, "gradients": elements.gradients}
     several |= {name: elements.rows(name) for name in rule.accumulators}
     integers = {name: [value.data_ptr() for value in values] for name, values in several.items()}

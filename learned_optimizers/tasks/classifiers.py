@@ -68,7 +68,7 @@ class NetworkTask(Task):
 
     @property
     def classes(self) -> int:
-        """Number of labels."""
+        """Return the number of labels."""
         return data.DIGIT_CLASSES if self.configuration.source == "digits" else CLUSTER_CLASSES
 
     @cached_property
@@ -135,6 +135,6 @@ class Autoencoder(NetworkTask):
         return draw(dense_shapes(widths), self.configuration.gain, generator)
 
     def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
-        """Mean squared error of an input."""
+        """Return the mean squared error of an input."""
         inputs, _ = samples
         return (dense(params, inputs, self.configuration.activation) - inputs).square().mean()

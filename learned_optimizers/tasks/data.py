@@ -15,7 +15,7 @@ ORDER_SEED = 0  # one order of the digits for all tasks: an image that judges th
 
 @cache
 def digits() -> tuple[Tensor, Tensor]:
-    """Images [1797, 64] in [0, 1] and labels [1797], shuffled."""
+    """Return images [1797, 64] in [0, 1] and labels [1797], shuffled."""
     from sklearn.datasets import load_digits  # takes a second, which not every user of this package needs to wait
 
     found = load_digits()

@@ -35,7 +35,7 @@ def recurrent_shapes(inputs: int, hidden: int, outputs: int) -> list[tuple[int, 
 
 
 def draw(shapes: Shapes, gain: float, generator: torch.Generator) -> list[Tensor]:
-    """Weights from N(0, gain^2 / inputs), biases 0."""
+    """Return weights from N(0, gain^2 / inputs), biases 0."""
     return [
         torch.randn(shape, generator=generator) * (gain / shape[0] ** 0.5) if len(shape) > 1 else torch.zeros(shape)
         for shape in shapes

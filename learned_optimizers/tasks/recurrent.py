@@ -72,7 +72,7 @@ class Copy(SequenceTask):
     symbols = 4
 
     def examples(self, sequences: Tensor) -> Tensors:
-        """The sequence followed by blanks; the sequence."""
+        """Return the sequence followed by blanks; the sequence."""
         blanks = torch.full_like(sequences, self.symbols)
         return F.one_hot(torch.cat([sequences, blanks], 1), self.symbols + 1).float(), sequences
 
@@ -84,5 +84,5 @@ class Parity(SequenceTask):
     symbols = 2
 
     def examples(self, sequences: Tensor) -> Tensors:
-        """The bits; their running parity."""
+        """Return the bits; their running parity."""
         return F.one_hot(sequences, self.symbols + 1).float(), sequences.cumsum(1) % 2

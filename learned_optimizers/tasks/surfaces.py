@@ -69,7 +69,7 @@ class SurfaceTask(Task):
         return [0.1 * torch.randn(2, generator=generator)]
 
     def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
-        """The function's value, least value 0."""
+        """Return the function's value, least value 0."""
         start, stretch = constants
         x, y = start + stretch * params[0]
         return SURFACES[self.configuration.surface].value(x, y)
@@ -113,7 +113,7 @@ class Quadratic(Task):
 
     @cached_property
     def constants(self) -> Tensors:
-        """The Hessian [n, n]."""
+        """Return the Hessian [n, n]."""
         count = len(self.configuration.eigenvalues)
         drawn = torch.randn(count, count, generator=self.configuration.generator("basis"))
         basis = torch.linalg.qr(drawn).Q
@@ -131,6 +131,6 @@ class Quadratic(Task):
         return [torch.randn(len(self.configuration.eigenvalues), generator=generator)]
 
     def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
-        """The quadratic form, mean over the centres."""
+        """Return the quadratic form, mean over the centres."""
         away = params[0] - samples[0]
         return ((away @ constants[0]) * away).sum(-1).mean() / 2

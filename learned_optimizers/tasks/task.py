@@ -58,11 +58,11 @@ class Task(ABC):
     @property
     @abstractmethod
     def bucket(self) -> tuple[Any, ...]:
-        """What shapes and loss depend on."""
+        """Return what shapes and loss depend on."""
 
     @abstractmethod
     def initial(self, generator: torch.Generator) -> list[Tensor]:
-        """Parameters to start from."""
+        """Return parameters to start from."""
 
     @abstractmethod
     def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
@@ -79,7 +79,7 @@ class Task(ABC):
         return ()
 
     def part(self, split: Split) -> Tensors:
-        """The samples of one split; no sample is in two."""
+        """Return the samples of one split; no sample is in two."""
         bounds = [0.0, *accumulate(SHARES)]
         place = SPLITS.index(split)
         return tuple(

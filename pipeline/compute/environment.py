@@ -24,7 +24,7 @@ def environment() -> dict[str, str | int]:
 
 
 def processor() -> str:
-    """The graphics processor if there is one, else the CPU, by its model's name."""
+    """Return the graphics processor if there is one, else the CPU, by its model's name."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []

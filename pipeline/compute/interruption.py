@@ -33,7 +33,7 @@ class Interrupted(BaseException):
 
     @property
     def line(self) -> str:
-        """What is said of it on standard error."""
+        """Return what is said of it on standard error."""
         return f"interrupted by {self}; the same command goes on from the last checkpoint"
 
 

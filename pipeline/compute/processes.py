@@ -14,7 +14,7 @@ from search_space.kernels.statistics import synchronise_statistics
 
 
 def mean_over_processes(fabric: Fabric, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Mean of each tensor over the processes; with one process the tensors themselves."""
+    """Return the mean of each tensor over the processes; with one process the tensors themselves."""
     if fabric.world_size == 1:
         return list(tensors)
     flat = torch.cat([tensor.flatten() for tensor in tensors])  # at once: each exchange waits for the slowest process
@@ -37,7 +37,7 @@ def _joined(fabric: Fabric, tensor: Tensor) -> Tensor:
 
 
 def sum_over_processes(fabric: Fabric, counts: Tensor) -> Tensor:
-    """Sum of whole numbers over the processes, exact: int64 [...] on the CPU -> the same."""
+    """Return the sum of whole numbers over the processes, exact: int64 [...] on the CPU -> the same."""
     (joined,) = of_all_processes(fabric, [counts[None].to(fabric.device)])
     return joined.sum(dim=0).cpu()
 

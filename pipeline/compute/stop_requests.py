@@ -32,7 +32,7 @@ class StopRequest:
         self._signal = signal.Signals(number).name
 
     def is_made(self) -> bool:
-        """Whether any of the processes got a signal; all of them must ask, and get the same answer."""
+        """Return whether any of the processes got a signal; all of them must ask, and get the same answer."""
         asked = bool(self._signal)
         if self._fabric.world_size > 1:
             (mean,) = mean_over_processes(self._fabric, [torch.tensor(float(asked), device=self._fabric.device)])

@@ -126,7 +126,7 @@ class _Actor:
         torch.set_num_threads(threads)
 
     def call(self, function: Callable[[Any], Any], work: Any) -> Any:
-        """What the function gives for one work."""
+        """Return what the function gives for one work."""
         return function(work)
 
 

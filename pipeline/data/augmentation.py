@@ -40,7 +40,7 @@ class Augmentation:
 
 
 def augmentation(settings: DataSettings, image_size: int) -> Augmentation:
-    """The augmentation that the settings describe. Raises ValueError when a cutout covers the image."""
+    """Return the augmentation that the settings describe. Raises ValueError when a cutout covers the image."""
     import kornia.augmentation as augment  # here: a second of import that evaluation and export do not need
 
     if settings.cutout >= image_size:

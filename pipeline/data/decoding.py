@@ -71,7 +71,7 @@ def decoded(content: bytes, channels: int | None = None) -> Decoded:
 
 
 def is_colour(content: bytes) -> bool:
-    """Whether an image is kept in colour; its header tells, but for a palette. Raises UnreadableImageError."""
+    """Return whether an image is kept in colour; its header tells, but for a palette. Raises UnreadableImageError."""
     with _refusals():
         return _kept_mode(_opened(content)) == COLOUR
 
@@ -103,7 +103,7 @@ def _opened(content: bytes) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The image in GREY or COLOUR. Raises UnreadableImageError where that is neither exact nor usual."""
+    """Return the image in GREY or COLOUR. Raises UnreadableImageError where that is neither exact nor usual."""
     kept = _kept_mode(image)
     if _is_transparent(image):
         raise UnreadableImageError(f"has mode {image.mode} and transparent pixels; lay it on a background first")

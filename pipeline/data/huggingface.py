@@ -52,7 +52,7 @@ class HuggingFaceSet:
 
 
 def opened(settings: DataSettings) -> HuggingFaceSet:
-    """The set that the settings name. Raises ValueError where it cannot be had or leads out of itself."""
+    """Return the set that the settings name. Raises ValueError where it cannot be had or leads out of itself."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -110,7 +110,7 @@ def hub_files(path: str, builder: Any) -> SetFiles:
 
 
 def _named(builder: Any) -> list[str]:
-    """The files of all splits."""
+    """Return the files of all splits."""
     return [str(name) for names in (builder.config.data_files or {}).values() for name in names]
 
 
@@ -131,7 +131,7 @@ def _check_layout(settings: DataSettings, path: str, files: dict[str, list[str]]
 
 
 def columns(features: Any, settings: DataSettings) -> tuple[str, str]:
-    """The names of the columns of images and of labels. Raises ValueError where there is no one of a kind."""
+    """Return the names of the columns of images and of labels. Raises ValueError where there is no one of a kind."""
     import datasets
 
     def one(key: str, wanted: str | None, kind: str, fitting: list[str]) -> str:

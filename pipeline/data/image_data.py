@@ -20,7 +20,7 @@ class ImageData:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(self.class_names)
 
     @property
@@ -34,7 +34,7 @@ class ImageData:
         return self.train.shape[1]
 
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel of the training images, in [0, 1].
+        """Return the mean and standard deviation of each channel of the training images, in [0, 1].
 
         Of all or, where there are more than `statistics.MOST_COUNTED`, of a sample of so many; they are read once.
         """

@@ -29,7 +29,7 @@ class ImageSet(ABC):
 
     @abstractmethod
     def take(self, indices: Tensor) -> Self:
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Self:
@@ -99,7 +99,7 @@ class Images(ImageSet):
         return tuple(self.images.shape[1:])
 
     def take(self, indices: Tensor) -> Images:
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         return Images(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Images:
@@ -111,7 +111,7 @@ class Images(ImageSet):
         return self
 
     def pixels(self, chosen: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The images at each batch of indices: uint8 [n, C, H, W]."""
+        """Yield the images at each batch of indices: uint8 [n, C, H, W]."""
         return (self.images[indices] for indices in chosen)
 
 
@@ -142,5 +142,5 @@ def as_float(images: Tensor) -> Tensor:
 
 
 def parts(indices: Tensor, size: int) -> Iterator[Tensor]:
-    """The indices in their order, `size` at once, the last ones fewer where they are."""
+    """Yield the indices in their order, `size` at once, the last ones fewer where they are."""
     return (indices[first : first + size] for first in range(0, len(indices), size))

@@ -26,12 +26,12 @@ DIGITS_TEST_FRACTION = 0.2
 
 
 def load(settings: DataSettings) -> ImageData:
-    """The data set that the settings name. Raises ValueError that says what is wrong with it."""
+    """Load the data set that the settings name. Raises ValueError that says what is wrong with it."""
     return _digits(settings) if settings.source == "digits" else _huggingface(settings)
 
 
 def set_name(settings: DataSettings) -> str:
-    """The name of the set that the settings ask for, in results."""
+    """Return the name of the set that the settings ask for, in results."""
     if settings.source == "digits":
         return "digits"
     return settings.name or Path(settings.path or "").name
@@ -78,7 +78,7 @@ class _Part:
     labels: Labels
 
     def images(self, settings: DataSettings) -> ImageSet:
-        """The images, streamed or in memory."""
+        """Return the images, streamed or in memory."""
         labels = torch.from_numpy(self.labels)
         if _is_streamed(settings, self.table, len(self.rows)):
             return StreamedImages(Decoder(self.table, settings.workers), torch.from_numpy(self.rows), labels)
@@ -113,7 +113,7 @@ def _part(split: Split, column: str, labels: Labels, limit: int | None, key: str
 
 
 def _is_streamed(settings: DataSettings, images: ImageTable, number: int) -> bool:
-    """Whether they are left on disk. Raises ValueError where they are to be kept and do not fit."""
+    """Return whether they are left on disk. Raises ValueError where they are to be kept and do not fit."""
     size = number * int(np.prod(images.shape))
     if settings.streaming is False and 2 * size > _physical_memory():
         raise ValueError(

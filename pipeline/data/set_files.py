@@ -58,7 +58,7 @@ class SetFiles:
 
 
 def is_inside(path: str, folders: tuple[str, ...]) -> bool:
-    """Whether a real path lies in one of the folders, given as real paths."""
+    """Return whether a real path lies in one of the folders, given as real paths."""
     return any(os.path.commonpath((path, folder)) == folder for folder in folders)
 
 
@@ -92,7 +92,7 @@ def check_folder(folder: str) -> None:
 
 
 def _entries(folder: str) -> Iterator[str]:
-    """What is neither a plain file nor a folder to go down into: of millions of files a second's work."""
+    """Yield what is neither a plain file nor a folder to go down into: of millions of files a second's work."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

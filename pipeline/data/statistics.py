@@ -46,7 +46,7 @@ def _level_counts(images: ImageSet, chosen: Tensor) -> Tensor:
 
 
 def _moments(counts: list[int]) -> tuple[float, float]:
-    """Mean and standard deviation, in [0, 1], from exact sums."""
+    """Return the mean and standard deviation, in [0, 1], from exact sums."""
     number = sum(counts)
     first = sum(value * count for value, count in enumerate(counts))
     second = sum(value * value * count for value, count in enumerate(counts))

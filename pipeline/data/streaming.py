@@ -105,7 +105,7 @@ class StreamedImages(ImageSet):
         return self.decoder.table.shape
 
     def take(self, indices: Tensor) -> StreamedImages:
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         return replace(self, rows=self.rows[indices.cpu()], labels=self.labels[indices.cpu()])
 
     def to(self, device: torch.device) -> StreamedImages:
@@ -119,7 +119,7 @@ class StreamedImages(ImageSet):
         return Images(torch.cat([empty, *read]), self.labels.to(self.device))
 
     def pixels(self, chosen: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The images at each batch of indices: uint8 [n, C, H, W]. Raises UnreadableImageError."""
+        """Yield the images at each batch of indices: uint8 [n, C, H, W]. Raises UnreadableImageError."""
         for decoded in self.decoder(self.rows[indices.cpu()] for indices in chosen):
             pixels = torch.from_numpy(decoded)
             if self.device.type == "cuda":

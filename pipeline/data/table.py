@@ -33,7 +33,7 @@ class ImageTable:
 
     @classmethod
     def like_row(cls, split: Split, column: str, row: int) -> Self:
-        """The table of a split whose images are to be like that in `row`.
+        """Return the table of a split whose images are to be like that in `row`.
 
         Raises UnreadableImageError where it is not square or too small.
         """
@@ -50,15 +50,15 @@ class ImageTable:
 
     @property
     def is_in_colour(self) -> bool:
-        """Whether images have three channels."""
+        """Return whether images have three channels."""
         return self.shape[0] == CHANNELS[COLOUR]
 
     def in_colour(self) -> Self:
-        """The table whose grey images become colour."""
+        """Return the table whose grey images become colour."""
         return replace(self, shape=(CHANNELS[COLOUR], *self.shape[1:]))
 
     def with_colours_of(self, rows: Sequence[int]) -> Self:
-        """The table in colour where any of the rows is; the headers of all are read up to the first that is."""
+        """Return the table in colour where any of the rows is; the headers of all are read up to the first that is."""
         if not self.is_in_colour and any(self._are_colour(rows)):
             return self.in_colour()
         return self
@@ -89,7 +89,7 @@ class ImageTable:
         return list(zip(rows, self.table[list(rows)].column(self.column).to_pylist(), strict=True))
 
     def _content(self, value: Any) -> bytes:
-        """The content of an image file. Raises UnreadableImageError, without a name."""
+        """Return the content of an image file. Raises UnreadableImageError, without a name."""
         if value is None or (value["bytes"] is None and value["path"] is None):
             raise UnreadableImageError("is missing; expected an image")
         content: bytes | None = value["bytes"]

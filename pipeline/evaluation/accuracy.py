@@ -103,12 +103,12 @@ class Accuracy:
             )
 
     def share_of_class(self, index: int, images: int) -> float:
-        """Accuracy on one class, of which there were so many images; 0 where there were none."""
+        """Return the accuracy on one class, of which there were so many images; 0 where there were none."""
         return self.right_by_class[index] / max(images * self.draws, 1)
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """What a file holds of one. Raises ValueError that names the field when it is something else."""
+        """Return what a file holds of one. Raises ValueError that names the field when it is something else."""
         return checked(row, cls, "an accuracy")
 
 
@@ -144,7 +144,7 @@ def measure(
     fabric: Fabric,
     bar: Bar,
 ) -> Accuracy:
-    """Accuracy in one trial on all `images`, which the processes share; the same with any number of them.
+    """Measure the accuracy in one case on all `images`, which the processes share; the same with any number of them.
 
     seed: of all that is drawn, with the trial's name and the number of the batch.
     """
@@ -205,12 +205,12 @@ def right_in_draws(network: nn.Module, images: Tensor, labels: Tensor, draws: in
 
 
 def count_in_draws(labels: Tensor, right: Tensor, num_classes: int) -> Tensor:
-    """Images of each class that are right in each draw, int64 [draws, classes]. right: bool [draws, N]."""
+    """Return images of each class that are right in each draw, int64 [draws, classes]. right: bool [draws, N]."""
     return torch.stack([count_by_class(labels[draw], num_classes) for draw in right])
 
 
 def count_by_class(labels: Tensor, num_classes: int) -> Tensor:
-    """Number of images of each class, int64 [num_classes], on the CPU."""
+    """Return the number of images of each class, int64 [num_classes], on the CPU."""
     return torch.bincount(labels.cpu(), minlength=num_classes)
 
 
@@ -246,7 +246,7 @@ def interval_in_words(accuracy: Accuracy) -> str:
 
 
 def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:
-    """The attack that all measured runs met and that leaves the least accuracy; `clean` where there is none.
+    """Return the attack that all measured runs met and that leaves the least accuracy; `clean` where there is none.
 
     Of one norm: Linf, unless no run met an attack in it.
     """

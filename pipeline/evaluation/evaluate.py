@@ -152,7 +152,7 @@ def _header(experiment: Experiment, data: ImageData, subject: Subject, images: I
 
 
 def _is_continued_by(before: Evaluation, header: Mapping[str, Any]) -> bool:
-    """Whether its rows hold for the same weights, settings and images."""
+    """Return whether its rows hold for the same weights, settings and images."""
     classes: Classes = header["classes"]
     return (
         before.is_of(header["network"], header["state_sha256"])
@@ -163,13 +163,13 @@ def _is_continued_by(before: Evaluation, header: Mapping[str, Any]) -> bool:
 
 
 def _has_room_for(before: Evaluation, plan: Plan) -> bool:
-    """Whether no trial would take the place of a row of the same name, as of another surrogate or library."""
+    """Return whether no case would take the place of a row of the same name, as of another surrogate or library."""
     names = {(section, trial.name): trial.settings for section in PLACES for trial in plan[section]}
     return all(names.get((section, row.attack), row.settings) == row.settings for section, row in before.rows())
 
 
 def classes_of(data: ImageData, images: ImageSet) -> Classes:
-    """Names of the classes, and the images of each."""
+    """Return names of the classes, and the images of each."""
     return Classes(names=data.class_names, images=tuple(count_by_class(images.labels, data.num_classes).tolist()))
 
 
@@ -181,7 +181,7 @@ def _evaluation(header: Mapping[str, Any], sections: Sections, num_classes: int)
 
 
 def _identity(evaluation: Evaluation) -> dict[str, Any]:
-    """What examples of attacked images are kept by."""
+    """Return what examples of attacked images are kept by."""
     return {"state_sha256": evaluation.state_sha256, "settings": evaluation.settings.key}
 
 
@@ -192,7 +192,7 @@ def verdict_of(rows: Sequence[Accuracy], num_classes: int) -> Verdict | None:
 
 
 def tested(data: ImageData, limit: int | None) -> ImageSet:
-    """The test images, or a balanced subset. Raises RunError when there are not so many."""
+    """Return the test images, or a balanced subset. Raises RunError when there are not so many."""
     if limit is None:
         return data.test
     if limit > len(data.test):

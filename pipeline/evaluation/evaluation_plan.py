@@ -29,7 +29,7 @@ ERASING_RADIUS = 0.5  # in Linf, of a pixel: within it every image can become th
 
 
 def planned(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> dict[str, list[EvaluationCase]]:
-    """The trials that the settings ask for, by section of robustness.json.
+    """Return the cases that the settings ask for, by section of robustness.json.
 
     Raises ValueError when the data's classes are too few for an attack, and RunError for a surrogate that does not fit
     or a network without the gradients that an attack follows.
@@ -85,7 +85,7 @@ def _trial(attack: CheckedAttack, label: str | None = None) -> EvaluationCase:
 
 
 def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fabric) -> list[EvaluationCase]:
-    """What masking_verdict reads; FGSM is an attack in Linf alone."""
+    """Return what masking_verdict reads; FGSM is an attack in Linf alone."""
     settings = experiment.evaluate
     make = partial(attack_on, probed, experiment, data.num_classes)
     square = EvaluationAttack(name=gradient_masking.BLACK_BOX, classes=("Square",), queries=QUERIES)
@@ -149,7 +149,7 @@ def _surrogate_trial(experiment: Experiment, data: ImageData, fabric: Fabric) ->
 
 
 def _own_surrogate(data: ImageData, fabric: Fabric, seed: int) -> nn.Module:
-    """The same in all processes; the batch before which one of them needs it draws what it would have drawn."""
+    """Train the same in all processes; the batch before which one needs it draws what it would have drawn."""
     with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
         return train_surrogate(data, fabric.device, seed)
 

@@ -71,12 +71,12 @@ class Examples:
         return dict(self.origin.attack)
 
     def is_of(self, state_sha256: str | None) -> bool:
-        """Whether it may be shown of these weights; where either digest is unknown, it is taken for theirs."""
+        """Return whether it may be shown of these weights; where either digest is unknown, it is taken for theirs."""
         return None in (state_sha256, self.origin.state_sha256) or state_sha256 == self.origin.state_sha256
 
     @property
     def perturbation(self) -> Tensor:
-        """What the attack added: float32 [N, C, H, W] in [-1, 1]."""
+        """Return what the attack added: float32 [N, C, H, W] in [-1, 1]."""
         return self.attacked - as_float(self.clean)
 
 
@@ -120,7 +120,7 @@ def keep_examples(
 
 
 def read_examples(path: Path) -> Examples:
-    """What `keep_examples` wrote. Raises ValueError when it is something else."""
+    """Return what `keep_examples` wrote. Raises ValueError when it is something else."""
     stored, names = read_tensors(path), ("clean", "attacked", "labels", "predictions")
     missing = [name for name in names if name not in stored.tensors]
     if missing:

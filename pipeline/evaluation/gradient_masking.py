@@ -46,7 +46,7 @@ class Verdict:
 
 
 def masking_verdict(rows: Rows, num_classes: int) -> Verdict:
-    """The verdict on what was measured."""
+    """Return the verdict on what was measured."""
     checks = tuple(check(rows, num_classes) for needed, check in _CHECKS.items() if needed in rows)
     failed = "; ".join(check.reason for check in checks if not check.passed)
     verdict = f"robustness not to be believed: {failed}" if failed else "no sign of gradient masking"

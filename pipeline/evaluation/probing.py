@@ -37,7 +37,7 @@ class Probed:
 
     @property
     def expected(self) -> nn.Module:
-        """The network, or the mean of its logits where it draws."""
+        """Return the network, or the mean of its logits where it draws."""
         return self.network if self.draws == 1 else ExpectedLogits(self.network, self.draws)
 
     def check_gradient(self, attacks: Sequence[str | EvaluationAttack]) -> None:
@@ -78,7 +78,7 @@ def probe(network: nn.Module, images: ImageSet, *, name: str, settings: Evaluate
 
 @torch.no_grad()
 def _is_random(network: nn.Module, images: Tensor, name: str) -> bool:
-    """Whether two passes over the same images differ, with generators that go on between them."""
+    """Return whether two passes over the same images differ, with generators that go on between them."""
     try:
         first, second = network(images), network(images)
     except torch.OutOfMemoryError:

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def _kind(network: Any) -> Any:
-    """The `format` of a description, parsed or not; only the project's own were once without one."""
+    """Return the `format` of a description, parsed or not; only the project's own were once without one."""
     if isinstance(network, Mapping):
         return network.get("format", "network")
     return getattr(network, "format", "network")
@@ -60,7 +60,7 @@ class Protocol(Schema):
 
     @classmethod
     def of(cls, experiment: Experiment) -> Self:
-        """The protocol that the settings ask for."""
+        """Return the protocol that the settings ask for."""
         return cls(
             seed=experiment.seed,
             data=experiment.data,
@@ -83,7 +83,7 @@ class Protocol(Schema):
 
     @property
     def key(self) -> dict[str, Any]:
-        """The settings on which all figures depend, as JSON holds them."""
+        """Return the settings on which all figures depend, as JSON holds them."""
         plain = self.plain
         for name in (*WHAT_IS_TRIED, *WHOSE):
             del plain["evaluate"][name]
@@ -105,7 +105,7 @@ class Protocol(Schema):
 
 
 def protocol_in_words(protocol: Protocol, images: int) -> str:
-    """The settings on which figures depend most: "ε = 8/255 in Linf, 40 test images, seed 0"."""
+    """Write the settings on which figures depend most: "ε = 8/255 in Linf, 40 test images, seed 0"."""
     evaluate = protocol.evaluate
     radius = f"ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{shown('eps', evaluate.eps)} in {evaluate.norm}"
     return f"{radius}, {counted(images, 'test image')}, seed {protocol.seed}"
@@ -190,7 +190,7 @@ class Evaluation(Schema):
             yield from ((section, row) for row in getattr(self, section))
 
     def is_of(self, description: NetworkDescription | ForeignDescription, state_sha256: str | None) -> bool:
-        """Whether it was measured on this network with these weights; None stands for unknown ones."""
+        """Return whether it was measured on this network with these weights; None stands for unknown ones."""
         same = self.network.model_dump(mode="json") == description.model_dump(mode="json")
         return same and self.state_sha256 == state_sha256
 
@@ -235,7 +235,7 @@ def write_robustness(path: Path, evaluations: Sequence[Evaluation]) -> None:
 
 
 def read_before(path: Path, read: Callable[[Path], Sequence[T]], *, replace: bool, fabric: Fabric) -> Sequence[T]:
-    """What a stage adds to, in all processes alike: the content of a file or, where it is begun anew, nothing.
+    """Return what a stage adds to, in all processes alike: the content of a file or, where it is begun anew, nothing.
 
     Begun anew, the file is kept beside under another name. Raises RunError as `read` does.
     """
@@ -252,7 +252,7 @@ def read_before(path: Path, read: Callable[[Path], Sequence[T]], *, replace: boo
 
 
 def wrong_file(path: Path) -> str:
-    """How the line about a file begins that evaluate.py did not write."""
+    """Return how the line about a file begins that evaluate.py did not write."""
     return f"{path} is not what {STAGE}.py writes"
 
 

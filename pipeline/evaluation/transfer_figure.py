@@ -18,7 +18,7 @@ DARK = 0.55  # accuracies above it are written in white on their colour
 
 @rc_context(STYLE)
 def transfer_picture(transfer: Transfer, name: str = "transfer") -> Picture:
-    """Accuracy of each network on images attacked on each, as a matrix."""
+    """Draw the accuracy of each network on images attacked on each, as a matrix."""
     names = [model.name for model in transfer.models]
     found = {(row.made_on, row.tried_on): row.accuracy for row in transfer.rows}
     rows = [(made_on, [found[made_on, other] for other in names]) for made_on in names]

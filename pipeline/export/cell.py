@@ -28,7 +28,7 @@ CELL_FORMS = (*LAYOUTS, PICTURES)
 
 
 def can_say(layout: str, genotype: Genotype) -> bool:
-    """Whether a layout has a way to write the genotype."""
+    """Return whether a layout has a way to write the genotype."""
     try:
         LAYOUTS[layout][1](genotype)
     except ValueError:

@@ -55,7 +55,7 @@ class Exported:
 
 
 def find(folder: Path, reference: str | None) -> Exported:
-    """The cell that `reference` names, or that of the run folder, and the network that the folder holds.
+    """Return the cell that `reference` names, or that of the run folder, and the network that the folder holds.
 
     Raises RunError when there is neither, or the network is that of another cell than `reference`.
     """
@@ -69,7 +69,7 @@ def find(folder: Path, reference: str | None) -> Exported:
 
 
 def forms_of(asked: Sequence[str] | None, exported: Exported) -> tuple[str, ...]:
-    """The forms that are asked for or, where None, all that fit but those that the search writes.
+    """Return the forms that are asked for or, where None, all that fit but those that the search writes.
 
     Raises RunError, before any work, when one cannot be made.
     """
@@ -93,7 +93,7 @@ def _fitting(exported: Exported) -> tuple[str, ...]:
 
 
 def needs_images(forms: Sequence[str]) -> bool:
-    """Whether one of the forms is a graph, which is checked on test images."""
+    """Return whether one of the forms is a graph, which is checked on test images."""
     return bool(set(forms) & set(GRAPHS))
 
 

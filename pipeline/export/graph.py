@@ -48,7 +48,7 @@ def check_onnx_installed() -> None:
 
 
 def is_repeatable(genotype: Genotype) -> bool:
-    """Whether a network of the genotype gives the same logits at each call; noise is drawn anew."""
+    """Return whether a network of the genotype gives the same logits at each call; noise is drawn anew."""
     return "noise" not in genotype.operations
 
 
@@ -62,7 +62,7 @@ def check_repeatable(genotype: Genotype) -> None:
 
 
 def trace(network: Network, images: Tensor) -> ExportedProgram:
-    """The network as a graph for any number of images. images: [N, C, H, W] of at least one, an example."""
+    """Return the network as a graph for any number of images. images: [N, C, H, W] of at least one, an example."""
     batch = Dim("batch", min=1)
     two = images[torch.arange(2) % len(images)]  # from a batch of one torch.export makes a graph for one image alone
     with _quiet():

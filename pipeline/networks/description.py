@@ -33,7 +33,7 @@ class NetworkDescription(Settings):
     training: dict[str, Any]
 
     def build(self) -> Network:
-        """The network with initial weights and without an auxiliary head, in evaluation mode."""
+        """Return the network with initial weights and without an auxiliary head, in evaluation mode."""
         network = Network(
             genotype_from_plain(self.genotype),
             channels=self.channels,
@@ -46,7 +46,7 @@ class NetworkDescription(Settings):
         return network.eval()
 
     def cost(self) -> dict[str, int]:
-        """Exact size of the network."""
+        """Return the exact size of the network."""
         cost = network_cost(
             genotype_from_plain(self.genotype),
             channels=self.channels,

@@ -27,7 +27,7 @@ def cell_of(folder: Path, reference: str | None) -> tuple[str, Genotype]:
 
 
 def load_genotype(reference: str) -> tuple[str, Genotype]:
-    """Name and genotype of what `genotype=` may be; raises RunError otherwise.
+    """Return the name and genotype of what `genotype=` may be; raises RunError otherwise.
 
     That is a published name, a string of NAS-Bench-201, a run folder, or a file: genotype.json, a text with such a
     string, or Python text as DARTS and its relatives have it, where `genotypes.py:NAME` chooses among several. No file
@@ -64,13 +64,13 @@ def _no_genotype(reference: str) -> str:
 
 
 def read_genotype(path: Path) -> Genotype:
-    """The genotype in a genotype.json. Raises RunError that names the file and what is wrong with it."""
+    """Return the genotype in a genotype.json. Raises RunError that names the file and what is wrong with it."""
     with errors_name(str(path)):
         return _genotype_of_json(read_text(path))
 
 
 def _path_and_name(reference: str) -> tuple[Path, str | None]:
-    """The path in FILE:NAME and the name, None where the reference is a path alone."""
+    """Return the path in FILE:NAME and the name, None where the reference is a path alone."""
     path, _, name = reference.rpartition(":")
     if path and Path(path).is_file() and not Path(reference).exists():
         return Path(path), name
@@ -78,7 +78,7 @@ def _path_and_name(reference: str) -> tuple[Path, str | None]:
 
 
 def _parse_genotype(text: str, suffix: str, chosen: str | None) -> tuple[str | None, Genotype]:
-    """The name that the text gives it, None where it gives none, and the genotype."""
+    """Return the name that the text gives it, None where it gives none, and the genotype."""
     if text.startswith("|"):
         return None, Genotype.from_nasbench201(text.strip())
     if suffix == ".py" or (suffix != ".json" and "Genotype(" in text):

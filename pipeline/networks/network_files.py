@@ -73,7 +73,7 @@ def load_network(folder: Path) -> TrainedNetwork:
 
 
 def read_description(path: Path) -> NetworkDescription:
-    """The content of a network.json. Raises RunError that names the file and what is wrong with it."""
+    """Return the content of a network.json. Raises RunError that names the file and what is wrong with it."""
     if not path.exists():
         how = f"python scripts/retrain.py {shlex.quote(f'run={path.parent}')}"
         raise RunError(f"{path} does not exist; train a network first ({how})")

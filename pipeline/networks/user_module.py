@@ -43,7 +43,7 @@ class ForeignDescription(Settings):
     sizes: dict[str, int] | None
 
     def cost(self) -> dict[str, int] | None:
-        """Size of the module, as counted; None where it cannot be."""
+        """Return the size of the module, as counted; None where it cannot be."""
         return None if self.sizes is None else dict(self.sizes)
 
 

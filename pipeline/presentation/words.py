@@ -58,7 +58,7 @@ def bound_in_words(bound: Sequence[float | None]) -> str:
 
 
 def recipe_in_words(recipe: Mapping[str, Any]) -> str:
-    """How a network was trained, from the settings of retraining: "by TRADES under PGD-10"."""
+    """Return how a network was trained, from the settings of retraining: "by TRADES under PGD-10"."""
     attack, steps = recipe["attack"]["name"], recipe["attack"]["steps"]
     given = f"under PGD-{steps}" if attack == "pgd" else f"under {FGSM_LABELS[attack]}"
     return {

@@ -21,7 +21,7 @@ def findings(run: Run) -> Iterator[str]:
 
 
 def measured_in_words(accuracies: Sequence[Accuracy], measured: Measured) -> Iterator[str]:
-    """What one protocol measured beside its attacks: a sentence each."""
+    """Yield what one protocol measured beside its attacks: a sentence each."""
     if measured.verdict:
         yield f"{measured.verdict.verdict}."
     for attack, rows in groupby(measured.sweep, key=lambda row: row.attack):

@@ -41,5 +41,5 @@ class Measured:
 
     @property
     def in_detail(self) -> bool:
-        """Whether there is anything."""
+        """Return whether there is anything."""
         return bool(self.class_names or self.sweep or self.verdict or self.corruptions)

@@ -23,7 +23,7 @@ OVERFITTING = 0.03  # of held-back accuracy, lost since the best epoch, from whi
 
 
 def content(runs: Runs) -> Plain:
-    """The template's values by name; pictures are not among them."""
+    """Return the template's values by name; pictures are not among them."""
     label, run = next(iter(runs.items()))
     return {
         "label": label,
@@ -53,7 +53,7 @@ def content(runs: Runs) -> Plain:
 
 
 def _lead(run: Run) -> Iterator[str]:
-    """What was done, a sentence a stage."""
+    """Yield what was done, a sentence a stage."""
     if run.search:
         yield _search_sentence(run.search.asked)
     if run.network:
@@ -81,7 +81,7 @@ def _training_sentence(network: NetworkDescription) -> str:
 
 
 def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
-    """The figures that matter: what, how much, and what to hold beside it."""
+    """Yield the figures that matter: what, how much, and what to hold beside it."""
     if run.accuracies:
         attack = strongest({run.name: run.accuracies})
         for name in dict.fromkeys((CLEAN, attack)):
@@ -111,7 +111,7 @@ def _bounds(run: Run) -> Iterator[Plain]:
 
 
 def _notes(runs: Runs) -> Iterator[str]:
-    """What a reader must know before believing a figure."""
+    """Yield what a reader must know before believing a figure."""
     run = next(iter(runs.values()))
     if run.search_rows and not run.search:
         yield "The search is not finished: its curves are what there is so far."
@@ -175,7 +175,7 @@ def _results(runs: Runs) -> Iterator[Plain]:
 
 
 def _comparisons(runs: Runs) -> Iterator[str]:
-    """The first run against each other one, under the strongest attack that they share."""
+    """Compare the first run with each other one, under the strongest attack that they share."""
     (label, run), *others = runs.items()
     for other_label, other in others if run.accuracies else ():
         if not other.accuracies:
@@ -192,7 +192,7 @@ def _comparisons(runs: Runs) -> Iterator[str]:
 
 
 def _seed_groups(runs: Runs) -> list[Plain]:
-    """The rows of groups of runs, where there are several of a seed."""
+    """Return the rows of groups of runs, where there are several of a seed."""
     found = groups(runs)
     return group_rows(found, attacks_of(runs)) if any(len(group.runs) > 1 for group in found) else []
 
@@ -206,7 +206,7 @@ def _attacks_that_differ(runs: Runs) -> Iterator[str]:
 
 
 def _attack_rows(accuracies: Sequence[Accuracy]) -> Iterator[Plain]:
-    """Settings and effort of each attack."""
+    """Yield settings and effort of each attack."""
     for result in accuracies:
         parts = [_call(part) for part in result.settings.get("attacks", ())]
         ball = {
@@ -243,7 +243,7 @@ def _classes(run: Run) -> Plain | None:
 
 
 def _pareto(front: Front) -> Plain:
-    """The points of a walk, the published cells beside them, and what is to be said of them."""
+    """Return the points of a walk, the published cells beside them, and what is to be said of them."""
     sentences = [
         "No other point is at least as good in both accuracies and both sizes, and better in one, as a point on the "
         f"front. The front dominates {front.hypervolume:.3f} of the box between the best, accuracies of 1 and sizes of "

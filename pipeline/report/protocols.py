@@ -27,7 +27,7 @@ class ProtocolRow:
 
 
 def protocol_rows(run: Run) -> list[ProtocolRow]:
-    """The protocols of the weights that the run holds, the one last evaluated first."""
+    """Return the protocols of the weights that the run holds, the one last evaluated first."""
     labels = _labels(run.evaluations)
     return [
         ProtocolRow(label, each.attacks, list(measured_in_words(each.attacks, Measured.of(each))))
@@ -59,7 +59,7 @@ def protocols_in_words(run: Run) -> Iterator[str]:
 
 
 def remarks_on_weights(run: Run) -> Iterator[str]:
-    """What a reader must know of figures that are of other weights than the run's, or may be: a sentence each."""
+    """Yield what a reader must know of figures that are of other weights than the run's, or may be: a sentence each."""
     if run.robustness and run.robustness.state_sha256 is None:
         yield (
             "an older version measured these figures and did not record of which weights they are; run evaluate.py to "

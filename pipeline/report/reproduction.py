@@ -71,7 +71,7 @@ def origins(run: Run) -> list[Plain]:
 
 
 def differences(runs: Runs) -> list[Plain]:
-    """Settings of training and evaluation that are not the same in all runs that have them."""
+    """Return settings of training and evaluation that are not the same in all runs that have them."""
     rows = []
     for stage in ("retrain", "evaluate"):
         flat = {label: flattened(run.settings[stage]) for label, run in runs.items() if stage in run.settings}

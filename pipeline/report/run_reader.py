@@ -57,7 +57,7 @@ class Run:
 
     @property
     def robustness(self) -> Evaluation | None:
-        """What was measured by the protocol last evaluated, which stands for the run beside others."""
+        """Return what was measured by the protocol last evaluated, which stands for the run beside others."""
         return self.evaluations[0] if self.evaluations else None
 
     @property
@@ -67,12 +67,12 @@ class Run:
 
     @property
     def measured(self) -> Measured:
-        """What that protocol measured beside its attacks."""
+        """Return what that protocol measured beside its attacks."""
         return Measured.of(self.robustness)
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to report."""
+        """Return whether there is nothing to report."""
         found = (self.genotype, self.network, self.evaluations, self.transfers, self.search_rows, self.retrain_rows)
         return not any(found)
 
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def cost(self) -> Mapping[str, int] | None:
-        """Size of the network that was measured, else trained, else derived."""
+        """Return the size of the network that was measured, else trained, else derived."""
         if self.robustness:
             return self.robustness.cost
         if self.network:
@@ -182,7 +182,7 @@ def _subject(
 
 
 def _optional(path: Path, read: Callable[[Path], T]) -> T | None:
-    """What a file holds, None where there is none. Raises RunError that names a damaged one."""
+    """Return what a file holds, None where there is none. Raises RunError that names a damaged one."""
     if not path.exists():
         return None
     try:

@@ -33,7 +33,7 @@ def write(folder: Path, others: Sequence[Path] = ()) -> Path:
 
 
 def table(folders: Sequence[Path]) -> str:
-    """The results as text, a row a run: size, and each accuracy in % over its 95 % Wilson interval.
+    """Return the results as text, a row a run: size, and each accuracy in % over its 95 % Wilson interval.
 
     "-" where one was not measured; where none was, one line that says so. Below, what else was measured of each.
     Raises RunError as `write` does.
@@ -56,7 +56,7 @@ def table(folders: Sequence[Path]) -> str:
 
 
 def _draw(runs: Runs) -> dict[str, list[Picture]]:
-    """The figures by section of the page; a section without data has none."""
+    """Draw the figures by section of the page; a section without data has none."""
     run = next(iter(runs.values()))
     curves = {label: other.retrain_rows for label, other in runs.items()}
     return {

@@ -61,7 +61,7 @@ class Group:
         return spread([run.cost[SIZES[name]] for run in self.runs.values() if run.cost])
 
     def mean_size(self, name: str) -> float:
-        """The mean of `size`; infinite where no network could be counted."""
+        """Return the mean of `size`; infinite where no network could be counted."""
         found = self.size(name)
         return found.mean if found else math.inf
 
@@ -74,7 +74,7 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The folder itself where it is a run; else the run folders below it, in the order of their paths.
+    """Return the folder itself where it is a run; else the run folders below it, in the order of their paths.
 
     Raises RunError where there is none.
     """
@@ -96,7 +96,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def groups(runs: Runs) -> list[Group]:
-    """The measured runs in groups, in the order of their first runs."""
+    """Return the measured runs in groups, in the order of their first runs."""
     found: dict[str, dict[str, Run]] = {}
     for label, run in runs.items():
         if run.accuracies:
@@ -123,7 +123,7 @@ def strongest_of(found: Sequence[Group]) -> str:
 
 
 def members(found: Sequence[Group]) -> Runs:
-    """The runs of all groups."""
+    """Return the runs of all groups."""
     return {label: run for group in found for label, run in group.runs.items()}
 
 
@@ -139,7 +139,7 @@ def front(found: Sequence[Group], attack: str) -> list[bool]:
 
 
 def _asked(run: Run) -> Iterator[tuple[str, Any]]:
-    """Settings of all stages but the seed; a walk is a stage of its own."""
+    """Yield settings of all stages but the seed; a walk is a stage of its own."""
     for stage, settings in run.settings.items():
         for key, value in flattened(settings).items() if stage != "pareto" else ():
             if key != "seed" and not key.startswith(NOT_COMPARED):
@@ -158,7 +158,7 @@ def _in_words(run: Run) -> dict[str, str]:
 
 
 def _names(told_apart: Sequence[Mapping[str, str]], labels: Sequence[Sequence[str]]) -> list[str]:
-    """The folders that the runs of each group share; else the settings that differ; else the first runs."""
+    """Return the folders that the runs of each group share; else the settings that differ; else the first runs."""
     shared = [_shared_folder(paths) for paths in labels]
     if len(shared) == 1:
         return [shared[0] or "all runs"]
@@ -170,7 +170,7 @@ def _names(told_apart: Sequence[Mapping[str, str]], labels: Sequence[Sequence[st
 
 
 def _shared_folder(labels: Sequence[str]) -> str:
-    """The whole folders that paths have in common; of one path all of it."""
+    """Return the whole folders that paths have in common; of one path all of it."""
     shared = []
     for parts in zip(*(Path(label).parts for label in labels), strict=False):
         if len(set(parts)) > 1:

@@ -40,7 +40,7 @@ def write(folder: Path, paths: Sequence[Path]) -> Path:
 
 
 def table(folder: Path, paths: Sequence[Path]) -> str:
-    """The groups as text: sizes and accuracies, mean ± sample deviation over their runs."""
+    """Return the groups as text: sizes and accuracies, mean ± sample deviation over their runs."""
     found = groups(labelled(folder, paths))
     if not found:
         where = printable(str(folder))
@@ -61,7 +61,7 @@ def labelled(folder: Path, paths: Sequence[Path]) -> Runs:
 
 
 def _content(folder: Path, runs: Runs, found: Sequence[Group], paths: Sequence[Path]) -> dict[str, Any]:
-    """The template's values by name, but for the pictures."""
+    """Return the template's values by name, but for the pictures."""
     outside = [str(path) for path in paths if not path.is_relative_to(folder)]
     compared = [f"compare=[{','.join(outside)}]"] if outside else []
     attacks = attacks_of(members(found))
@@ -83,7 +83,7 @@ def _content(folder: Path, runs: Runs, found: Sequence[Group], paths: Sequence[P
 
 
 def _tiles(found: Sequence[Group]) -> Iterator[tuple[str, str, str]]:
-    """The group that is best under the strongest attack, and the smallest on the front."""
+    """Yield the group that is best under the strongest attack, and the smallest on the front."""
     if not found:
         return
     attack = strongest_of(found)
@@ -103,7 +103,7 @@ def _tiles(found: Sequence[Group]) -> Iterator[tuple[str, str, str]]:
 
 
 def _notes(runs: Runs, measured: Runs) -> Iterator[str]:
-    """What a reader must know before believing a figure."""
+    """Yield what a reader must know before believing a figure."""
     missing = [label for label in runs if label not in measured]
     if missing:
         yield f"Without robustness.json, and so in no group: {', '.join(missing)}; run evaluate.py on them."

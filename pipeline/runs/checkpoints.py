@@ -105,7 +105,7 @@ def going_on_from(folder: Path) -> Iterator[None]:
 
 
 def _not_finite(tree: Any, name: str = "state") -> Iterator[str]:
-    """Names of the tensors in nested containers that hold NaN or infinity."""
+    """Yield names of the tensors in nested containers that hold NaN or infinity."""
     if isinstance(tree, Tensor):
         if tree.is_floating_point() and not torch.isfinite(tree).all():
             yield name
@@ -118,12 +118,12 @@ def _not_finite(tree: Any, name: str = "state") -> Iterator[str]:
 
 
 def digest(content: bytes) -> str:
-    """What the name of a checkpoint of this content ends in."""
+    """Return what the name of a checkpoint of this content ends in."""
     return hashlib.sha256(content).hexdigest()[:DIGEST_DIGITS]
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU. Raises ValueError where its content is not what was written."""
+    """Return the state in a checkpoint, on the CPU. Raises ValueError where its content is not what was written."""
     content = read_bytes(path, LARGEST_WEIGHTS)
     if not path.stem.endswith(f"-{digest(content)}"):
         raise ValueError("its content is not what was written")

@@ -139,7 +139,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _depths(content: Any) -> Iterator[int]:
-    """How many lists and objects each one in the content lies in, itself counted."""
+    """Yield how many lists and objects each one in the content lies in, itself counted."""
     waiting = [(content, 1)]
     while waiting:
         part, depth = waiting.pop()

@@ -59,7 +59,7 @@ class MetricLog:
 
 
 def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row.
+    """Return rows of metrics.jsonl, of one stage or all; a last line that a killed process left half is not a row.
 
     Raises RunError that names the file and the line where it is not what the stages write.
     """

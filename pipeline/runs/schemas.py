@@ -75,7 +75,7 @@ _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 def adapter_of(form: Any) -> TypeAdapter[Any]:
-    """The reader of a schema, made once: that takes longer than to read by it."""
+    """Return the reader of a schema, made once: that takes longer than to read by it."""
     if form not in _ADAPTERS:
         _ADAPTERS[form] = TypeAdapter(form)
     return _ADAPTERS[form]
@@ -107,7 +107,7 @@ def _read_otherwise(stored: Any, read: Any, where: str = "") -> Iterator[tuple[s
 
 
 def first_error(error: ValidationError) -> str:
-    """The first thing that a schema found wrong, in one line: its key, what was expected, and what was found."""
+    """Return the first thing that a schema found wrong, in one line: its key, what was expected, and what was found."""
     first = error.errors()[0]
     where = ".".join(_shortened(str(part)) for part in first["loc"])
     found = first["input"]

@@ -66,7 +66,7 @@ class SearchFile(Schema):
 
     @cached_property
     def asked(self) -> StageSettings:
-        """The settings as their models."""
+        """Return the settings as their models."""
         return settings_of_stage(self.settings)
 
 

@@ -40,7 +40,7 @@ def read_tensors(path: Path) -> StoredTensors:
 
 
 def _header(content: bytes) -> dict[str, Any]:
-    """Names of tensors and their types. Raises ValueError where there is none."""
+    """Return names of tensors and their types. Raises ValueError where there is none."""
     end = LENGTH.size + LENGTH.unpack_from(content)[0] if len(content) >= LENGTH.size else len(content) + 1
     if end > len(content):
         raise ValueError("its header is longer than the file")

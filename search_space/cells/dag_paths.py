@@ -11,7 +11,7 @@ Sources = Sequence[Sequence[int]]  # of every node, the states that it reads; st
 
 
 def lightest_path(sources: Sources, weights: Sequence[float]) -> tuple[int, ...]:
-    """The edges of the path with the smallest sum of weights [edges]; ties go to the earlier source."""
+    """Return the edges of the path with the smallest sum of weights [edges]; ties go to the earlier source."""
     best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
     first = 0
     for read in sources:
@@ -22,7 +22,7 @@ def lightest_path(sources: Sources, weights: Sequence[float]) -> tuple[int, ...]
 
 
 def all_paths(sources: Sources) -> Iterator[tuple[int, ...]]:
-    """The edges of every path."""
+    """Yield the edges of every path."""
     ways: list[list[tuple[int, ...]]] = [[()]]
     first = 0
     for read in sources:

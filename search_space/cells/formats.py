@@ -133,7 +133,7 @@ def _parsed(text: str) -> ast.Module:
 
 
 def _assigned(statement: ast.stmt) -> tuple[list[str], ast.expr | None]:
-    """The names that a statement gives a value, and the value, which without a name has UNNAMED."""
+    """Return the names that a statement gives a value, and the value, which without a name has UNNAMED."""
     match statement:
         case ast.Assign(targets=targets, value=value):
             return [target.id for target in targets if isinstance(target, ast.Name)], value
@@ -145,7 +145,7 @@ def _assigned(statement: ast.stmt) -> tuple[list[str], ast.expr | None]:
 
 
 def _changed(statement: ast.stmt) -> Iterable[str]:
-    """The names to which a statement may give another value; those inside a function or class are its own."""
+    """Yield the names to which a statement may give another value; those inside a function or class are its own."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [statement.name]
     nodes = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
@@ -153,7 +153,7 @@ def _changed(statement: ast.stmt) -> Iterable[str]:
 
 
 def _fields(statement: ast.stmt) -> Sequence[str] | None:
-    """The fields of a genotype in their order, where the statement is its definition as a named tuple."""
+    """Return the fields of a genotype in their order, where the statement is its definition as a named tuple."""
     match statement:
         case ast.Assign(targets=[ast.Name(id="Genotype")], value=ast.Call(args=[_, ast.Constant(value=str(names))])):
             return names.replace(",", " ").split()
@@ -172,7 +172,7 @@ def _is_genotype(value: object) -> TypeGuard[ast.Call]:
 
 
 def _arguments(call: ast.Call, fields: Sequence[str]) -> dict[str, Any]:
-    """The values of KEYS among the arguments of a call; of others the names alone are known."""
+    """Return the values of KEYS among the arguments of a call; of others the names alone are known."""
     if len(call.args) > len(fields):
         raise ValueError(f"expected at most {len(fields)} arguments ({', '.join(fields)}), found {len(call.args)}")
     given = [*zip(fields, call.args, strict=False), *((keyword.arg, keyword.value) for keyword in call.keywords)]
@@ -234,7 +234,7 @@ def _cell(edges: Any, concat: Any) -> Cell:
 
 
 def _nodes(edges: Sequence[Any], concat: Sequence[int]) -> dict[int, list[Edge]]:
-    """The edges that enter each node, by the node's number in the file."""
+    """Return the edges that enter each node, by the node's number in the file."""
     if any(_is_list(edge) and edge and _is_list(edge[0]) for edge in edges):
         if not all(map(_is_list, edges)):
             raise ValueError("expected a list of edges for each node")

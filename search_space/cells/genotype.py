@@ -100,7 +100,7 @@ class Cell:
 
     @property
     def width(self) -> int:
-        """Number of concatenated states: the cell's output has this many times its channels."""
+        """Return the number of concatenated states: the cell's output has this many times its channels."""
         return len(self.concat)
 
 
@@ -129,17 +129,17 @@ class Genotype:
 
     @property
     def cells(self) -> dict[str, Cell]:
-        """The kinds of cells by name, in the order of the alphas: normal and reduction, or normal alone."""
+        """Return the kinds of cells by name, in the order of the alphas: normal and reduction, or normal alone."""
         return {"normal": self.normal} | ({} if self.reduction is None else {"reduction": self.reduction})
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Number of concatenated states of each kind of cell."""
+        """Return the number of concatenated states of each kind of cell."""
         return tuple(cell.width for cell in self.cells.values())
 
     @property
     def operations(self) -> frozenset[str]:
-        """The names of all operations that it holds."""
+        """Return the names of all operations that it holds."""
         return frozenset(edge.operation for cell in self.cells.values() for edge in cell.edges)
 
     def to_json(self) -> str:
@@ -197,7 +197,7 @@ class Genotype:
         return cls(Cell(cell, (len(cell),), inputs=1), None)
 
     def to_darts(self) -> dict[str, list[Any]]:
-        """The layout of DARTS: flat lists of (operation, source), two edges a node.
+        """Return the layout of DARTS: flat lists of (operation, source), two edges a node.
 
         Raises ValueError when a node has another number of edges, or there is no reduction cell, which that layout
         cannot say.

@@ -107,22 +107,22 @@ class SearchSpace:
 
     @property
     def inputs(self) -> int:
-        """Number of states of a cell that come from outside."""
+        """Return the number of states of a cell that come from outside."""
         return FAMILIES[self.family].inputs
 
     @property
     def cells(self) -> int:
-        """Number of kinds of cells."""
+        """Return the number of kinds of cells."""
         return FAMILIES[self.family].cells
 
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
-        """The states that each node reads."""
+        """Return the states that each node reads."""
         return tuple(tuple(range(node + self.inputs)) for node in range(self.nodes))
 
     @property
     def edges(self) -> tuple[int, ...]:
-        """The source of every mixed edge of a cell, node by node: the second index of the alphas."""
+        """Return the source of every mixed edge of a cell, node by node: the second index of the alphas."""
         return tuple(source for sources in self.sources for source in sources)
 
     @property
@@ -133,18 +133,18 @@ class SearchSpace:
 
     @property
     def concat(self) -> tuple[int, ...]:
-        """What the output of a cell concatenates: all its nodes, or (NAS-Bench-201) the last."""
+        """Return what the output of a cell concatenates: all its nodes, or (NAS-Bench-201) the last."""
         last = self.inputs + self.nodes
         return tuple(range(self.inputs, last)) if self.cells > 1 else (last - 1,)
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Number of concatenated states of each kind of cell."""
+        """Return the number of concatenated states of each kind of cell."""
         return (len(self.concat),) * self.cells
 
     @property
     def keeps_all(self) -> bool:
-        """Whether a derived cell keeps every edge, which then may hold none."""
+        """Return whether a derived cell keeps every edge, which then may hold none."""
         return FAMILIES[self.family].kept is None
 
     @property
@@ -166,16 +166,16 @@ class SearchSpace:
 
     @cached_property
     def keepable(self) -> Tensor:
-        """The mask of the operations that a derived cell may hold."""
+        """Return the mask of the operations that a derived cell may hold."""
         return self.mask & torch.tensor([index in self.candidates for index in range(len(self.operations))])
 
     @cached_property
     def passing(self) -> Tensor:
-        """The mask of the operations whose output depends on what they are applied to."""
+        """Return the mask of the operations whose output depends on what they are applied to."""
         return self.mask & torch.tensor([name not in BLOCKING for name in self.operations])
 
     def masked(self, alphas: Tensor) -> Tensor:
-        """The alphas with -inf where an edge may not hold the operation: no probability, no gradient."""
+        """Return the alphas with -inf where an edge may not hold the operation: no probability, no gradient."""
         if self.normal is None and self.reduction is None:
             return alphas
         return alphas.masked_fill(~self.mask.to(alphas.device), -torch.inf)
@@ -185,7 +185,7 @@ class SearchSpace:
         return torch.softmax(self.masked(alphas), dim=-1)
 
     def kept(self, sources: Sequence[int]) -> int:
-        """How many of the edges from these sources a node of a derived cell keeps."""
+        """Return how many of the edges from these sources a node of a derived cell keeps."""
         return FAMILIES[self.family].kept or len(sources)
 
     def derive(self, alphas: Tensor) -> Genotype:

@@ -63,7 +63,7 @@ class CostTable:
         return self.fixed + kept.sum(dim=(0, 1, 2))
 
     def attainable(self, bounds: Bounds) -> bool:
-        """Whether any network of the space keeps all bounds at once; by enumeration of their distinct costs."""
+        """Return whether any network of the space keeps all bounds at once; by enumeration of their distinct costs."""
         return not bounds or self._best_inside(torch.zeros_like(self.edges[..., 0]), bounds) is not None
 
     def likeliest(self, strengths: Tensor, bounds: Bounds) -> Genotype | None:
@@ -109,7 +109,7 @@ class CostTable:
         return [cells_by_cost(self.space, kind, costs[kind], scores[kind]) for kind in range(self.space.cells)]
 
     def reachable(self, quantity: str) -> tuple[int, int]:
-        """Smallest and largest value of one quantity over all networks of the space."""
+        """Return the smallest and largest value of one quantity over all networks of the space."""
         index = QUANTITIES.index(quantity)
         cells = self._cells_by_cost([index], torch.zeros_like(self.edges[..., 0]))
         fixed = int(self.fixed[index])

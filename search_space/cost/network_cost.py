@@ -80,7 +80,7 @@ def network_cost(
     image_size: int = 32,
     in_channels: int = 3,
 ) -> NetworkCost:
-    """Exact cost of `Network(genotype, ...)` for one image, added up from its parts without building it."""
+    """Return the exact cost of `Network(genotype, ...)` for one image, added up from its parts without building it."""
     shape = NetworkShape(
         channels=channels, layers=layers, num_classes=num_classes, image_size=image_size, in_channels=in_channels
     )
@@ -126,7 +126,7 @@ def module_cost(module: nn.Module, images: Tensor) -> ModuleCost:
 
 
 def _attempted(count: Callable[[nn.Module, Tensor], int], module: nn.Module, images: Tensor) -> int | str:
-    """The count, or why there is none."""
+    """Return the count, or why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # graphs warn when they are copied, TorchScript when it is used

@@ -125,7 +125,7 @@ def _state_boxes(heights: Heights, inputs: int) -> dict[int, Box]:
 
 
 def _operation_boxes(cell: Cell, gaps: Gaps, heights: Heights) -> dict[_Slot, Box]:
-    """The operation of each edge, by node and place among the node's edges."""
+    """Return the operation of each edge, by node and place among the node's edges."""
     boxes = {}
     for depth, arrivals in enumerate(gaps, start=1):
         x = _right(depth - 1) + GAP + OPERATION_WIDTH / 2

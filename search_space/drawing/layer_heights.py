@@ -18,7 +18,7 @@ Heights = dict[Place, float]
 
 
 def heights_of(layers: LayeredStates, gaps: Gaps, sources: Sources) -> Heights:
-    """The y of every state in every layer, found one layer at a time: wires as level as the room allows.
+    """Return the y of every state in every layer, found one layer at a time: wires as level as the room allows.
 
     A wire that climbs by c costs c^2 + 2 LEVEL |c|, lanes more: least squares, reweighted with a falling tolerance.
     """
@@ -60,7 +60,7 @@ def _pull(heights: Heights, place: Place, wishes: list[tuple[Place, float, float
 
 
 def _mean(pulls: Sequence[Point]) -> Point:
-    """Mean and total weight of (value, weight)."""
+    """Return the mean and total weight of (value, weight)."""
     total = sum(weight for _, weight in pulls)
     return sum(value * weight for value, weight in pulls) / total, total
 

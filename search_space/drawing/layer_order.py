@@ -24,7 +24,7 @@ class Arrival:
 
     @property
     def is_lane(self) -> bool:
-        """Whether the wire crosses the layer to a later one."""
+        """Return whether the wire crosses the layer to a later one."""
         return self.source == self.reader
 
 
@@ -80,7 +80,7 @@ def _exchanged_while_better(layers: LayeredStates, sources: Sources) -> LayeredS
 
 
 def _exchange(layers: LayeredStates, depth: int, first: int, second: int) -> LayeredStates:
-    """The layers with two states exchanged in one layer and in every later one that has both."""
+    """Return the layers with two states exchanged in one layer and in every later one that has both."""
     other = {first: second, second: first}
     exchanged = (
         tuple(other.get(state, state) for state in layer) if {first, second} <= set(layer) else layer
@@ -90,7 +90,7 @@ def _exchange(layers: LayeredStates, depth: int, first: int, second: int) -> Lay
 
 
 def _tangle(layers: LayeredStates, sources: Sources) -> tuple[int, float]:
-    """How many pairs of wires cross; among equals, how far the wires climb in shares of the layers' heights."""
+    """Return how many pairs of wires cross; among equals, how far the wires climb in shares of the layers' heights."""
     crossings, climb = 0, 0.0
     for upper, lower in pairwise(layers):
         ranks = [upper.index(arrival.source) for arrival in arrivals_of(upper, lower, sources)]

@@ -38,13 +38,13 @@ class _BatchNorm(Function):
 
 
 def _statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of each column, and 1 / standard deviation, in float64."""
+    """Return the mean of each column, and 1 / standard deviation, in float64."""
     mean, second = (total / len(rows) for total in _column_sums(rows, rows))
     return mean, torch.rsqrt((second - mean**2).clamp_min(0) + EPS)
 
 
 def _column_sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over the rows of right, and of left * right, in float64."""
+    """Return sums over the rows of right, and of left * right, in float64."""
     if not torch.is_grad_enabled() and native.supports_column_sums(left):
         return native.column_sums(left, right)
     return right.sum(dim=0).double(), (left * right).sum(dim=0).double()

@@ -98,7 +98,7 @@ def _slope_in_images(images: Tensor, weight: Tensor, slope: Tensor, stride: int,
 
 
 def _spread(slope: Tensor, images: Tensor) -> Tensor:
-    """The gradient of a strided output as that of the output of stride 1, which is 0 at the pixels left out."""
+    """Return the gradient of a strided output as that of the output of stride 1, which is 0 at the pixels left out."""
     spread = torch.zeros_like(images, dtype=slope.dtype)
     spread[:, :, ::2, ::2] = slope
     return spread

@@ -86,7 +86,7 @@ _FASTER: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
 
 
 def _is_ours(images: Tensor, *weights: Tensor) -> bool:
-    """Whether a gradient will be wanted, of images in channels_last and real numbers on the CPU."""
+    """Return whether a gradient will be wanted, of images in channels_last and real numbers on the CPU."""
     return (
         torch.is_grad_enabled()
         and any(value.requires_grad for value in (images, *weights))
@@ -99,7 +99,7 @@ def _is_ours(images: Tensor, *weights: Tensor) -> bool:
 
 
 def _only(value: Any) -> int | None:
-    """The number that stands for both dimensions; None where they differ, or where it is said in words."""
+    """Return the number that stands for both dimensions; None where they differ, or where it is said in words."""
     values = {value} if isinstance(value, int) else set(value)
     found = values.pop()
     return found if isinstance(found, int) and not values else None

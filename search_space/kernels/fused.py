@@ -119,7 +119,7 @@ def normalised_relu(images: Tensor, weight: Tensor) -> Tensor:
 
 
 def normalised_sum(terms: Sequence[Tensor], weights: Sequence[Tensor], scales: Sequence[Tensor]) -> Tensor:
-    """Sum over terms and groups of scale * batch_norm(rows @ weight), without affine -> [N, D, H, W].
+    """Return the sum over terms and groups of scale * batch_norm(rows @ weight), without affine -> [N, D, H, W].
 
     terms: [N, groups * C, H, W], of any number of groups.  weights: [groups, C, D].  scales: [groups].
     """

@@ -135,7 +135,7 @@ def _affine(rows: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
 
 
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Number of pixels [], mean and variance over them [..., 1, C], of all processes, in float64.
+    """Return the number of pixels [], mean and variance over them [..., 1, C], of all processes, in float64.
 
     rows: [..., pixels, C], of this process; processes may have different numbers of pixels.
     """
@@ -162,7 +162,7 @@ class _SumOverProcesses(Function):
 
 
 def _of_all(values: Tensor) -> Tensor:
-    """The sum over processes, the same bits in each."""
+    """Sum over processes, to the same bits in each."""
     if not distributed.is_initialized():
         return values
     total: Tensor = _SumOverProcesses.apply(values)  # type: ignore[no-untyped-call]

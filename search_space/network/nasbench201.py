@@ -37,7 +37,7 @@ class ResidualLayer(nn.Module):
         self.block = ResidualBlock(plan.input_channels[-1], plan.channels, norm)
 
     def forward(self, before: Tensor, last: Tensor, mixture: object) -> Tensor:
-        """The block of the output of the cell before; the other two arguments are for cells."""
+        """Return the block of the output of the cell before; the other two arguments are for cells."""
         halved: Tensor = self.block(last)
         return halved
 

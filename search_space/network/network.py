@@ -42,7 +42,7 @@ def stem(in_channels: int, stem_channels: int, norm: NormFactory) -> nn.Sequenti
 
 
 def cell_inputs(plan: CellPlan, norm: NormFactory) -> nn.ModuleList:
-    """What brings the outputs of the cells before to the cell's channels and resolution; one input has both."""
+    """Return what brings the outputs of the cells before to the cell's channels and resolution; one input has both."""
     if len(plan.input_channels) == 1:
         return nn.ModuleList([nn.Identity()])
     first = FactorizedReduce if plan.reduces_first_input else relu_conv_norm
@@ -119,7 +119,7 @@ class NetworkCell(nn.Module):
 
 
 def network_layer(genotype: Genotype, plan: CellPlan, norm: NormFactory) -> nn.Module:
-    """What stands at one place of the stack: a cell of the genotype or a residual block."""
+    """Return what stands at one place of the stack: a cell of the genotype or a residual block."""
     if plan.residual or genotype.reduction is None:
         return ResidualLayer(plan, norm) if plan.residual else NetworkCell(genotype.normal, plan, norm)
     return NetworkCell(genotype.reduction if plan.reduction else genotype.normal, plan, norm)

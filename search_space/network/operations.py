@@ -67,12 +67,12 @@ class EverySecondPixel(nn.Module):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """The pixels of even rows and columns."""
+        """Return the pixels of even rows and columns."""
         return images[:, :, ::2, ::2]
 
 
 def even_and_odd_pixels(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The pixels of even rows and columns, and those of odd ones: [N, C, ceil(H / 2), ceil(W / 2)] each.
+    """Return the pixels of even rows and columns, and those of odd ones: [N, C, ceil(H / 2), ceil(W / 2)] each.
 
     An odd side has one odd pixel fewer than even ones: zeros beyond the border make both the same size.
     """

@@ -17,7 +17,7 @@ from search_space.supernet.supernet import SearchCell, Supernet
 
 @torch.no_grad()
 def inherit(supernet: Supernet, genotype: Genotype) -> Network:
-    """The genotype's network, with copies of the supernet's weights and the batch norm of a supernet.
+    """Return the genotype's network, with copies of the supernet's weights and the batch norm of a supernet.
 
     Its logits are those of the supernet whose edges hold the genotype's operations with probability 1 and nothing else,
     at a part of the time: the operations that are left out are not computed. Raises ValueError for a genotype that is

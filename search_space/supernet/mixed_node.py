@@ -68,7 +68,7 @@ class SeparableEdges(Normalising, nn.Module):
         return features, self.pointwise[-1]
 
     def frozen(self) -> native.Separable:
-        """The same, as compiled code takes it."""
+        """Return the weights as compiled code takes them."""
         return native.Separable(self.operation.dilation, list(self.depthwise), list(self.pointwise))
 
     def _first_depthwise(self, rectified: Sequence[tuple[Tensor, int]]) -> Tensor:
@@ -92,7 +92,7 @@ class ReducingSkips(nn.Module):
         self.odd = _uniform(edges, channels, channels - channels // 2, fan_in=channels)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """The weights of both halves [edges, C, C], 0 for the channels that the other half gives."""
+        """Return the weights of both halves [edges, C, C], 0 for the channels that the other half gives."""
         return F.pad(self.even, (0, self.odd.shape[2])), F.pad(self.odd, (self.even.shape[2], 0))
 
 
@@ -171,6 +171,6 @@ def weight_free(name: str, state: Tensor, stride: int, statistics: Statistics) -
 
 
 def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
-    """Initial values of torch.nn.Conv2d."""
+    """Return initial values of torch.nn.Conv2d."""
     bound = fan_in**-0.5
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))

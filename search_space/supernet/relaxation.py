@@ -94,7 +94,7 @@ class Relaxation:
 
     @property
     def is_random(self) -> bool:
-        """Whether a step needs a Chance."""
+        """Return whether a step needs a Chance."""
         return bool(self.operations == "gumbel" or self.dropout or self.sampled_operations or self.sampled_edges)
 
     def check(self, space: SearchSpace) -> None:
@@ -108,7 +108,7 @@ class Relaxation:
         return cells, edges, operations + self.normalised_edges
 
     def strengths(self, space: SearchSpace, alphas: Tensor) -> Tensor:
-        """What derivation and expected sizes read [..., edges, operations]: no schedule and no chance in it.
+        """Return what derivation and expected sizes read [..., edges, operations]: no schedule and no chance in it.
 
         The weights' limit at the end of a search; for gumbel the probability of each operation.
         """
@@ -117,7 +117,7 @@ class Relaxation:
         return chosen if edges is None else chosen * _softmax_by_node(space, edges).unsqueeze(-1)
 
     def derive(self, space: SearchSpace, alphas: Tensor) -> Genotype:
-        """The genotype of the strongest edges and operations, as `SearchSpace.strongest` chooses them.
+        """Return the genotype of the strongest edges and operations, as `SearchSpace.strongest` chooses them.
 
         Raises ValueError when alphas have another shape or a value that is not finite.
         """
@@ -193,7 +193,7 @@ def _largest(numbers: Tensor, count: int, logits: Tensor) -> Tensor:
 
 
 def _sizes(space: SearchSpace) -> list[int]:
-    """How many edges enter each node."""
+    """Return how many edges enter each node."""
     return [len(sources) for sources in space.sources]
 
 

@@ -63,7 +63,7 @@ class SearchCell(Normalising, nn.Module):
         return torch.cat(whole[CELL_INPUTS:], dim=1)
 
     def _part(self, state: Tensor) -> Tensor:
-        """The channels that go through the operations."""
+        """Return the channels that go through the operations."""
         if self.partial == 1:
             return state
         return state[:, : self.plan.channels // self.partial].contiguous(memory_format=torch.channels_last)
@@ -98,7 +98,7 @@ class SearchCell(Normalising, nn.Module):
 
 
 def search_layer(space: SearchSpace, plan: CellPlan, partial: int) -> nn.Module:
-    """What stands at one place of the supernet's stack: a cell of mixed edges or a residual block."""
+    """Return what stands at one place of the supernet's stack: a cell of mixed edges or a residual block."""
     if plan.residual:
         return ResidualLayer(plan, search_batch_norm)
     if space.inputs == CELL_INPUTS:
@@ -164,5 +164,5 @@ class Supernet(nn.Module):
         return [parameter for parameter in self.parameters() if parameter is not self.alphas]
 
     def derive(self) -> Genotype:
-        """The genotype of the present alphas."""
+        """Return the genotype of the present alphas."""
         return self.relaxation.derive(self.space, self.alphas)

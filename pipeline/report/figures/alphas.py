@@ -74,7 +74,7 @@ def alpha_pictures(
 
 
 def _in_words(relaxation: Relaxation) -> str:
-    """What the strengths are."""
+    """Return what the strengths are."""
     chosen = "Sigmoid" if relaxation.operations == "sigmoid" else "Softmax"
     return f"{chosen} of the alphas" + (", times the softmax of the edges" if relaxation.normalised_edges else "")
 
@@ -165,7 +165,7 @@ def _swatch(operation: str) -> Line2D:
 
 
 def _operation_shares(probabilities: NDArray[np.float64], operations: Sequence[str], name: str) -> Picture:
-    """Mean probability of each operation over a cell's edges. probabilities: [epochs, edges, operations]."""
+    """Return the mean probability of each operation over a cell's edges. probabilities: [epochs, edges, operations]."""
     means = probabilities.mean(axis=1)
     figure, axes = make_axes("epoch", "mean probability")
     epochs = np.arange(1, len(means) + 1)
@@ -183,7 +183,7 @@ def _operation_shares(probabilities: NDArray[np.float64], operations: Sequence[s
 
 
 def _entropies(probabilities: NDArray[np.float64], space: SearchSpace) -> Picture:
-    """How decided the edges are. probabilities: [epochs, cells, edges, operations]."""
+    """Return how decided the edges are. probabilities: [epochs, cells, edges, operations]."""
     logs = np.log(np.maximum(probabilities, 1e-300))
     largest = np.log(np.maximum(space.mask.sum(dim=-1).numpy(), 2))
     entropies = -(probabilities * logs).sum(axis=-1) / largest

@@ -27,7 +27,7 @@ from pipeline.presentation.words import percent, printable
 
 @rc_context(STYLE)
 def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, Accuracy]) -> Picture:
-    """Accuracy of each run over the radius of each attack, from the clean images on.
+    """Draw the accuracy of each run over the radius of each attack, from the clean images on.
 
     Drawn are radii in the norm of the first; the caption names the runs that were measured in another.
     """
@@ -60,7 +60,7 @@ def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, 
 
 @rc_context(STYLE)
 def corruption_picture(rows: Sequence[Accuracy], clean: Accuracy) -> Picture:
-    """Accuracy of one run over the severity of each corruption, from the clean images on."""
+    """Draw the accuracy of one run over the severity of each corruption, from the clean images on."""
     figure, axes = make_axes("severity", "accuracy")
     words = []
     for index, (name, group) in enumerate(groupby(rows, key=lambda row: str(row.settings["corruption"]))):

@@ -32,7 +32,7 @@ FAINT = 0.6  # of a single run
 
 @rc_context(STYLE)
 def group_pictures(groups: Sequence[Group], attack: str) -> list[Picture]:
-    """Parameters and MACs against accuracy under an attack that all groups met (`clean` where there is none).
+    """Draw parameters and MACs against accuracy under an attack that all groups met (`clean` where there is none).
 
     No pictures where no network's size could be counted.
     """

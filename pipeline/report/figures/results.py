@@ -33,7 +33,7 @@ MOST_LABELS = 10  # points that get their value written beside them
 
 @rc_context(STYLE)
 def accuracy_picture(results: Mapping[str, Sequence[Accuracy]]) -> Picture:
-    """Accuracy of each run, clean and under each attack, with intervals."""
+    """Draw the accuracy of each run, clean and under each attack, with intervals."""
     attacks = list(dict.fromkeys(result.attack for accuracies in results.values() for result in accuracies))
     labelled = len(attacks) * len(results) <= MOST_LABELS
     figure, axes = make_axes("", "accuracy")
@@ -59,7 +59,7 @@ def accuracy_picture(results: Mapping[str, Sequence[Accuracy]]) -> Picture:
 
 @rc_context(STYLE)
 def size_picture(results: Mapping[str, Sequence[Accuracy]], parameters: Mapping[str, int], attack: str) -> Picture:
-    """Parameters against clean and robust accuracy of every measured run, with the front of the robust ones."""
+    """Draw parameters against clean and robust accuracy of every measured run, with the front of the robust ones."""
     figure, axes = make_axes("parameters", "accuracy")
     robust = {label: _under(attack, accuracies) for label, accuracies in results.items() if accuracies}
     for index, (label, accuracies) in enumerate(results.items()):

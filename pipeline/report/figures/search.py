@@ -28,7 +28,7 @@ ROUNDING = 1e-6  # of weights that sum to 1
 
 @rc_context(STYLE)
 def search_pictures(rows: Sequence[Row], macs: str, balance: str | None = None) -> list[Picture]:
-    """What the search minimised, how it was balanced, and what it led to.
+    """Draw what the search minimised, how it was balanced, and what it led to.
 
     macs: the convention that was bounded.  balance: objectives.balance.name, None where it is not known.
     """

@@ -96,7 +96,7 @@ class RetrainingWork:
 
 @cache
 def images_of(settings: DataSettings) -> ImageData:
-    """The images, loaded once a process."""
+    """Return the images, loaded once a process."""
     return load(settings)
 
 
@@ -155,7 +155,7 @@ def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
 
 
 def _random_searches(folder: Path, experiment: Experiment, table: CostTable) -> list[Genotype]:
-    """What the last choice of a search takes of as many random cells as it has candidates; one cell a seed."""
+    """Return what the last choice of a search takes of as many random cells as it has candidates; one cell a seed."""
     settings, candidates = experiment.comparison, experiment.search.selection.candidates
     count = settings.searches if settings.random_searches is None else settings.random_searches
     if candidates == 1:  # it would be one more random cell
@@ -205,7 +205,7 @@ def random_cells(experiment: Experiment, table: CostTable, count: int, stream: s
 
 
 def is_inside(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) -> bool:
-    """Whether the genotype's network keeps all bounds."""
+    """Return whether the genotype's network keeps all bounds."""
     cost = table.exact(genotype)
     return not any(bound.violation(cost[QUANTITIES.index(bound.quantity)]) > 0 for bound in bounds)
 
@@ -216,7 +216,7 @@ def seeds(experiment: Experiment, count: int) -> range:
 
 
 def seeded(experiment: Experiment, seed: int) -> Experiment:
-    """The experiment with another seed."""
+    """Return the experiment with another seed."""
     return experiment.model_copy(update={"seed": seed})
 
 
@@ -234,7 +234,7 @@ def retrainings(
 
 
 def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | None) -> list[T]:
-    """What each work returns, in their order; `processes` at once, None for one a core."""
+    """Return what each work returns, in their order; `processes` at once, None for one a core."""
     count = min(processes or os.cpu_count() or 1, len(works))
     results: dict[int, T] = {}
     with progress_bar(stage, len(works)) as bar:

@@ -76,7 +76,7 @@ def size_and_robustness_picture(standings: Sequence[CellResult], attack: str, na
 
 @rc_context(STYLE)
 def judgement_picture(standings: Sequence[CellResult], attack: str, name: str) -> Picture:
-    """Accuracy in the supernet with shared weights over accuracy after retraining."""
+    """Draw the accuracy in the supernet with shared weights over accuracy after retraining."""
     judged = [s for s in standings if s.judgements and s.kind != PUBLISHED]
     figure, axes = make_axes("accuracy under attack in the supernet", f"retrained, under {attack}")
     for label, colour, marker, cells in _looks(judged):

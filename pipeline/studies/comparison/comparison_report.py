@@ -116,7 +116,7 @@ def figures(experiment: Experiment, standings: Sequence[CellResult], command: st
 
 
 def text(experiment: Experiment, standings: Sequence[CellResult]) -> str:
-    """The sizes, the table and what it says, in Markdown."""
+    """Return the sizes, the table and what it says, in Markdown."""
     attack = strongest_attack(experiment, standings)
     return "\n\n".join([_sizes(experiment, standings), _table(standings, experiment), _findings(standings, attack)])
 
@@ -129,13 +129,13 @@ def strongest_attack(experiment: Experiment, standings: Sequence[CellResult]) ->
 
 
 def data_name(experiment: Experiment) -> str:
-    """What results call the images."""
+    """Return what results call the images."""
     data = experiment.data
     return data.name or (Path(data.path).name if data.path else data.source)
 
 
 def name_of(experiment: Experiment) -> str:
-    """The images' name as part of a file's."""
+    """Return the images' name as part of a file's."""
     data = experiment.data
     return (Path(data.path).name if data.path else data.source).replace("-", "_")
 
@@ -164,7 +164,7 @@ def _sizes(experiment: Experiment, standings: Sequence[CellResult]) -> str:
 
 
 def _bounds(objectives: ObjectiveSettings) -> str:
-    """What all cells of the space keep."""
+    """Return what all cells of the space keep."""
     bounds = {name: getattr(objectives, name) for name in bounds_of(objectives)}
     return ", ".join(f"{named(name)} {bound_in_words(bound)}" for name, bound in bounds.items() if any(bound))
 
@@ -181,7 +181,7 @@ def _last_choice(selection: SelectionSettings, recipe: RetrainSettings) -> str:
 
 
 def _random_searches(standings: Sequence[CellResult], candidates: int) -> str:
-    """What a random search is, where there are some."""
+    """Return what a random search is, where there are some."""
     count = len(of_kind(standings, RANDOM_SEARCH))
     verb = "chooses" if count == 1 else "choose"
     searches = _searches("random search", count)
@@ -237,7 +237,7 @@ def _findings(standings: Sequence[CellResult], attack: str) -> str:
 
 
 def told_apart(standings: Sequence[CellResult], attack: str) -> list[str]:
-    """Whether the comparison could have shown a difference between cells."""
+    """Return whether the comparison could have shown a difference between cells."""
     found = seed_anova(standings, attack)
     if found is None:
         return []
@@ -249,7 +249,7 @@ def told_apart(standings: Sequence[CellResult], attack: str) -> list[str]:
 
 
 def _over_random_search(standings: Sequence[CellResult], attack: str) -> list[str]:
-    """What a supernet adds to the last choice, where there were random searches."""
+    """Return what a supernet adds to the last choice, where there were random searches."""
     if not of_kind(standings, RANDOM_SEARCH):
         return []
     found = mean_difference(standings, attack, RANDOM_SEARCH)

@@ -33,7 +33,7 @@ class CellResult:
     genotype: Mapping[str, Any] = field(default_factory=dict)
 
     def accuracy(self, attack: str) -> float:
-        """Mean over its retrainings."""
+        """Return the mean over its retrainings."""
         return statistics.fmean(self.accuracies[attack])
 
     def deviation(self, attack: str) -> float:
@@ -42,7 +42,7 @@ class CellResult:
 
     @property
     def judgement(self) -> float:
-        """Mean over the supernets."""
+        """Return the mean over the supernets."""
         return statistics.fmean(self.judgements)
 
 
@@ -96,12 +96,12 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def mean(values: Sequence[float]) -> Mean:
-    """Mean and standard error."""
+    """Return the mean and standard error."""
     return Mean(statistics.fmean(values), deviation(values) / math.sqrt(len(values)))
 
 
 def of_kind(standings: Sequence[CellResult], kind: str) -> list[CellResult]:
-    """The cells of one kind."""
+    """Return the cells of one kind."""
     return [standing for standing in standings if standing.kind == kind]
 
 
@@ -136,7 +136,7 @@ def seed_anova(standings: Sequence[CellResult], attack: str) -> SeedAnova | None
 
 
 def beaten(standing: CellResult, others: Sequence[CellResult], attack: str, size: str) -> int:
-    """How many others are at least as good in accuracy and in size ("parameters", "macs"), and better in one."""
+    """Return how many others are at least as good in accuracy and in size ("parameters", "macs"), and better in one."""
     mine = (-standing.accuracy(attack), getattr(standing, size))
     theirs = [(-other.accuracy(attack), getattr(other, size)) for other in others]
     return sum(a <= mine[0] and b <= mine[1] and (a, b) != mine for a, b in theirs)

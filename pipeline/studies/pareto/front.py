@@ -169,12 +169,12 @@ def rank_agreement(cells: Sequence[FrontCell]) -> float | None:
 
 
 def read_front(path: Path) -> Front:
-    """The content of a pareto.json. Raises RunError that names the file when it is another."""
+    """Return the content of a pareto.json. Raises RunError that names the file when it is another."""
     return read_as(path, Front, "pareto")
 
 
 def table(front: Front) -> str:
-    """The front as text, a row a point, and what it dominates."""
+    """Return the front as text, a row a point, and what it dominates."""
     text = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     attack = front.points[0].robust.attack
     for heading in ("point", "asked", "parameters", "MACs", CLEAN, attack, "front"):
@@ -201,7 +201,7 @@ def reference_in_words(front: Front) -> str:
 
 
 def asked_in_words(asked: Mapping[str, Any]) -> str:
-    """What was asked of a point: a bound, or the preferences that differ from 1."""
+    """Return what was asked of a point: a bound, or the preferences that differ from 1."""
     said = []
     for name, value in asked.items():
         if name == "preferences":

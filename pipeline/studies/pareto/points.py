@@ -40,7 +40,7 @@ class Point:
 
 
 def plan(experiment: Experiment, data: ImageData) -> list[Point]:
-    """The points of the walk that the settings describe, then the published cells.
+    """Return the points of the walk that the settings describe, then the published cells.
 
     Raises ValueError when a point's bounds cannot be met, its preferences do not fit, or the supernet does not hold a
     published cell.

@@ -51,7 +51,7 @@ def separable_sum(
     strides: Sequence[int],
     same: Callable[..., Tensor],
 ) -> Tensor:
-    """Sum over operations and edges of scale * operation(state) -> [N, C, H, W].
+    """Return the sum over operations and edges of scale * operation(state) -> [N, C, H, W].
 
     scales: [operations, edges].  states: after ReLU, [N, C, H, W], of each edge, and the edges' strides.
     same: the same function of (scales, *states), from operations that can be differentiated twice.

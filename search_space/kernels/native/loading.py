@@ -28,7 +28,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def takes(values: Sequence[Tensor], channels: int) -> bool:
-    """Whether compiled code is there and takes these: float32 on the CPU, with channels in eights."""
+    """Return whether compiled code is there and takes these: float32 on the CPU, with channels in eights."""
     return (
         library() is not None
         and channels % 8 == 0

@@ -80,7 +80,7 @@ class NodePasses:
         self.scales = scales
 
     def forward(self) -> Tensor:
-        """What enters the node, [N, C, H, W]."""
+        """Return what enters the node, [N, C, H, W]."""
         moments = [self._moments() for _ in self.operations]
         for of, kept in zip(self.of, moments, strict=True):
             of.first_moments = kept.data_ptr()
@@ -102,7 +102,7 @@ class NodePasses:
     def backward(
         self, slope: Tensor, states: Sequence[Tensor], wanted: Sequence[bool]
     ) -> tuple[Tensor, list[Tensor | None]]:
-        """The gradients in the scales and in the states."""
+        """Return the gradients in the scales and in the states."""
         slope = slope.permute(0, 2, 3, 1).contiguous()
         moments = torch.stack([self._moments() for _ in self.operations])
         for of, kept in zip(self.of, moments, strict=True):

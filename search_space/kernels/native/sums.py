@@ -16,12 +16,12 @@ class _Convolution(ctypes.Structure):
 
 
 def supports_column_sums(rows: Tensor) -> bool:
-    """Whether `column_sums` takes these."""
+    """Return whether `column_sums` takes these."""
     return takes((rows,), rows.shape[1])
 
 
 def column_sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over the rows of right, and of left * right: [rows, C] twice -> [C] twice, in float64."""
+    """Return sums over the rows of right, and of left * right: [rows, C] twice -> [C] twice, in float64."""
     left, right = left.contiguous(), right.contiguous()
     total = torch.zeros(2, left.shape[1], dtype=torch.float64)
     sizes = (*left.shape, torch.get_num_threads())
@@ -30,12 +30,12 @@ def column_sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def supports_depthwise_weight(images: Tensor, slope: Tensor, kernel: int) -> bool:
-    """Whether `depthwise_weight` takes these."""
+    """Return whether `depthwise_weight` takes these."""
     return kernel in (3, 5, 7) and takes((images, slope), images.shape[1])
 
 
 def depthwise_weight(images: Tensor, slope: Tensor, kernel: int, stride: int, dilation: int) -> Tensor:
-    """The gradient of a depthwise convolution in its weight [C, 1, k, k].
+    """Return the gradient of a depthwise convolution in its weight [C, 1, k, k].
 
     images: what it read, [N, C, H, W].  slope: the gradient in what it gave.
     """
