@@ -33,10 +33,11 @@ class Experiment(Settings):
 
     run: str = Field("runs/search", min_length=1, description="run folder: every stage reads and writes here")
     genotype: str | None = Field(
-        None, description="published name, NAS-Bench-201 string, file (genotypes.py:NAME too) or run; null: of run"
+        None,
+        description="published name, NAS-Bench-201 string, file (genotypes.py:NAME too) or run; null: `run`'s",
     )
     compare: tuple[str, ...] = Field((), description="report: other run folders to set beside this one")
-    seed: Seed = Field(0, description="of all randomness")
+    seed: Seed = Field(0, description="random seed of the whole run")
     data: DataSettings = DataSettings()
     space: SpaceSettings = SpaceSettings()
     objectives: ObjectiveSettings = ObjectiveSettings()

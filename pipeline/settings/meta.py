@@ -16,13 +16,13 @@ from pipeline.settings.base import AtLeastTwo, Count, CountOrZero, Positive, Pro
 class ImitationSettings(Settings):
     """What comes before outer training: theta learns the steps of a teacher, by regression."""
 
-    steps: CountOrZero = Field(0, description="of the fit to the teacher's steps; 0 for outer training alone")
+    steps: CountOrZero = Field(0, description="steps of fitting the teacher; 0 for outer training alone")
     teacher: str = Field(
         "squashed",
         description=f"{', '.join(SHAPES)}: momentum over its rms over the tensor, as it is or through tanh; its rate "
         "is swept on the training tasks and falls over the horizon",
     )
-    learning_rate: Positive = Field(0.01, description="of the fit's Adam; a cosine lowers it to 0")
+    learning_rate: Positive = Field(0.01, description="learning rate of the fit's Adam; a cosine lowers it to 0")
 
     @field_validator("teacher")
     @classmethod
@@ -39,8 +39,8 @@ class MetaSettings(Settings):
     families: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         TRAINED_ON, description=f"of tasks, each once, of {', '.join(FAMILIES)}"
     )
-    tasks: Count = Field(16, description="of each bucket of a family (a shape of its networks), to draw from")
-    task_seed: Seed = Field(0, description="of the tasks themselves")
+    tasks: Count = Field(16, description="tasks to draw from in each bucket of a family (a shape of its networks)")
+    task_seed: Seed = Field(0, description="random seed of the tasks themselves")
     horizon: Count = Field(200, description="inner steps of a whole training")
     imitate: ImitationSettings = ImitationSettings()
     full: bool = Field(False, description="unroll whole trainings; else ever longer truncations, one after another")
@@ -48,7 +48,8 @@ class MetaSettings(Settings):
     last_length: Count = Field(50, description="inner steps of a truncation after the ramp")
     ramp: UpToOne = Field(0.5, description="part of the outer steps over which truncations grow")
     estimator: Estimator = Field(
-        "merged", description="of the gradient: es, rp (through the unroll), both merged by variance, persistent es"
+        "merged",
+        description="es, rp (through the unroll), both merged by variance, or persistent es",
     )
     pairs: AtLeastTwo = Field(8, description="antithetic pairs of a stream, each with its own task")
     streams: Count = Field(6, description="buckets that take part in an outer step, at most; they take turns")
@@ -59,7 +60,7 @@ class MetaSettings(Settings):
         min_length=1,
         description="takes the outer steps: a shipped name or a theta.safetensors; null is Adam",
     )
-    learning_rate: Positive = Field(3e-3, description="of the outer Adam; a cosine lowers it")
+    learning_rate: Positive = Field(3e-3, description="learning rate of the outer Adam; a cosine lowers it")
     final_rate: UpToOne = Field(0.1, description="learning rate at the end of the cosine, as a part of the first")
     clip: Positive = Field(0.1, description="largest value of an element of the gradient")
     cap: Positive = Field(2.0, description="largest loss that counts; 1 is where a task's training starts")
@@ -67,7 +68,7 @@ class MetaSettings(Settings):
         0.0, description="weight of late losses of a training: 0 all alike, 1 in proportion to the inner step"
     )
     outer_batches: Count = Field(5, description="batches of outer validation data after each inner step")
-    judged_tasks: Count = Field(2, description="of each bucket, that choose the best step and train nothing")
+    judged_tasks: Count = Field(2, description="tasks of each bucket that choose the best step and train nothing")
     judge_every: Count = Field(50, description="outer steps from one judgement and checkpoint to the next")
     processes: Processes | None = Field(None, description="that share the streams of a step; null for one a core")
     executor: Literal["processes", "ray"] = Field("processes", description="what runs them; ray has to be installed")

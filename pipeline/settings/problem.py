@@ -29,7 +29,7 @@ HOW_IMAGES_ARE_READ = ("streaming", "workers")
 class DataSettings(Settings):
     """Which images, and how they are augmented in training."""
 
-    name: str | None = Field(None, description="of the set, in results; null is the last part of the path")
+    name: str | None = Field(None, description="name of the set in results; null for the last part of the path")
     source: Literal["digits", "huggingface"] = Field(
         "digits", description="digits of scikit-learn, or a Hugging Face set"
     )
@@ -214,5 +214,5 @@ class FabricSettings(Settings):
     synchronised_statistics: bool = Field(
         False, description="batch norm in training takes the batches of all processes together, not each its own share"
     )
-    threads: Processes | None = Field(None, description="of each process on the CPU; null leaves it to PyTorch")
-    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="of the arithmetic")
+    threads: Processes | None = Field(None, description="threads of each process on the CPU; null leaves it to PyTorch")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="precision of the arithmetic")

@@ -34,7 +34,9 @@ from search_space.cells.published import PUBLISHED
 class RetrainSettings(Settings):
     """Training of a derived or published network from scratch."""
 
-    channels: Channels = Field(36, description="of the network's first cell; not used when parameters is given")
+    channels: Channels = Field(
+        36, description="channels of the network's first cell; not used when parameters is given"
+    )
     parameters: Count | None = Field(None, description="choose the channels for about this many parameters")
     layers: Layers = Field(20, description="cells of the network")
     epochs: Count = Field(600, description="passes over the training images")
@@ -54,14 +56,14 @@ class RetrainSettings(Settings):
     replays: Count = Field(8, description="free: steps on each batch; they count as passes over the images")
     attack: AttackSettings = Field(
         AttackSettings(steps=10),
-        description="of training, by its name with pgd_at and mart; pgd of its steps chooses robust checkpoints",
+        description="attack of training, by its name with pgd_at and mart; pgd of its steps chooses robust checkpoints",
     )
     awp_gamma: NotNegative = Field(
         0.0, description="AWP: largest change of a weight tensor, relative to its norm; 0.005 as published, 0 for none"
     )
     awp_warmup: CountOrZero = Field(0, description="AWP: epochs without it at the start")
     average_decay: BelowOne = Field(
-        0.0, description="of the mean of the weights that is judged and kept; 0.999 is common, 0 for the last weights"
+        0.0, description="decay of the mean weights that are judged and kept; 0.999 is common, 0 for the last weights"
     )
     held_back: Split = Field(0.1, description="part of the training set that chooses the checkpoint")
     select_every: Count = Field(1, description="epochs from one judgement on the held-back images to the next")
@@ -100,7 +102,7 @@ class EvaluateSettings(Settings):
 
     attacks: tuple[AttackName, ...] = Field(("fgsm", "pgd-20", "autoattack"), description="run one by one")
     eps: Positive = Field(8 / 255, description="radius in norm; images are in [0, 1]")
-    norm: Literal["Linf", "L2"] = Field("Linf", description="in which perturbations are bounded")
+    norm: Literal["Linf", "L2"] = Field("Linf", description="norm in which perturbations are bounded")
     restarts: Count = Field(
         1, description="random starts, of which any may break an image; fgsm and cw have none, autoattack its own"
     )
@@ -109,7 +111,7 @@ class EvaluateSettings(Settings):
     )
     sweep: tuple[Positive, ...] = Field((), description="also measure accuracy under sweep_attack at these radii")
     sweep_attack: Literal["fgsm", "pgd-20", "pgd-100", "apgd-ce", "apgd-t", "square", "autoattack"] = Field(
-        "pgd-20", description="of the sweep"
+        "pgd-20", description="attack of the sweep"
     )
     checks: bool = Field(False, description="look for signs of gradient masking, and say whether to believe the rest")
     surrogate: str | None = Field(
@@ -134,7 +136,7 @@ class EvaluateSettings(Settings):
     draws: Count = Field(
         10,
         ge=2,
-        description="of a network that draws at random: passes, of which means are measured and attacked",
+        description="passes of a network that draws at random, of which means are measured and attacked",
     )
     replace: bool = Field(
         False, description="begin robustness.json or transfer.json anew; the old file is kept beside it under a number"
@@ -240,13 +242,15 @@ class ParetoSettings(Settings):
         description="preferences: of each point, in the order of objectives.names; null for accuracy to robustness "
         "from 10:1 to 1:10",
     )
-    epochs: Count = Field(5, description="of the alphas to each point, from where the search ended")
+    epochs: Count = Field(5, description="epochs of the alphas to each point, from where the search ended")
     weights: Literal["frozen", "trained"] = Field(
         "frozen", description="what the supernet's weights do meanwhile; trained: as in the search"
     )
-    alpha_learning_rate: Positive | None = Field(None, description="null is search.alpha_learning_rate")
+    alpha_learning_rate: Positive | None = Field(
+        None, description="learning rate of the alphas; null for search.alpha_learning_rate"
+    )
     adapt_epochs: CountOrZero = Field(
-        2, description="of the supernet's weights in a point's cell alone, before it is judged there"
+        2, description="epochs of the supernet's weights in a point's cell alone, before it is judged there"
     )
     held_back: Split = Field(0.5, description="part of the images of the alphas that judges points and trains none")
     attack: AttackSettings = Field(AttackSettings(steps=10), description="under which the supernet judges a point")

@@ -26,13 +26,15 @@ class WeightOptimizerSettings(Settings):
     """What trains weights, of the supernet and of derived networks."""
 
     name: Literal["sgd", "adamw", "learned"] = Field("sgd", description="sgd, adamw, or one that is itself trained")
-    theta: str | None = Field(None, min_length=1, description="of learned: a shipped name or a theta.safetensors")
+    theta: str | None = Field(
+        None, min_length=1, description="meta-parameters of learned: a shipped name or a theta.safetensors"
+    )
     learning_rate: Positive = Field(
         0.025, description="at the start; a cosine lowers it over the epochs; not of learned"
     )
-    momentum: UpToOne = Field(0.9, description="of sgd")
-    betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="of adamw")
-    weight_decay: NotNegative = Field(3e-4, description="of all weights; not of learned")
+    momentum: UpToOne = Field(0.9, description="momentum of sgd")
+    betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="betas of adamw")
+    weight_decay: NotNegative = Field(3e-4, description="weight decay of all weights; not of learned")
     clip: Positive | None = Field(5.0, description="largest norm of the gradient; null for no clipping")
 
     @model_validator(mode="after")
@@ -126,7 +128,7 @@ class SelectionSettings(Settings):
         description="cells drawn from the alphas, of which the candidates are the best in the supernet, as "
         "pareto.adapt_epochs, held_back and attack say; null draws no more than candidates",
     )
-    epochs: Count = Field(10, description="for which each candidate is trained, by the recipe of retraining")
+    epochs: Count = Field(10, description="epochs for which each candidate is trained, by the recipe of retraining")
     finalists: Count = Field(
         1, description="best of the candidates, which go on for the rest of retrain.epochs; 1 for no such round"
     )
@@ -158,9 +160,9 @@ class SelectionSettings(Settings):
 class SearchSettings(Settings):
     """The bi-level search."""
 
-    channels: Channels = Field(16, description="of the supernet's first cell")
+    channels: Channels = Field(16, description="channels of the supernet's first cell")
     layers: Layers = Field(8, description="cells of the supernet")
-    derived_channels: Channels = Field(36, description="of the network to be derived, whose size is bounded")
+    derived_channels: Channels = Field(36, description="channels of the network to be derived, whose size is bounded")
     derived_layers: Layers = Field(20, description="cells of the network to be derived")
     epochs: Count = Field(50, description="passes over the images that train weights")
     warm_up: CountOrZero = Field(
@@ -177,9 +179,9 @@ class SearchSettings(Settings):
         0.5, description="part of the training set that trains alphas; weights train on the rest"
     )
     final_rate: UpToOne = Field(0.04, description="learning rate at the end of the cosine, as a part of the first")
-    alpha_learning_rate: Positive = Field(3e-4, description="of Adam on the alphas")
-    alpha_betas: tuple[BelowOne, BelowOne] = Field((0.5, 0.999), description="of Adam on the alphas")
-    alpha_weight_decay: NotNegative = Field(1e-3, description="of Adam on the alphas")
+    alpha_learning_rate: Positive = Field(3e-4, description="learning rate of Adam on the alphas")
+    alpha_betas: tuple[BelowOne, BelowOne] = Field((0.5, 0.999), description="betas of Adam on the alphas")
+    alpha_weight_decay: NotNegative = Field(1e-3, description="weight decay of Adam on the alphas")
     partial_channels: Count = Field(
         1, description="1 / this part of the channels goes through the operations (PC-DARTS); must divide channels"
     )
