@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import ImageData, Images
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import (
     DataSettings,
     Experiment,

@@ -45,11 +45,11 @@ from pipeline.presentation.style import (
     make_picture,
     whole_numbers,
 )
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel_search import BilevelSearch
+from pipeline.search.hypergradient import Evaluated
 from pipeline.search.search import search
 from pipeline.settings import Experiment
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
-from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from _app import compose_experiment
@@ -90,23 +90,11 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Remembering(BilevelSearch):
-    """A search that keeps its last objectives' gradients, so that to look at them disturbs nothing."""
-
-    gradients: dict[str, Tensor]
-
-    def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, Any]:
-        """As the search does."""
-        found = super().evaluate_objectives(train, valid)
-        self.gradients = {name: result.gradient.flatten() for name, result in found.items()}
-        return found
-
-
 @dataclass
 class Followed:
     """One variant's search and what was seen along it. cosines: (epoch, by objective).  seconds: of each step."""
 
-    search: Remembering
+    search: BilevelSearch
     cosines: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -125,15 +113,20 @@ class Final:
     parameters: int
 
 
-def exact_gradients(reference: Remembering, variant: Remembering, train: Batch, valid: Batch) -> dict[str, Tensor]:
+def exact_gradients(reference: BilevelSearch, variant: BilevelSearch, train: Batch, valid: Batch) -> dict[str, Tensor]:
     """The reference's gradients at the variant's weights and alphas; none where those have another form."""
     try:
         reference.supernet.load_state_dict(variant.supernet.state_dict())
-        reference.weight_optimizer.load_state_dict(variant.weight_optimizer.state_dict())
+        reference.weight_step.optimizer.load_state_dict(variant.weight_step.optimizer.state_dict())
     except (RuntimeError, ValueError):
         return {}
-    reference.evaluate_objectives(Batch(train.images, train.labels), Batch(valid.images, valid.labels))
-    return reference.gradients
+    plain = (Batch(batch.images, batch.labels) for batch in (train, valid))
+    return gradients(reference.architecture_step.evaluate_objectives(*plain))
+
+
+def gradients(found: Mapping[str, Evaluated]) -> dict[str, Tensor]:
+    """Of each objective in alpha, as a vector."""
+    return {name: result.gradient.flatten() for name, result in found.items()}
 
 
 def follow(
@@ -144,13 +137,13 @@ def follow(
     epochs: of the searches, from the first; None for all.
     """
     fabric = make_fabric(experiments[REFERENCE].fabric)
-    followed = {name: Followed(Remembering(experiment, data, fabric)) for name, experiment in experiments.items()}
-    reference = Remembering(experiments[REFERENCE], data, fabric)
+    followed = {name: Followed(BilevelSearch(experiment, data, fabric)) for name, experiment in experiments.items()}
+    reference = BilevelSearch(experiments[REFERENCE], data, fabric)
     settings = experiments[REFERENCE].search
-    steps = followed[REFERENCE].search.steps_per_epoch
+    steps = followed[REFERENCE].search.images.steps_per_epoch
     count = min(epochs or settings.epochs, settings.epochs)
     for epoch in range(count):
-        batches = {name: start_epoch(one.search, epoch) for name, one in followed.items()}
+        batches = {name: start_epoch(one.search) for name, one in followed.items()}
         for index in range(steps):
             probe = index % max(1, steps // probes) == 0
             for name, one in followed.items():
@@ -163,17 +156,18 @@ def follow(
                     torch.cuda.synchronize()
                 one.seconds.append(time.perf_counter() - started)
                 if exact:
-                    one.cosines.append((epoch + index / steps, cosines(one.search.gradients, exact)))
+                    one.cosines.append(
+                        (epoch + index / steps, cosines(gradients(one.search.architecture_step.found), exact))
+                    )
+        for one in followed.values():
+            one.search.state.end_epoch()
         print(f"searches in turn: epoch {epoch + 1} of {count}", flush=True)
     return followed
 
 
-def start_epoch(search: BilevelSearch, epoch: int) -> Iterator[tuple[Batch, Batch]]:
+def start_epoch(search: BilevelSearch) -> Iterator[tuple[Batch, Batch]]:
     """What the search stage does at the start of an epoch."""
-    settings = search.experiment.search
-    rate = rate_of_epoch(search.experiment.weight_optimizer, epoch, settings.epochs, settings.final_rate)
-    set_learning_rate(search.weight_optimizer, rate)
-    search.epoch = epoch
+    search.start_epoch()
     return search.batches()
 
 

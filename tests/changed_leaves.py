@@ -31,7 +31,7 @@ from pipeline.report import run_report, sweep_report
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.settings_record import kept_settings
 from pipeline.search import search as search_stage
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.search import search
 from pipeline.studies.pareto.pareto import pareto
 from pipeline.training import retrain as retrain_stage

@@ -16,7 +16,7 @@ from attacks import ContinuedPGD
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import NOWHERE, Batch, Images, Origin, as_float, augmentation, load
 from pipeline.search import search as search_stage
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.carried_attack import LEVELS, CarriedAttack, Perturbations
 from pipeline.settings import DataSettings
 
@@ -284,7 +284,7 @@ def test_a_search_goes_on_from_the_perturbations_of_the_epoch_before(monkeypatch
             assert len(starts) == 2
             for start, expected in zip(starts, kept, strict=True):
                 assert torch.equal(start.flatten(2), expected)
-        bilevel.epoch += 1
+        bilevel.state.end_epoch()
     carried = bilevel.carried.perturbations
     assert {name: len(p.levels) for name, p in carried.items()} == {"weights": 40, "alphas": 40}
 

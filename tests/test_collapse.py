@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from pipeline.runs.metrics import read_metrics
-from pipeline.search import bilevel
+from pipeline.search import bilevel_search
 from pipeline.search.collapse.guard import Guard, epoch_before_rise, epoch_before_skips
 from pipeline.search.collapse.signs import (
     Eigenvalue,
@@ -187,7 +187,7 @@ def planted(monkeypatch):
 
     def plant(values):
         monkeypatch.setattr(
-            bilevel.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(values[self.epoch], 0.0)
+            bilevel_search.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(values[self.state.epoch], 0.0)
         )
 
     return plant
@@ -251,9 +251,9 @@ def test_a_search_rolls_back_goes_on_with_more_weight_decay_and_resumes_in_the_s
 def test_a_search_whose_cells_always_hold_skips_ends_with_the_alphas_that_it_began_with(
     tmp_path, call_script, monkeypatch
 ):
-    from pipeline.search import bilevel
+    from pipeline.search import bilevel_search
 
-    monkeypatch.setattr(bilevel, "signs_of_collapse", lambda supernet: signs(skips=8))
+    monkeypatch.setattr(bilevel_search, "signs_of_collapse", lambda supernet: signs(skips=8))
     folder = tmp_path / "run"
     assert call_script("search", *TINY, *NO_BOUNDS, f"run={folder}", "guard=skips_rollback")[0] == 0
     first, last = (load_file(folder / "alphas.safetensors")[f"epoch_0000{epoch}"] for epoch in (1, 2))
@@ -312,7 +312,9 @@ def test_a_space_without_a_choice_has_the_eigenvalue_zero(tmp_path, call_script)
 def test_an_eigenvalue_that_is_not_finite_stops_only_a_search_whose_guard_reads_it(
     tmp_path, call_script, monkeypatch, guard
 ):
-    monkeypatch.setattr(bilevel.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(math.nan, math.nan))
+    monkeypatch.setattr(
+        bilevel_search.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(math.nan, math.nan)
+    )
     folder = tmp_path / "run"
     more = [] if guard == "none" else [f"guard={guard}"]
     status, _, err = call_script("search", *TINY, *NO_BOUNDS, f"run={folder}", *more)

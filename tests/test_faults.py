@@ -33,7 +33,8 @@ from pipeline.compute.seeds import seed_stream
 from pipeline.compute.stop_requests import stop_requests
 from pipeline.compute.workers import workers
 from pipeline.runs.metrics import MetricLog, read_metrics
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel import ArchitectureStep
+from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import Experiment, FabricSettings
 from pipeline.training import network_trainer
 
@@ -312,7 +313,7 @@ def test_a_stage_goes_back_to_a_checkpoint_that_is_whole_and_says_so(tmp_path, w
 def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoint_before_stays(
     tmp_path, whole, call_script, monkeypatch, name, change
 ):
-    evaluate, calls = BilevelSearch.evaluate_objectives, [0]
+    evaluate, calls = ArchitectureStep.evaluate_objectives, [0]
 
     def spoiled(self, train, valid):
         found = evaluate(self, train, valid)
@@ -321,7 +322,7 @@ def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoi
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(BilevelSearch, "evaluate_objectives", spoiled)
+        patched.setattr(ArchitectureStep, "evaluate_objectives", spoiled)
         status, _, err = call_script("search", *SEARCH.overrides, f"run={folder}")
     assert (status, err.count("\n")) == (_endings.STOPPED, 1)
     assert err.startswith("stopped: search step 5, epoch 1, batch 2 of 4: ")

@@ -273,9 +273,9 @@ def test_points_start_from_the_supernet_of_the_search_and_see_the_same_images(se
 def test_weights_go_on_training_where_the_settings_say_so(searched, data):
     trained = plan(compose_experiment([*WALK, "pareto.weights=trained"]), data)[0]
     walk = walked(searched, data, trained)
-    before = [weight.detach().clone() for weight in walk.weights]
+    before = [weight.detach().clone() for weight in walk.search.weight_step.weights]
     assert all("training_loss" in row for row in walk.epochs())
-    assert not all(torch.equal(*pair) for pair in zip(walk.weights, before, strict=True))
+    assert not all(torch.equal(*pair) for pair in zip(walk.search.weight_step.weights, before, strict=True))
 
 
 def walked(folder, data, point):
@@ -288,7 +288,7 @@ def walked(folder, data, point):
 def test_images_that_judge_have_trained_neither_weights_nor_the_alphas_of_the_walk(data):
     experiment = compose_experiment(WALK)
     walk = Walk(experiment, data, make_fabric(experiment.fabric))
-    parts = [*walk.images.parts.values(), walk.held_back]
+    parts = [*walk.search.images.parts.values(), walk.held_back]
     assert [len(part) for part in parts] == [40, 20, 20]
     everything = torch.cat([part.images for part in parts]).flatten(1)
     assert torch.equal(everything.unique(dim=0), data.train.images.flatten(1).unique(dim=0))

@@ -25,7 +25,7 @@ from pipeline.evaluation.stored_evaluation import SECTIONS
 from pipeline.networks.network_files import load_network
 from pipeline.runs.files import read_json
 from pipeline.runs.progress import progress_bar
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.training.network_trainer import Retraining
 from pipeline.training.retrain import retrain
 from search_space import PUBLISHED, Genotype, SearchSpace, Supernet
@@ -79,7 +79,7 @@ def search_steps(fabric, overrides, steps):
     assert len(rows) == steps
     return {
         "alphas": bilevel.alphas.detach(),
-        "weights": torch.cat([weight.detach().flatten() for weight in bilevel.weights]),
+        "weights": torch.cat([weight.detach().flatten() for weight in bilevel.weight_step.weights]),
         "figures": torch.tensor(rows, dtype=torch.float64),
     }
 

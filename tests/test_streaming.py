@@ -23,7 +23,7 @@ from pipeline.compute.interruption import INTERRUPTED
 from pipeline.data import StreamedImages, UnreadableImageError, loading, split, statistics
 from pipeline.data import load as load_data
 from pipeline.data.table import ImageTable
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import DataSettings
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED
@@ -126,11 +126,12 @@ def test_an_epoch_of_a_stage_that_goes_on_reads_no_image_of_the_steps_that_are_d
     experiment = compose_experiment([*TINY, "data=huggingface", f"data.path={folder}", "genotype=PDARTS"])
     genotype = [PUBLISHED["PDARTS"].genotype] if kind is Retraining else []
     training = kind(experiment, data, make_fabric(experiment.fabric), *genotype)
+    state = training if kind is Retraining else training.state
     expected = list(training.batches())
-    assert len(expected) == training.steps_per_epoch > 4
+    assert len(expected) == state.steps_per_epoch > 4
     decoded = ImageTable.decoded
     monkeypatch.setattr(ImageTable, "decoded", lambda self, rows: seen.append(len(rows)) or decoded(self, rows))
-    training.steps_of_epoch = training.steps_per_epoch - 2
+    state.steps_of_epoch = state.steps_per_epoch - 2
     assert len(list(training.batches())) == 2
     assert len(seen) <= 5  # of weights and alphas two batches each, and the one at which an end is seen
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
-from mgda import MGDA, Aggregator, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum
+from mgda import MGDA, Aggregator, Balance, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum
+from pipeline.search.hypergradient import Evaluated
+from pipeline.search.objectives import Bound
 from pipeline.settings import ObjectiveSettings
 
 
@@ -28,3 +33,19 @@ def make_aggregator(settings: ObjectiveSettings, seed: int) -> Aggregator:
             return NashMTL(normalisation=scale, max_norm=balance.nash_mtl_max_norm)
         case "pcgrad":
             return PCGrad(normalisation=scale, generator=torch.Generator().manual_seed(seed))
+
+
+def objectives_row(found: Mapping[str, Evaluated], bounds: Mapping[str, Bound], balanced: Balance) -> dict[str, Any]:
+    """Return the figures of a step's objectives and of their balance, as metrics.jsonl has them."""
+    residuals = {name: result.residual for name, result in found.items() if result.residual is not None}
+    return {
+        "objectives": {name: result.value for name, result in found.items()},
+        "bounds": {name: [bound.lower, bound.upper] for name, bound in bounds.items()},
+        "gradient_norms": {name: result.gradient.norm().item() for name, result in found.items()},
+        "balance": {
+            "weights": balanced.weights,
+            "scales": balanced.scales,
+            "norm": balanced.norm,
+            "residual": balanced.residual,
+        },
+    } | ({"hypergradient_residuals": residuals} if residuals else {})

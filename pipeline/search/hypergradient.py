@@ -15,9 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.autograd import grad
+from torch.optim import Optimizer
 
-from pipeline.search.linear_solvers import Solver
+from pipeline.search.linear_solvers import Solver, make_solver
 from pipeline.search.objectives import Loss
+from pipeline.settings import SearchSettings
+from pipeline.training.optimizers import drift
 from pipeline.training.steps import naming
 
 Reduce = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -40,6 +43,45 @@ class Evaluated:
     value: float
     gradient: Tensor
     residual: float | None = None
+
+
+def hypergradients(
+    losses: Mapping[str, Loss],
+    make_training_loss: Callable[[], Loss],
+    weights: Sequence[Tensor],
+    alphas: Tensor,
+    settings: SearchSettings,
+    optimizer: Optimizer,
+    reduce: Reduce,
+) -> dict[str, Evaluated]:
+    """Compute each loss's value and gradient in alphas, of the order that the settings name.
+
+    make_training_loss: called once, and only where the weights answer to alpha.  optimizer: of the weights.
+    """
+    if settings.order == "first":
+        return first_order(losses, alphas, reduce, weights=weights)
+    training_loss, product, (group,) = make_training_loss(), PRODUCTS[settings.hessian], optimizer.param_groups
+    if settings.order == "unrolled":
+        return unrolled(
+            losses,
+            training_loss,
+            weights,
+            alphas,
+            step_size=group["lr"],
+            drift=drift(optimizer, weights),
+            product=product,
+            reduce=reduce,
+        )
+    return implicit(
+        losses,
+        training_loss,
+        weights,
+        alphas,
+        solver=make_solver(settings.order, settings.implicit, group["lr"]),
+        damping=group["weight_decay"] + settings.implicit.damping,
+        product=product,
+        reduce=reduce,
+    )
 
 
 def first_order(
@@ -167,6 +209,9 @@ def finite_difference_product(loss: Loss, weights: Sequence[Tensor]) -> HessianP
         return [(ahead - behind) / (2 * epsilon) for ahead, behind in zip(*sides, strict=True)]
 
     return product
+
+
+PRODUCTS: Mapping[str, Product] = {"exact": exact_product, "finite_difference": finite_difference_product}
 
 
 @contextlib.contextmanager

@@ -165,3 +165,8 @@ def derived_shape(experiment: Experiment, data: ImageData) -> NetworkShape:
         image_size=data.image_size,
         in_channels=data.in_channels,
     )
+
+
+def exact_cost(table: CostTable, genotype: Genotype) -> dict[str, int]:
+    """Quantity -> exact size of a genotype's network, of the shape that is bounded."""
+    return {quantity: int(value) for quantity, value in zip(QUANTITIES, table.exact(genotype).tolist(), strict=True)}

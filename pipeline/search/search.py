@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.compute.environment import environment
-from pipeline.compute.seeds import seed_stream, stream_seed
+from pipeline.compute.seeds import stream_seed
 from pipeline.compute.stop_requests import StopRequest, stop_requests
 from pipeline.data import ImageData
 from pipeline.networks.genotype_reference import read_genotype
@@ -26,9 +25,9 @@ from pipeline.runs.same_settings import check_same_settings, what_training_depen
 from pipeline.runs.schemas import read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_stages import SearchFile
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.collapse.signs import signs_of_collapse
-from pipeline.search.objectives import project_onto_bounds
+from pipeline.search.objectives import exact_cost
 from pipeline.search.search_images import STAGE
 from pipeline.search.selection.candidate_selection import Candidate, best_first, draw_candidates, try_cells
 from pipeline.search.selection.supernet_ranking import (
@@ -37,7 +36,6 @@ from pipeline.search.selection.supernet_ranking import (
     supernet_ranking_settings,
 )
 from pipeline.settings import Experiment
-from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.training.steps import naming
 from search_space import Genotype
 from search_space.drawing.draw import save_cell
@@ -79,66 +77,40 @@ def search_settings(experiment: Experiment) -> dict[str, Any]:
 
 
 def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
-    search, fabric = bilevel.experiment.search, bilevel.fabric
+    epochs, fabric, state = bilevel.experiment.search.epochs, bilevel.fabric, bilevel.state
     with (
-        MetricLog(folder, STAGE, first_step=bilevel.steps, write=fabric.is_global_zero) as log,
-        progress_bar(
-            "search", search.epochs * bilevel.steps_per_epoch, done=bilevel.steps, show=fabric.is_global_zero
-        ) as bar,
+        MetricLog(folder, STAGE, first_step=state.steps, write=fabric.is_global_zero) as log,
+        progress_bar("search", epochs * state.steps_per_epoch, done=state.steps, show=fabric.is_global_zero) as bar,
         stop_requests(fabric) as request,
     ):
-        while bilevel.epoch < search.epochs and not bilevel.guard.has_stopped:
-            started = time.monotonic()
-            signs = _run_epoch(bilevel, log, bar, request)
-            if signs is not None:
-                _end_epoch(bilevel, signs)
-            bilevel.seconds += time.monotonic() - started
-            checkpoints.save(bilevel.steps, bilevel.state(settings))
-            if fabric.is_global_zero and bilevel.history:
-                _write_alphas(folder, bilevel.history)
+        while state.epoch < epochs and not bilevel.guard.has_stopped:
+            with state.timed():
+                signs = _run_epoch(bilevel, log, bar, request)
+                if signs is not None:
+                    bilevel.end_epoch(signs)
+            checkpoints.save(state.steps, bilevel.checkpoint(settings))
+            if fabric.is_global_zero and state.history:
+                _write_alphas(folder, state.history)
             request.obey()
 
 
 def _run_epoch(bilevel: BilevelSearch, log: MetricLog, bar: Bar, request: StopRequest) -> dict[str, Any] | None:
-    """Signs of collapse after the last step of the present epoch; None where a request comes before it."""
-    search, optimizer = bilevel.experiment.search, bilevel.experiment.weight_optimizer
-    rate = rate_of_epoch(optimizer, bilevel.epoch, search.epochs, search.final_rate)
-    set_learning_rate(bilevel.weight_optimizer, rate)
-    seed_stream(bilevel.experiment.seed, STAGE, bilevel.epoch, bilevel.fabric.global_rank)
+    """Take the steps of the present epoch; signs of collapse after the last one, None where a request comes before."""
+    state, epochs, signs = bilevel.state, bilevel.experiment.search.epochs, None
+    rate = bilevel.start_epoch()
     for train, valid in bilevel.batches():
-        step, batch, signs = bilevel.steps, bilevel.steps_of_epoch + 1, None
-        with naming(f"search step {step}, epoch {bilevel.epoch}, batch {batch} of {bilevel.steps_per_epoch}"):
+        step, batch = state.steps, state.steps_of_epoch + 1
+        with naming(f"search step {step}, epoch {state.epoch}, batch {batch} of {state.steps_per_epoch}"):
             row = bilevel.step(train, valid)
-            if batch == bilevel.steps_per_epoch:
+            if batch == state.steps_per_epoch:
                 signs = bilevel.diagnose()
                 row |= {"diagnostics": signs}
-        log.write(step, {"epoch": bilevel.epoch, "learning_rate": rate, **row})
-        bar.advance(f"epoch {bilevel.epoch + 1}/{search.epochs} | {_figures(row)}")
-        bilevel.steps_of_epoch = batch
+        log.write(step, {"epoch": state.epoch, "learning_rate": rate, **row})
+        bar.advance(f"epoch {state.epoch + 1}/{epochs} | {_figures(row)}")
+        state.end_step()
         if request.is_made():
             break
     return signs
-
-
-def _end_epoch(bilevel: BilevelSearch, signs: dict[str, Any]) -> None:
-    has_chosen = not bilevel.is_warming_up
-    bilevel.epoch, bilevel.steps_of_epoch = bilevel.epoch + 1, 0
-    bilevel.history.append(bilevel.alphas.detach().cpu().clone())
-    if has_chosen:
-        _obey(bilevel, signs)
-
-
-def _obey(bilevel: BilevelSearch, signs: dict[str, Any]) -> None:
-    """Go back where the guard says so; a search that is stopped ends with the alphas that it goes back to."""
-    back_to = bilevel.guard.watch(bilevel.epoch, signs)
-    if back_to is None:
-        return
-    bilevel.go_back(back_to)
-    if bilevel.guard.has_stopped:
-        del bilevel.history[back_to:]
-        return
-    for group in bilevel.weight_optimizer.param_groups:
-        group["weight_decay"] *= bilevel.experiment.search.guard.decay_factor
 
 
 def _figures(row: dict[str, Any]) -> str:
@@ -160,15 +132,14 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
 
     Of a pool that is larger than the candidates, those that the supernet judges best.
     """
-    project_onto_bounds(bilevel.bounds, bilevel.table, bilevel.alphas, relaxation=bilevel.relaxation)
-    bilevel.history[-1] = bilevel.alphas.detach().cpu().clone()
+    bilevel.settle()
     experiment, selection = bilevel.experiment, bilevel.experiment.search.selection
     genotypes = draw_candidates(
         selection.pool or selection.candidates,
-        bilevel.history[-1],
+        bilevel.state.history[-1],
         table=bilevel.table,
         bounds=bilevel.bounds,
-        relaxation=bilevel.relaxation,
+        relaxation=bilevel.supernet.relaxation,
         generator=torch.Generator().manual_seed(stream_seed(experiment.seed, STAGE, "selection")),
     )
     if len(genotypes) > selection.candidates:
@@ -181,10 +152,10 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
 
 def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], tried: Sequence[Candidate]) -> Genotype:
     genotype = tried[0].genotype
-    cost = bilevel.cost_of(genotype)
+    cost = exact_cost(bilevel.table, genotype)
     if not bilevel.fabric.is_global_zero:
         return genotype
-    _write_alphas(folder, bilevel.history)
+    _write_alphas(folder, bilevel.state.history)
     for name, cell in genotype.cells.items():
         save_cell(cell, folder / f"{name}.svg")
     write_atomically(folder / "genotype.json", genotype.to_json())
@@ -203,7 +174,7 @@ def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], trie
             "diagnostics": signs_of_collapse(bilevel.supernet, genotype),
             "guard": bilevel.guard.events,
             "selection": [cell.as_dict() for cell in tried if cell.accuracies],
-            "seconds": round(bilevel.seconds, 1),
+            "seconds": round(bilevel.state.seconds, 1),
             "environment": environment(),
         },
     )

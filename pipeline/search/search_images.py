@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline.compute.processes import share_of
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import Batch, ImageData, ImageSet, Origin, augmentation, split
+from pipeline.errors import RunError
 from pipeline.settings import Experiment
 
 STAGE = "search"
@@ -49,6 +50,17 @@ class SearchImages:
         chosen = self.parts["weights"].shuffled_indices(self._size, weight_seed, self._share)
         own, alphas = (islice(indices, done, None) for indices in (chosen, self._alpha_indices(epoch)))
         return zip(self._read("weights", own, traced), self._read("alphas", alphas, traced), strict=False)
+
+    def hold_back(self, part: float, seed: int, *, key: str) -> ImageSet:
+        """Take a part of the alphas' images away, by class, and return it. key: setting that errors name."""
+        kept, held_back = split(self.parts["alphas"], part, seed, key=key)
+        if len(kept) < self._size:
+            raise RunError(
+                f"search.batch_size={self._size} is larger than the {len(kept)} images that {key}={part} leaves for "
+                f"the alphas"
+            )
+        self.parts["alphas"] = kept
+        return held_back
 
     def _alpha_indices(self, epoch: int) -> Iterator[Tensor]:
         for again in count():

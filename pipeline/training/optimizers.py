@@ -80,6 +80,12 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
         group["lr"] = learning_rate
 
 
+def multiply_weight_decay(optimizer: Optimizer, factor: float) -> None:
+    """Give every parameter group `factor` times its weight decay."""
+    for group in optimizer.param_groups:
+        group["weight_decay"] *= factor
+
+
 @torch.no_grad()
 def drift(optimizer: Optimizer, weights: Sequence[Tensor]) -> list[Tensor]:
     """What a step of SGD adds to each gradient beside the gradient itself: weight decay and momentum, before clipping.

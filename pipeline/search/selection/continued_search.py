@@ -12,12 +12,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from pipeline.compute.seeds import seed_stream, stream_seed
-from pipeline.data import Batch, ImageData, ImageSet, split
-from pipeline.errors import RunError
+from pipeline.data import ImageData, ImageSet
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, classified_right, wilson_interval
-from pipeline.search.bilevel import BilevelSearch
+from pipeline.search.bilevel import WeightStep, bilevel_step
+from pipeline.search.bilevel_search import BilevelSearch
+from pipeline.search.supernet_losses import on_batches
 from pipeline.settings import Experiment
-from pipeline.training.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate
+from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.training.steps import attack_on, naming
 from search_space import Genotype, SearchSpace, Supernet, inherit
 from search_space.supernet.relaxation import Moment, Relaxation
@@ -46,92 +47,83 @@ def alone(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"attack": experiment.attack.model_copy(update={"carry_over": False})})
 
 
-class Walk(BilevelSearch):
+class Walk:
     """A search that goes on from the end of another, under other objectives, with images kept back to be judged on.
 
+    search: its parts; `go_on_from` gives them the other search's state.  held_back: the images that judge.
     Random numbers are those of the epochs that follow the search, the same at every point.
     """
 
     def __init__(self, experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
-        super().__init__(experiment, data, fabric)
-        settings = experiment.pareto
+        self.experiment = experiment
+        # the search's schedules have come to their end
+        self.search = BilevelSearch(experiment, data, fabric, progress=1.0)
         part_seed = stream_seed(experiment.seed, STAGE, "held back")
-        parts, size = self.images.parts, experiment.search.batch_size
-        parts["alphas"], self.held_back = split(parts["alphas"], settings.held_back, part_seed, key="pareto.held_back")
-        if len(parts["alphas"]) < size:
-            raise RunError(
-                f"search.batch_size={size} is larger than the {len(parts['alphas'])} images that "
-                f"pareto.held_back={settings.held_back} leaves for the alphas"
-            )
+        self.held_back = self.search.images.hold_back(experiment.pareto.held_back, part_seed, key="pareto.held_back")
+        self._judged: nn.Module = self.search.supernet
 
     def go_on_from(self, state: dict[str, Any]) -> None:
         """Take over a search's supernet; Adam forgets averages that are those of other objectives."""
-        self.restore(state)
-        self.history = []
-        self.alpha_optimizer.state.clear()
+        self.search.restore(state)
+        adam = self.search.architecture_step.optimizer
+        adam.state.clear()
         if self.experiment.pareto.alpha_learning_rate is not None:
-            set_learning_rate(self.alpha_optimizer, self.experiment.pareto.alpha_learning_rate)
+            set_learning_rate(adam, self.experiment.pareto.alpha_learning_rate)
 
     def epochs(self) -> Iterator[dict[str, Any]]:
         """Train the alphas, and the weights where the settings say so; the row of each step."""
-        for epoch in range(self.experiment.pareto.epochs):
+        search, settings = self.search, self.experiment.pareto
+        weights = search.weight_step if settings.weights == "trained" else None
+        for epoch in range(settings.epochs):
             seed_stream(self.experiment.seed, STAGE, epoch)
-            for train, valid in self.batches():
+            for train, valid in search.batches():
                 with naming(f"epoch {epoch} of the walk"):
-                    row = self.step(train, valid)
+                    row = bilevel_step(search.architecture_step, weights, search.state, train, valid)
                 yield {"epoch": epoch, **row}
-            self.epoch += 1
-
-    def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
-        """As a search's step, with the weights as they are unless they are trained."""
-        if self.experiment.pareto.weights == "trained":
-            return super().step(train, valid)
-        self.supernet.moment = self._moment()
-        return self.architecture_step(train, valid)
+            search.state.end_epoch()
 
     def adapt(self, genotype: Genotype) -> Iterator[float]:
         """Leave one cell of the supernet, and train its weights alone; the loss of each step."""
-        self._leave(genotype)
-        optimizer, epochs = self.experiment.weight_optimizer, self.experiment.pareto.adapt_epochs
-        self.weight_optimizer = make_weight_optimizer(self.weights, optimizer)
+        settings, epochs = self.experiment.weight_optimizer, self.experiment.pareto.adapt_epochs
+        weights = self._weights_of(genotype)
         for epoch in range(epochs):
             seed_stream(self.experiment.seed, STAGE, "adapt", epoch)
-            rate = rate_of_epoch(optimizer, epoch, epochs, self.experiment.search.final_rate)
-            set_learning_rate(self.weight_optimizer, rate)
-            for train, _ in self.batches():
+            rate = rate_of_epoch(settings, epoch, epochs, self.experiment.search.final_rate)
+            set_learning_rate(weights.optimizer, rate)
+            for train, _ in self.search.batches():
                 with naming(f"adapting epoch {epoch}"):
-                    yield self.weight_step(train)["training_loss"]
-            self.epoch += 1
+                    yield weights.step(train)["training_loss"]
+            self.search.state.end_epoch()
 
-    def _leave(self, genotype: Genotype) -> None:
-        if self.supernet.partial_channels > 1:  # where no network is the same function
-            fix_cell(self.supernet, self.table.space.one_hot(genotype))
-            return
-        self.network = inherit(self.supernet, genotype)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.weights = list(self.network.parameters())
-        self.attack = attack_on(self.network, self.experiment.attack)
+    def _weights_of(self, genotype: Genotype) -> WeightStep:
+        """Leave the weights of one cell alone, to be trained and judged; their optimizer begins anew."""
+        search = self.search
+        if search.supernet.partial_channels > 1:  # where no network is the same function
+            fix_cell(search.supernet, search.table.space.one_hot(genotype))
+            return search.weight_step_of(search.losses, search.weight_step.weights)
+        network = inherit(search.supernet, genotype)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._judged = network
+        losses = search.losses_of(network, on_batches(attack_on(network, self.experiment.attack)))
+        return search.weight_step_of(losses, list(network.parameters()))
 
     def judge(self) -> tuple[Accuracy, Accuracy]:
         """Accuracy of the present network on the images held back, clean and under the judging attack."""
-        attack = attack_on(self.network, self.experiment.pareto.attack)
+        attack = attack_on(self._judged, self.experiment.pareto.attack)
         seed_stream(self.experiment.seed, STAGE, "judge")
         started, clean, robust = time.monotonic(), 0, 0
         for inputs, labels in _even_batches(self.held_back, self.experiment.search.batch_size):
-            with self.fabric.autocast():
-                right = classified_right(self.network, inputs, labels)
+            with self.search.fabric.autocast():
+                right = classified_right(self._judged, inputs, labels)
                 clean += int(right.sum())
                 # all are attacked: BatchNorm in a supernet sees the whole batch
-                robust += int((right & classified_right(self.network, attack(inputs, labels), labels)).sum())
+                robust += int((right & classified_right(self._judged, attack(inputs, labels), labels)).sum())
         seconds, images = round(time.monotonic() - started, 2), len(self.held_back)
         name = f"{attack.settings['name']}-{self.experiment.pareto.attack.steps}"
         return (
             Accuracy(CLEAN, {}, clean, images, clean / images, *wilson_interval(clean, images), seconds),
             Accuracy(name, attack.settings, robust, images, robust / images, *wilson_interval(robust, images), seconds),
         )
-
-    def _progress(self) -> float:
-        return 1.0  # the search's schedules have come to their end
 
 
 def _even_batches(images: ImageSet, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,7 +23,7 @@ from pipeline.runs.same_settings import check_same_settings, plain
 from pipeline.runs.schemas import Cost, Schema, read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_settings import PlainSettings
-from pipeline.search.objectives import derive_within_bounds, derived_shape
+from pipeline.search.objectives import derive_within_bounds, derived_shape, exact_cost
 from pipeline.search.search import search, search_settings
 from pipeline.search.search_images import STAGE as SEARCH
 from pipeline.search.selection.continued_search import STAGE, Walk
@@ -33,7 +33,6 @@ from pipeline.studies.pareto.front_figures import pareto_pictures
 from pipeline.studies.pareto.points import Point, plan
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from search_space import CostTable, Genotype
-from search_space.cost.network_cost import QUANTITIES
 from search_space.drawing.draw import save_cell
 
 OF_A_POINT = {"epochs", "weights", "alpha_learning_rate", "adapt_epochs", "held_back", "attack"}  # pareto.<key>
@@ -57,7 +56,7 @@ def pareto(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
     Raises ValueError before any work when a point cannot be reached, or a folder holds one with other settings.
     """
     points = plan(experiment, data)
-    steps = _checked(folder, points, experiment, data, fabric).steps_per_epoch
+    steps = _checked(folder, points, experiment, data, fabric).search.images.steps_per_epoch
     search(folder, experiment, data, fabric)
     with exclusive(folder, STAGE):
         keep_settings(folder, STAGE, experiment)
@@ -97,7 +96,7 @@ def _checked(folder: Path, points: Sequence[Point], experiment: Experiment, data
         raise RunError("pareto.retrain with retrain.parameters gives all points one size; use retrain.channels")
     if not set(experiment.evaluate.attacks) - {"cw"}:
         raise RunError("pareto.retrain needs an Linf attack in evaluate.attacks, such as pgd-20")
-    check_retrain_and_evaluate(experiment, data, fabric, walk.supernet.derive())
+    check_retrain_and_evaluate(experiment, data, fabric, walk.search.supernet.derive())
     return walk
 
 
@@ -156,7 +155,7 @@ def _find(folder: Path, point: Point, data: ImageData, fabric: Fabric, bar: Bar)
         for kind, cell in genotype.cells.items():
             save_cell(cell, where / f"{kind}.svg")
         write_atomically(where / "genotype.json", genotype.to_json())
-        cost = Cost(**dict(zip(QUANTITIES, map(int, walk.table.exact(genotype).tolist()), strict=True)))
+        cost = Cost(**exact_cost(walk.search.table, genotype))
         found = PointFile(settings=_point_settings(point), cost=cost, clean=clean, robust=robust)
         write_json(where / "point.json", found.model_dump(mode="json"))  # last: it says that the point is finished
         return found
@@ -168,8 +167,9 @@ def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
         for step, row in enumerate(walk.epochs()):
             log.write(step, row)
             bar.advance(f"{name}: {row['derived']['parameters'] / 1e6:.3f}M")
-    genotype = derive_within_bounds(walk.bounds, walk.table, walk.alphas, walk.relaxation)
-    write_atomically(where / "alphas.safetensors", save({"alphas": walk.alphas.detach().cpu()}))
+    found = walk.search
+    genotype = derive_within_bounds(found.bounds, found.table, found.alphas, found.supernet.relaxation)
+    write_atomically(where / "alphas.safetensors", save({"alphas": found.alphas.detach().cpu()}))
     return genotype
 
 

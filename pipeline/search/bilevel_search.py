@@ -1,0 +1,203 @@
+"""A search put together for its settings: images, supernet, the two kinds of step, guard and state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from mgda import Aggregator
+from pipeline.compute.processes import mean_over_processes, synchronise
+from pipeline.compute.seeds import seed_stream, stream_seed
+from pipeline.data import Batch, ImageData, as_float
+from pipeline.search.balancing import make_aggregator
+from pipeline.search.bilevel import ArchitectureStep, WeightStep, bilevel_step
+from pipeline.search.carried_attack import CarriedAttack
+from pipeline.search.collapse.guard import Guard
+from pipeline.search.collapse.signs import Eigenvalue, largest_eigenvalue, signs_of_collapse
+from pipeline.search.hypergradient import frozen
+from pipeline.search.objectives import bounds_of, check_attainable, derived_shape, project_onto_bounds
+from pipeline.search.search_images import STAGE, SearchImages
+from pipeline.search.search_state import SearchState
+from pipeline.search.supernet_losses import BatchAttack, SupernetLosses, make_supernet, on_batches
+from pipeline.settings import Experiment
+from pipeline.training.optimizers import (
+    make_weight_optimizer,
+    multiply_weight_decay,
+    rate_of_epoch,
+    set_learning_rate,
+)
+from pipeline.training.steps import attack_on, continued_attack_on
+from search_space import CostTable
+from search_space.kernels.statistics import own_statistics
+
+
+class BilevelSearch:
+    """Puts a search together, and moves all its parts on by pairs of batches.
+
+    progress: see `SearchState`.  Raises ValueError where bounds cannot be met, or batches do not fit.
+    """
+
+    def __init__(
+        self, experiment: Experiment, data: ImageData, fabric: Fabric, *, progress: float | None = None
+    ) -> None:
+        self.experiment, self.fabric = experiment, fabric
+        aggregator = make_aggregator(experiment.objectives, stream_seed(experiment.seed, STAGE, "balance"))
+        self.table = CostTable(experiment.space.build(), derived_shape(experiment, data))
+        self.bounds = bounds_of(experiment.objectives)
+        check_attainable(self.bounds, self.table)
+        self.images = SearchImages(experiment, data, fabric)
+        seed_stream(experiment.seed, STAGE, "weights")
+        self.supernet = make_supernet(experiment, data)
+        synchronise(fabric, experiment.fabric, self.supernet)
+        fabric.to_device(self.supernet)
+        # depthwise convolutions are faster in it
+        self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.alphas = self.supernet.alphas
+        self.carried = self._carried_attack() if experiment.attack.carry_over else None
+        attack = self.carried or on_batches(attack_on(self.supernet, experiment.attack))
+        self.losses = self.losses_of(self.supernet, attack)
+        self.weight_step = self.weight_step_of(self.losses, self.supernet.weights())
+        self.architecture_step = self._architecture_step(aggregator)
+        self.guard = Guard(experiment.search.guard)
+        self.state = SearchState(
+            experiment, self.supernet, fabric, steps_per_epoch=self.images.steps_per_epoch, progress=progress
+        )
+
+    def losses_of(self, network: nn.Module, attack: BatchAttack) -> SupernetLosses:
+        """Make the losses of the supernet, or of a network that inherits from it."""
+        fraction = self.experiment.search.adversarial_fraction
+        return SupernetLosses(network, attack, self.fabric, adversarial_fraction=fraction)
+
+    def weight_step_of(self, losses: SupernetLosses, weights: list[nn.Parameter]) -> WeightStep:
+        """Make the step of weights by the settings, with an optimizer of its own."""
+        settings = self.experiment.weight_optimizer
+        return WeightStep(losses, weights, make_weight_optimizer(weights, settings), settings.clip, self.fabric)
+
+    def _architecture_step(self, aggregator: Aggregator) -> ArchitectureStep:
+        settings = self.experiment.search
+        adam = torch.optim.Adam(
+            [self.alphas],
+            lr=settings.alpha_learning_rate,
+            betas=settings.alpha_betas,
+            weight_decay=settings.alpha_weight_decay,
+        )
+        return ArchitectureStep(
+            names=[str(name) for name in self.experiment.objectives.names],
+            settings=settings,
+            supernet=self.supernet,
+            weight_step=self.weight_step,
+            optimizer=adam,
+            aggregator=aggregator,
+            bounds=self.bounds,
+            table=self.table,
+        )
+
+    def _carried_attack(self) -> CarriedAttack:
+        return CarriedAttack(
+            continued_attack_on(self.supernet, self.experiment.attack),
+            self.images.parts,
+            self.fabric,
+            seed=self.experiment.seed,
+            reset_every=self.experiment.attack.reset_every,
+        )
+
+    def start_epoch(self) -> float:
+        """Seed what the steps of the present epoch draw, and set and return the learning rate of the weights."""
+        search, optimizer = self.experiment.search, self.experiment.weight_optimizer
+        rate = rate_of_epoch(optimizer, self.state.epoch, search.epochs, search.final_rate)
+        set_learning_rate(self.weight_step.optimizer, rate)
+        seed_stream(self.experiment.seed, STAGE, self.state.epoch, self.fabric.global_rank)
+        return rate
+
+    def batches(self) -> Iterator[tuple[Batch, Batch]]:
+        """Yield pairs of augmented batches for weights and alphas of the present epoch, but for those that are done."""
+        epoch, done = self.state.epoch, self.state.steps_of_epoch
+        self.state.start_epoch()
+        if self.carried is not None and not done:
+            self.carried.start_epoch(epoch)
+        pairs = self.images.batches(epoch, done=done, traced=self.carried is not None)
+        self.state.go_on_drawing()
+        yield from pairs
+
+    def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
+        """Move the alphas, then the weights; returns the row of metrics.jsonl."""
+        return bilevel_step(self.architecture_step, self.weight_step, self.state, train, valid)
+
+    def diagnose(self) -> dict[str, Any]:
+        """Look for signs of collapse after the present epoch's steps, for its last row of metrics.jsonl.
+
+        An eigenvalue that is not finite is left out, and so stops no search, unless the guard reads it.
+        """
+        signs, settings = signs_of_collapse(self.supernet), self.experiment.search
+        if settings.diagnostics.iterations:
+            found = self._largest_eigenvalue()
+            if found.is_finite or settings.guard.reads_eigenvalue:
+                signs["eigenvalue"] = asdict(found)
+        return signs
+
+    def end_epoch(self, signs: dict[str, Any]) -> None:
+        """Count the epoch, and go back where the guard says so after its signs of collapse.
+
+        A search that the guard stops ends with the alphas that it goes back to; another one has more weight decay then.
+        """
+        has_chosen = not self.state.is_warming_up
+        self.state.end_epoch()
+        back_to = self.guard.watch(self.state.epoch, signs) if has_chosen else None
+        if back_to is None:
+            return
+        self.state.go_back(back_to, forget=self.guard.has_stopped)
+        self.architecture_step.optimizer.state.clear()  # averages of Adam
+        if not self.guard.has_stopped:
+            multiply_weight_decay(self.weight_step.optimizer, self.experiment.search.guard.decay_factor)
+
+    def settle(self) -> None:
+        """Move the last epoch's alphas until the derived network keeps all bounds, where they can."""
+        project_onto_bounds(self.bounds, self.table, self.alphas, relaxation=self.supernet.relaxation)
+        self.state.replace_last()
+
+    def checkpoint(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return all that `restore` needs to go on as if nothing had happened; called in all processes."""
+        return self.state.state() | {
+            "settings": settings,
+            "supernet": self.supernet.state_dict(),
+            "weight_optimizer": self.weight_step.optimizer.state_dict(),
+            "alpha_optimizer": self.architecture_step.optimizer.state_dict(),
+            "aggregator": self.architecture_step.aggregator.state(),
+            "guard": self.guard.state(),
+            "perturbations": {} if self.carried is None else self.carried.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self.supernet.load_state_dict(state["supernet"])
+        self.weight_step.optimizer.load_state_dict(state["weight_optimizer"])
+        self.architecture_step.optimizer.load_state_dict(state["alpha_optimizer"])
+        self.architecture_step.aggregator.restore(state["aggregator"])
+        if self.carried is not None:
+            self.carried.restore(state["perturbations"])
+        self.guard.restore(state["guard"])
+        self.state.restore(state)
+
+    def _largest_eigenvalue(self) -> Eigenvalue:
+        """Measure the Hessian in alpha of the clean validation loss, without noise; the same in all processes."""
+        settings, seed = self.experiment.search.diagnostics, self.experiment.seed
+        self.state.leave_out_noise()
+        generator = torch.Generator().manual_seed(stream_seed(seed, STAGE, "eigenvalue", self.state.epoch))
+        images = self.images.parts["alphas"]
+        chosen = images.take(torch.randperm(len(images), generator=generator)[: settings.images]).kept()
+        weights = self.weight_step.weights
+        with frozen(weights), own_statistics(self.supernet):  # all processes look at the same images
+            found = largest_eigenvalue(
+                lambda: self.losses.cross_entropy(as_float(chosen.images), chosen.labels),
+                self.alphas,
+                iterations=settings.iterations,
+                generator=generator,
+            )
+        figures = [self.alphas.new_tensor(figure) for figure in (found.value, found.residual)]
+        value, residual = mean_over_processes(self.fabric, figures)
+        return Eigenvalue(value.item(), residual.item())

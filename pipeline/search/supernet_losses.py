@@ -1,0 +1,82 @@
+"""The losses of a search on images: cross entropy, attacked images, and what the weights are trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks import CheckedAttack
+from pipeline.data import Batch, ImageData
+from pipeline.search.objectives import Loss
+from pipeline.settings import Experiment
+from pipeline.training.steps import at_least_float32
+from search_space import Supernet
+
+BatchAttack = Callable[[Batch], Tensor]
+"""From a batch to its attacked images [N, C, H, W]."""
+
+
+def on_batches(attack: CheckedAttack) -> BatchAttack:
+    """Let an attack on images and labels take a batch."""
+    return lambda batch: attack(batch.images, batch.labels)
+
+
+class SupernetLosses:
+    """Computes the losses of a supernet, or of one cell that is left of it, at its present weights and alphas.
+
+    attack: on that network.  adversarial_fraction: part of the training loss that is of attacked images, 0 to 1.
+    """
+
+    def __init__(self, network: nn.Module, attack: BatchAttack, fabric: Fabric, *, adversarial_fraction: float) -> None:
+        self._network = network
+        self._attack = attack
+        self._fabric = fabric
+        self._adversarial_fraction = adversarial_fraction
+
+    def cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy of images [N, C, H, W] with labels [N], in float32 or finer."""
+        with self._fabric.autocast():
+            return F.cross_entropy(at_least_float32(self._network(images)), labels)
+
+    def attacked(self, batch: Batch) -> Tensor:
+        """The images of a batch as the attack leaves them, [N, C, H, W]."""
+        with self._fabric.autocast():
+            return self._attack(batch)
+
+    def validation(self, batch: Batch) -> dict[str, Loss]:
+        """L_val on clean images, and on images that are attacked when the loss is computed, by their objectives."""
+        return {
+            "accuracy": lambda: self.cross_entropy(batch.images, batch.labels),
+            "robustness": lambda: self.cross_entropy(self.attacked(batch), batch.labels),
+        }
+
+    def training(self, batch: Batch) -> Loss:
+        """L_train on clean and attacked images; these are made now, for the present weights, and stay."""
+        fraction = self._adversarial_fraction
+        parts = [(1 - fraction, batch.images)] if fraction < 1 else []
+        if fraction > 0:
+            parts.append((fraction, self.attacked(batch)))
+        return lambda: sum(
+            (part * self.cross_entropy(inputs, batch.labels) for part, inputs in parts),
+            start=batch.images.new_zeros(()),
+        )
+
+
+def make_supernet(experiment: Experiment, data: ImageData) -> Supernet:
+    """Build the supernet of the settings, with initial values from torch's global generator."""
+    settings, (mean, std) = experiment.search, data.statistics()
+    return Supernet(
+        experiment.space.build(),
+        channels=settings.channels,
+        layers=settings.layers,
+        num_classes=data.num_classes,
+        in_channels=data.in_channels,
+        mean=mean,
+        std=std,
+        partial_channels=settings.partial_channels,
+        recompute=settings.recompute,
+        relaxation=settings.relaxation.build(),
+    )
