@@ -5,8 +5,7 @@ DARTS (Liu et al. 2019, eq. 3 and 4) with several objectives above in the place 
     minimise over alpha   (L_val(w*, alpha), L_val(w*, alpha) under attack, how far each size is outside its bounds)
     subject to            w* = argmin over w of L_train(w, alpha)
 
-supernet_losses.py computes the losses, objectives.py the sizes, hypergradient.py the gradients through w* (DARTS, eq. 5
-to 8), and mgda/ balances them.
+supernet_losses.py has the losses, objectives.py the sizes, hypergradient.py gradients through w* (DARTS, eq. 5 to 8).
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class ArchitectureStep:
     found: dict[str, Evaluated] = field(default_factory=dict, init=False)
 
     def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
-        """Objectives, their gradients in alpha, one direction for all, Adam; returns the figures of metrics.jsonl."""
+        """Descend along the direction that balances the objectives' gradients; returns the figures of metrics.jsonl."""
         self.found.update(self.evaluate_objectives(train, valid))
         for name, result in self.found.items():
             if not math.isfinite(result.value):
@@ -85,12 +84,11 @@ class ArchitectureStep:
         active = [name for name, result in self.found.items() if name not in self.bounds or result.value > 0]
         gradients = {name: result.gradient.flatten() for name, result in self.found.items()}
         balanced = balance(gradients, aggregator=self.aggregator, active=active)
-        row = objectives_row(self.found, self.bounds, balanced)
         self._descend(balanced.direction)
-        return row
+        return objectives_row(self.found, self.bounds, balanced)
 
     def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, Evaluated]:
-        """Value and gradient in alpha of each objective that the settings name; w* is what `search.order` says."""
+        """Compute value and gradient in alpha of each objective; w* is what `search.order` says."""
         weights, alphas = self.weight_step, self.supernet.alphas
         losses = weights.losses.validation(valid)
         chosen = {name: losses[name] for name in self.names if name in losses}
@@ -100,6 +98,7 @@ class ArchitectureStep:
         return of_images | first_order(sizes, alphas, list)
 
     def _descend(self, direction: Tensor) -> None:
+        """Move alpha by Adam against a direction, and against the zero-one loss where there is one."""
         alphas, relaxation = self.supernet.alphas, self.supernet.relaxation
         alphas.grad = direction.view_as(alphas)
         if relaxation.zero_one:
@@ -112,10 +111,10 @@ def bilevel_step(
     architecture: ArchitectureStep, weights: WeightStep | None, state: SearchState, train: Batch, valid: Batch
 ) -> dict[str, Any]:
     """Take a step of alpha, which waits in the first epochs, then one of w where there is one (DARTS, algorithm 1)."""
-    derived = {"derived": exact_cost(architecture.table, architecture.supernet.derive())}
+    derived = exact_cost(architecture.table, architecture.supernet.derive())
     state.redraw()
     row = {"warm_up": True} if state.is_warming_up else architecture.step(train, valid)
     if weights is not None:
         state.redraw()
         row |= weights.step(train)
-    return row | derived
+    return row | {"derived": derived}
