@@ -36,7 +36,8 @@ from pipeline.runs.metrics import MetricLog, read_metrics
 from pipeline.search.bilevel import ArchitectureStep
 from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import Experiment, FabricSettings
-from pipeline.training import network_trainer
+from pipeline.training.network_trainer import Retraining
+from pipeline.training.training_step import TrainingStep
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -337,7 +338,7 @@ def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoi
 def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint_before(
     tmp_path, whole, call_script, monkeypatch
 ):
-    loss, calls = network_trainer.Retraining._loss, [0]
+    loss, calls = TrainingStep._loss, [0]
 
     def spoiled(self, *arguments):
         value, accuracy = loss(self, *arguments)
@@ -346,7 +347,7 @@ def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint
 
     folder, steps = tmp_path / "run", len(read_metrics(whole(RETRAIN))) // 2
     with monkeypatch.context() as patched:
-        patched.setattr(network_trainer.Retraining, "_loss", spoiled)
+        patched.setattr(TrainingStep, "_loss", spoiled)
         status, _, err = call_script("retrain", *RETRAIN.overrides, f"run={folder}")
     assert status == _endings.STOPPED
     assert err.startswith(f"stopped: retraining step 5, epoch 1, batch {6 - steps} of {steps}: the gradient of the tra")
@@ -376,7 +377,7 @@ def no_memory(kind):
     ("stage", "kind", "advice"),
     [
         (SEARCH, BilevelSearch, "lower search.batch_size"),
-        (RETRAIN, network_trainer.Retraining, "lower retrain.batch_size"),
+        (RETRAIN, Retraining, "lower retrain.batch_size"),
     ],
     ids=["search", "retrain"],
 )

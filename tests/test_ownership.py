@@ -5,8 +5,8 @@ import ast
 import pytest
 from conftest import ROOT
 
-OWNED = ("search", "studies/pareto")
-OTHERS = {"grad", "moment", "alphas", "relaxation"}  # of tensors and supernets
+OWNED = ("search", "studies/pareto", "training")
+OTHERS = {"grad", "moment", "alphas", "relaxation", "drop_path_probability"}  # of tensors, supernets and networks
 
 
 def written_from_outside(path):

@@ -121,16 +121,20 @@ def retraining_steps(fabric, overrides):
     experiment = compose_experiment([*TINY, *RETRAINED, *overrides])
     training = Retraining(experiment, load(experiment.data), fabric, PUBLISHED["PDARTS"].genotype)
     training.network.double()
-    training.judged_network.double()
-    if training.free:
-        training.free.value = training.free.value.detach().double().requires_grad_()
+    training.training_step.kept_network.double()
+    free = training.training_step.free
+    if free:
+        free.value = free.value.detach().double().requires_grad_()
     training.start_epoch()
     figures = [training.step(images.double(), labels) for images, labels in islice(training.batches(), 2)]
+    judged = training.judge.judge(0)
     return {
         "figures": torch.tensor([list(row.values()) for row in figures], dtype=torch.float64),
         "network": torch.cat([value.double().flatten() for value in training.network.state_dict().values()]),
-        "kept": torch.cat([value.double().flatten() for value in training.judged_network.state_dict().values()]),
-        "judged": torch.tensor([training._judge().clean, training._judge().accuracy], dtype=torch.float64),
+        "kept": torch.cat(
+            [value.double().flatten() for value in training.training_step.kept_network.state_dict().values()]
+        ),
+        "judged": torch.tensor([judged.clean, judged.accuracy], dtype=torch.float64),
     }
 
 

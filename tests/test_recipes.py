@@ -23,6 +23,7 @@ from pipeline.presentation.words import recipe_in_words
 from pipeline.runs.files import read_json
 from pipeline.runs.metrics import read_metrics
 from pipeline.settings import RetrainSettings
+from pipeline.training.held_back_judge import HeldBackJudge
 from pipeline.training.network_trainer import Retraining
 from pipeline.training.recipes import (
     RECIPES,
@@ -86,8 +87,7 @@ def trained(retraining, epochs=1):
         retraining.start_epoch()
         for images, labels in retraining.batches():
             retraining.step(images, labels)
-        retraining.end_epoch()
-        retraining.epoch += 1
+            retraining.end_step()
     return {name: tensor.clone() for name, tensor in retraining.network.state_dict().items()}
 
 
@@ -158,7 +158,7 @@ def test_adversarial_training_is_standard_training_on_attacked_images(recipe, ne
 @pytest.mark.parametrize("interval", ["epoch", "step"])
 def test_the_rate_falls_as_torchs_cosine_after_each_epoch_or_step(interval, retraining):
     training = retraining(f"retrain.rate_interval={interval}", "retrain.final_rate=0.1", "retrain.epochs=3")
-    first, steps = training.optimizer.param_groups[0]["lr"], training.steps_per_epoch
+    first, steps = training.training_step.optimizer.param_groups[0]["lr"], training.steps_per_epoch
     assert steps > 1
     oracle = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=first)
     total = 3 * (steps if interval == "step" else 1)
@@ -167,13 +167,12 @@ def test_the_rate_falls_as_torchs_cosine_after_each_epoch_or_step(interval, retr
         training.start_epoch()
         for images, labels in training.batches():
             training.step(images, labels)
-            rate = training.optimizer.param_groups[0]["lr"]
+            rate = training.training_step.optimizer.param_groups[0]["lr"]
             assert rate == pytest.approx(oracle.param_groups[0]["lr"])
-            training.steps_of_epoch += 1
+            training.end_step()
             oracle.step()
-            if interval == "step" or training.steps_of_epoch == steps:
+            if interval == "step" or training.steps_of_epoch == 0:
                 schedule.step()
-        training.epoch, training.steps_of_epoch = training.epoch + 1, 0
     assert oracle.param_groups[0]["lr"] == pytest.approx(0.1 * first)
 
 
@@ -203,7 +202,7 @@ def test_a_step_trains_on_the_images_that_torchattacks_makes(recipe, retraining)
     training.network.register_forward_pre_hook(see)
     statistics = [buffer.clone() for buffer in training.network.buffers()]
     seed_stream(4)
-    attacked = training._attacked(images, labels)
+    attacked = training.training_step.attacked(images, labels)
     assert all(torch.equal(*pair) for pair in zip(statistics, training.network.buffers(), strict=True))
     seed_stream(4)
     training.step(images, labels)
@@ -236,7 +235,9 @@ def test_free_training_is_the_algorithm_of_its_paper(retraining):
         optimizer.step()
         delta = (delta + eps * shown.grad.sign()).clamp(-eps, eps)
         training.step(images[batch], labels[batch])
-        torch.testing.assert_close(training.free.value.detach(), delta, rtol=0, atol=0, msg=f"{batch}, {replay}")
+        torch.testing.assert_close(
+            training.training_step.free.value.detach(), delta, rtol=0, atol=0, msg=f"{batch}, {replay}"
+        )
     for mine, theirs in zip(training.network.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
@@ -246,14 +247,16 @@ def test_replays_count_as_passes_and_every_image_has_its_turn(retraining):
     assert training.steps_per_epoch == 7
     distinct = []
     for epoch in range(7):  # 3 batches each: three turns through the 7 batches of an order
-        training.epoch = epoch
-        keys = [tuple(images.flatten().tolist()) for images, _ in training.batches()]
+        batches = training.images.batches(epoch, done=0, replays=3)
+        keys = [tuple(images.flatten().tolist()) for images, _ in batches]
         assert len(keys) == 7
         assert [keys.count(key) for key in dict.fromkeys(keys)] == [3, 3, 1]
         distinct += list(dict.fromkeys(keys))
     expected = []
     for turn in range(3):
-        expected += [tuple((training.train.images[i] / 255).flatten().tolist()) for i in training._indices(turn)]
+        expected += [
+            tuple((training.images.train.images[i] / 255).flatten().tolist()) for i in training.images.indices(turn)
+        ]
     assert distinct == expected
 
 
@@ -457,13 +460,13 @@ def test_a_planted_overfitting_is_logged_and_named_and_the_checkpoint_from_befor
     planted = {"pgd": [0.3, 0.5, 0.1, 0.0], "fgsm_rs": [0.5, 0.6, 0.8, 0.9]}
     weights = []
 
-    def accuracy(self, attack):
+    def accuracy(self, attack, epoch):
         if attack is None:
             weights.append(self.network.classifier.linear.weight.detach().clone())
             return 0.9
-        return planted[attack.spec.name][self.epoch]
+        return planted[attack.spec.name][epoch]
 
-    monkeypatch.setattr(Retraining, "_accuracy", accuracy)
+    monkeypatch.setattr(HeldBackJudge, "_accuracy", accuracy)
     folder = tmp_path / "run"
     out = succeed(f"run={folder}", "recipe=fast", "retrain.epochs=4")
     trained_network = load_network(folder)
@@ -479,7 +482,7 @@ def test_a_planted_overfitting_is_logged_and_named_and_the_checkpoint_from_befor
 
 def test_training_out_of_patience_stops_and_stays_stopped(tmp_path, succeed, monkeypatch):
     accuracies = [0.2, 0.4, 0.3, 0.4, 0.1, 0.9]
-    monkeypatch.setattr(Retraining, "_accuracy", lambda self, attack: accuracies[self.epoch])
+    monkeypatch.setattr(HeldBackJudge, "_accuracy", lambda self, attack, epoch: accuracies[epoch])
     folder = tmp_path / "run"
     succeed(f"run={folder}", "recipe=standard", "retrain.epochs=6", "retrain.patience=2")
     training = read_json(folder / "network.json")["training"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from pipeline.runs.run_folder import exclusive
 from pipeline.runs.same_settings import check_same_settings, what_training_depends_on
 from pipeline.runs.settings_record import keep_settings
 from pipeline.settings import Experiment
-from pipeline.training.network_trainer import STAGE, Retraining
+from pipeline.training.network_trainer import Retraining
 from pipeline.training.recipes import best, first_overfitted
 from pipeline.training.steps import naming
+from pipeline.training.training_images import STAGE
 from search_space import Genotype
 
 
@@ -47,7 +47,7 @@ def retrain(
         _train(training, folder, settings, experiment.retrain.epochs)
         description = _describe(training, data, name, settings)
         if fabric.is_global_zero:
-            training.network.load_state_dict(training.best_weights)
+            training.network.load_state_dict(training.judge.best_weights)
             save_network(folder, training.network, description)
         return description
 
@@ -96,11 +96,8 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs:
         stop_requests(fabric) as request,
     ):
         while training.epoch < epochs and not training.is_over:
-            started = time.monotonic()
-            _run_epoch(training, log, bar, request)
-            if training.steps_of_epoch == training.steps_per_epoch:
-                training.epoch, training.steps_of_epoch = training.epoch + 1, 0
-            training.seconds += time.monotonic() - started
+            with training.timed():
+                _run_epoch(training, log, bar, request)
             checkpoints.save(training.steps, training.state(settings))
             request.obey()
 
@@ -109,24 +106,21 @@ def _run_epoch(training: Retraining, log: MetricLog, bar: Bar, request: StopRequ
     """The steps of the present epoch, or of its part before a request."""
     training.start_epoch()
     for images, labels in training.batches():
-        step, batch = training.steps, training.steps_of_epoch + 1
-        where = f"retraining step {step}, epoch {training.epoch}, batch {batch} of {training.steps_per_epoch}"
-        with naming(where):
+        step, epoch, batch = training.steps, training.epoch, training.steps_of_epoch + 1
+        with naming(f"retraining step {step}, epoch {epoch}, batch {batch} of {training.steps_per_epoch}"):
             row: dict[str, Any] = dict(training.step(images, labels))
-            row |= {"epoch": training.epoch, "learning_rate": training.learning_rate}
-            if batch == training.steps_per_epoch:
-                row |= training.end_epoch()
+            row |= {"epoch": epoch, "learning_rate": training.learning_rate}
+            row |= training.end_step()
         log.write(step, row)
-        found = best(training.judged).accuracy if training.judged else 0
-        epoch = f"epoch {training.epoch + 1}"
-        bar.advance(f"{epoch} | loss {row['training_loss']:.3f} | held back: best {found:.1%}")
-        training.steps_of_epoch = batch
+        judged = training.judge.judged
+        found = best(judged).accuracy if judged else 0
+        bar.advance(f"epoch {epoch + 1} | loss {row['training_loss']:.3f} | held back: best {found:.1%}")
         if request.is_made() and training.can_stop:
             return
 
 
 def _describe(training: Retraining, data: ImageData, name: str, settings: dict[str, Any]) -> NetworkDescription:
-    chosen, last = best(training.judged), training.judged[-1]
+    chosen, last = best(training.judge.judged), training.judge.judged[-1]
     return NetworkDescription(
         name=name,
         genotype=settings["genotype"],
@@ -143,7 +137,7 @@ def _describe(training: Retraining, data: ImageData, name: str, settings: dict[s
             "best_epoch": chosen.epoch,
             "held_back_accuracy": chosen.accuracy,
             "held_back": {"best": asdict(chosen), "last": asdict(last), "gap": chosen.accuracy - last.accuracy},
-            "overfitted_in_epoch": first_overfitted(training.judged),
+            "overfitted_in_epoch": first_overfitted(training.judge.judged),
             "seconds": round(training.seconds, 1),
             "environment": environment(),
         },

@@ -28,8 +28,8 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar, silently
 from pipeline.search.objectives import Bound, derive_within_bounds
 from pipeline.settings import Experiment
-from pipeline.training.network_trainer import STAGE
 from pipeline.training.retrain import retrain, train_until
+from pipeline.training.training_images import STAGE
 from search_space import CostTable, Genotype
 from search_space.supernet.relaxation import Relaxation, gumbel
 
