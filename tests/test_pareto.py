@@ -260,11 +260,11 @@ def test_points_start_from_the_supernet_of_the_search_and_see_the_same_images(se
     first, second = (walked(searched, data, point) for point in plan(compose_experiment(WALK), data)[:2])
     state = torch.load(max(searched.glob("checkpoint/search-*.ckpt")), weights_only=True)
     for walk in (first, second):
-        torch.testing.assert_close(walk.alphas.detach(), state["supernet"]["alphas"], rtol=0, atol=0)
-    before = [weight.detach().clone() for weight in first.weights]
+        torch.testing.assert_close(walk.search.alphas.detach(), state["supernet"]["alphas"], rtol=0, atol=0)
+    before = [weight.detach().clone() for weight in first.search.weight_step.weights]
     rows = [list(walk.epochs()) for walk in (first, second)]
-    assert all(torch.equal(*pair) for pair in zip(first.weights, before, strict=True))  # frozen
-    assert not torch.equal(first.alphas, second.alphas)
+    assert all(torch.equal(*pair) for pair in zip(first.search.weight_step.weights, before, strict=True))  # frozen
+    assert not torch.equal(first.search.alphas, second.search.alphas)
     # before the first step, images and weights are the same: so are the losses
     assert rows[0][0]["objectives"]["accuracy"] == rows[1][0]["objectives"]["accuracy"]
     assert rows[0][0]["objectives"]["parameters"] != rows[1][0]["objectives"]["parameters"]

@@ -309,7 +309,7 @@ def test_weight_perturbation_acts_after_its_warm_up_alone_and_takes_the_gradient
     assert_same(trained(perturbed), trained(plain))
     images, labels = next(plain.batches())
     seed_stream(1)
-    attacked = plain._attacked(images, labels)
+    attacked = plain.training_step.attacked(images, labels)
     twin = copy.deepcopy(plain.network).train()
     weights = list(twin.parameters())
     slopes = torch.autograd.grad(F.cross_entropy(twin(attacked), labels), weights, materialize_grads=True)
@@ -347,8 +347,10 @@ def test_averaged_weights_are_the_weighted_mean_of_those_of_all_steps(decay, net
 def test_the_averaged_network_is_judged_and_kept_and_does_not_change_training(retraining):
     plain, averaged = retraining("recipe=standard"), retraining("recipe=standard", "retrain.average_decay=0.5")
     assert_same(trained(averaged), trained(plain))
-    assert_same(averaged.best_weights, averaged.average.network.state_dict())
-    assert not torch.equal(averaged.best_weights["classifier.linear.weight"], plain.network.classifier.linear.weight)
+    assert_same(averaged.judge.best_weights, averaged.training_step.kept_network.state_dict())
+    assert not torch.equal(
+        averaged.judge.best_weights["classifier.linear.weight"], plain.network.classifier.linear.weight
+    )
 
 
 # Judging
