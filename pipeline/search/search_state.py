@@ -49,7 +49,7 @@ class SearchState:
 
     @property
     def steps(self) -> int:
-        """Steps done."""
+        """Return how many steps of the whole search are done."""
         return self.epoch * self.steps_per_epoch + self.steps_of_epoch
 
     @property

@@ -37,24 +37,24 @@ class SupernetLosses:
         self._adversarial_fraction = adversarial_fraction
 
     def cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy of images [N, C, H, W] with labels [N], in float32 or finer."""
+        """Compute the mean cross entropy of images [N, C, H, W] with labels [N], in float32 or finer."""
         with self._fabric.autocast():
             return F.cross_entropy(at_least_float32(self._network(images)), labels)
 
     def attacked(self, batch: Batch) -> Tensor:
-        """The images of a batch as the attack leaves them, [N, C, H, W]."""
+        """Return the images of a batch as the attack leaves them, [N, C, H, W]."""
         with self._fabric.autocast():
             return self._attack(batch)
 
     def validation(self, batch: Batch) -> dict[str, Loss]:
-        """L_val on clean images, and on images that are attacked when the loss is computed, by their objectives."""
+        """Return L_val on clean images, and on images attacked when the loss is computed, by objective."""
         return {
             "accuracy": lambda: self.cross_entropy(batch.images, batch.labels),
             "robustness": lambda: self.cross_entropy(self.attacked(batch), batch.labels),
         }
 
     def training(self, batch: Batch) -> Loss:
-        """L_train on clean and attacked images; these are made now, for the present weights, and stay."""
+        """Return L_train on clean and attacked images; these are made now, for the present weights, and stay."""
         fraction = self._adversarial_fraction
         parts = [(1 - fraction, batch.images)] if fraction < 1 else []
         if fraction > 0:

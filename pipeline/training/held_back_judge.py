@@ -42,11 +42,11 @@ class HeldBackJudge:
 
     @property
     def is_out_of_patience(self) -> bool:
-        """Whether the best judgement is longer ago than the settings wait."""
+        """Return whether the best judgement is longer ago than the settings wait."""
         return is_out_of_patience(self.judged, self._settings.patience)
 
     def end_epoch(self, epoch: int) -> dict[str, Any]:
-        """Judge an epoch, from 0, where it is due, and keep the best weights; what its last row says of it."""
+        """Judge an epoch, from 0, where due, and keep the best weights; return what its last row says of it."""
         settings = self._settings
         if (epoch + 1) % settings.select_every and epoch + 1 < settings.epochs:
             return {}
@@ -82,7 +82,7 @@ class HeldBackJudge:
         self.best_weights = state["best_weights"]
 
     def _accuracy(self, attack: CheckedAttack | None, epoch: int) -> float:
-        """Of all held-back images, which the processes share; the same in each of them, and with any number of them."""
+        """Measure the accuracy on all held-back images; the same in each process, and with any number of them."""
         network, right = self.network.eval(), torch.zeros((), dtype=torch.int64)
         batches = self._images.shared_batches(self._settings.batch_size, share_of(self._fabric))
         with own_statistics(network):  # shares differ in their number of batches

@@ -63,22 +63,22 @@ class Retraining:
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are done, or patience is."""
+        """Return whether all epochs are done, or patience is."""
         return self.epoch >= self.experiment.retrain.epochs or self.judge.is_out_of_patience
 
     @property
     def steps(self) -> int:
-        """Steps done."""
+        """Return how many steps of the whole retraining are done."""
         return self.epoch * self.steps_per_epoch + self.steps_of_epoch
 
     @property
     def can_stop(self) -> bool:
-        """Whether the next step has a batch of its own: a replayed one is not drawn again."""
+        """Return whether the next step has a batch of its own: a replayed one is not drawn again."""
         return self.steps_of_epoch % self.training_step.replays == 0
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """Return the learning rate of the next step."""
         settings, done = self.experiment.retrain, float(self.epoch)
         if settings.rate_interval == "step":
             done = self.steps / self.steps_per_epoch
@@ -91,18 +91,18 @@ class Retraining:
         seed_stream(self.experiment.seed, STAGE, self.epoch, self.fabric.global_rank)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented images and labels of each step of the present epoch, but for those that are done."""
+        """Yield augmented images and labels of each step of the present epoch, but for those that are done."""
         if self._random_state:
             restore_random_state(self.fabric, self._random_state)
             self._random_state = {}
         return self.images.batches(self.epoch, done=self.steps_of_epoch, replays=self.training_step.replays)
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """Train on a batch; the figures of the step."""
+        """Train on a batch; return the figures of the step."""
         return self.training_step.step(images, labels, epoch=self.epoch, rate=self.learning_rate)
 
     def end_step(self) -> dict[str, Any]:
-        """Count a step, and after the last one of an epoch judge and count that; what its row says of the epoch."""
+        """Count a step, after an epoch's last one judge and count that; return what its row says of the epoch."""
         if self.steps_of_epoch + 1 < self.steps_per_epoch:
             self.steps_of_epoch += 1
             return {}
@@ -119,7 +119,7 @@ class Retraining:
         self.seconds += time.monotonic() - started
 
     def state(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """All that `restore` needs to go on as if nothing had happened; called in all processes."""
+        """Return all that `restore` needs to go on as if nothing had happened; called in all processes."""
         return {
             "settings": settings,
             "epoch": self.epoch,
@@ -141,7 +141,7 @@ class Retraining:
             self.training_step.restore_statistics(state["middle"]["statistics"])
 
     def _middle(self) -> dict[str, Any]:
-        """What the processes do not have in common between the ends of two epochs, joined over them."""
+        """Return what the processes do not have in common between the ends of two epochs, joined over them."""
         return {"randomness": random_state(self.fabric), "statistics": self.training_step.statistics()}
 
 

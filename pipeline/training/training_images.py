@@ -17,7 +17,7 @@ STAGE = "retrain"
 
 
 class TrainingImages:
-    """The two parts of the training set, disjoint and on the device.
+    """Holds the two parts of the training set, disjoint and on the device.
 
     train, held_back: what trains, and what judges.  steps_per_epoch: batches of `train`.
     Raises ValueError where `train` has not the images of one batch.
@@ -37,7 +37,7 @@ class TrainingImages:
             )
 
     def batches(self, epoch: int, *, done: int, replays: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented images and labels of each step of an epoch, but for those that are done.
+        """Yield augmented images and labels of each step of an epoch, but for those that are done.
 
         Free training takes the same batch `replays` times, the last one of an epoch as often as there are steps left;
         the next epoch goes on in the order of the images where this one ends, so that each has its turn.
@@ -49,7 +49,7 @@ class TrainingImages:
         return islice(self._replayed(chosen, replays), self.steps_per_epoch - done)
 
     def indices(self, turn: int) -> Iterator[Tensor]:
-        """Which images each batch of one turn through all of them holds."""
+        """Yield which images each batch of one turn through all of them holds."""
         return self.train.shuffled_indices(self._size, stream_seed(self._seed, STAGE, "order", turn), self._share)
 
     def _replayed(self, chosen: Iterable[Tensor], replays: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -55,7 +55,7 @@ class TrainingStep:
 
     @property
     def replays(self) -> int:
-        """How often a batch is trained on before the next one."""
+        """Return how often a batch is trained on before the next one."""
         return self._experiment.retrain.replays if self.free else 1
 
     def step(self, images: Tensor, labels: Tensor, *, epoch: int, rate: float) -> dict[str, float]:
@@ -77,7 +77,7 @@ class TrainingStep:
         return {"training_loss": loss_value, "training_accuracy": accuracy_value, "gradient_norm": norm}
 
     def attacked(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The images as the attack of training leaves them."""
+        """Return the images as the attack of training leaves them."""
         if self.free:
             return self.free.on(images)
         if self._attack is None:
@@ -93,7 +93,7 @@ class TrainingStep:
             buffer.copy_(mean)
 
     def statistics(self) -> list[Tensor]:
-        """BatchNorm's statistics of every process, one after the other along the first axis; called in all of them."""
+        """Return BatchNorm's statistics of every process along a new first axis; called in all of them."""
         return of_all_processes(self._fabric, [buffer[None] for buffer in self._statistics()])
 
     @torch.no_grad()
@@ -121,12 +121,12 @@ class TrainingStep:
             self.free.restore(state["perturbation"].chunk(self._fabric.world_size)[self._fabric.global_rank])
 
     def _statistics(self) -> list[Tensor]:
-        """BatchNorm's of the network, and of the mean of its weights."""
+        """Return BatchNorm's statistics of the network, and of the mean of its weights."""
         networks = [self._network, *([self._average.network] if self._average else [])]
         return [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
 
     def _loss(self, images: Tensor, attacked: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The recipe's loss with that of the auxiliary head, and the accuracy on the images that it learns."""
+        """Return the recipe's loss with that of the auxiliary head, and the accuracy on the images that it learns."""
         loss, outputs = self._recipe.loss(self._forward, images, attacked, labels, self._beta)
         if outputs.auxiliary is not None:
             loss = loss + self._experiment.retrain.auxiliary_weight * F.cross_entropy(outputs.auxiliary, labels)
@@ -141,7 +141,7 @@ class TrainingStep:
 
     @contextmanager
     def _weights_of_step(self, images: Tensor, attacked: Tensor, labels: Tensor, epoch: int) -> Iterator[None]:
-        """The weights at which the step takes its gradient: worse ones nearby, with AWP."""
+        """Move to the weights at which the step takes its gradient: worse ones nearby, with AWP."""
         settings = self._experiment.retrain
         if settings.awp_gamma == 0 or epoch < settings.awp_warmup:
             yield
