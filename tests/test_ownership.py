@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 OWNED = ("search", "studies/pareto", "training")
-OTHERS = {"grad", "moment", "alphas", "relaxation", "drop_path_probability"}  # of tensors, supernets and networks
+OTHERS = {"grad", "relaxation_state", "alphas", "relaxation", "drop_path_probability"}  # of tensors and networks
 
 
 def written_from_outside(path):

@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 
 from pipeline.search.objectives import Bound, project_onto_bounds, resource_losses
 from search_space import CostTable, NetworkShape, SearchSpace, Supernet, network_cost
-from search_space.supernet.relaxation import DARTS, Chance, Moment, Relaxation
+from search_space.supernet.relaxation import DARTS, Relaxation, RelaxationNoise, RelaxationState
 
 SPACE = SearchSpace()
 SMALL = {"channels": 4, "layers": 3, "num_classes": 10, "image_size": 8, "in_channels": 1}
@@ -46,13 +46,13 @@ def draw_alphas(relaxation, seed=0, scale=1.0):
 
 
 def draw(seed=0, space=SPACE, progress=0.5):
-    return Moment(progress, Chance.draw(space, generator(seed), torch.device("cpu")))
+    return RelaxationState(progress, RelaxationNoise.draw(space, generator(seed), torch.device("cpu")))
 
 
 def mean_weights(relaxation, alphas, count=4000):
     rng = generator(1)
-    moments = (Moment(0.5, Chance.draw(SPACE, rng, torch.device("cpu"))) for _ in range(count))
-    return sum(relaxation.weights(SPACE, alphas, moment) for moment in moments) / count
+    moments = (RelaxationState(0.5, RelaxationNoise.draw(SPACE, rng, torch.device("cpu"))) for _ in range(count))
+    return sum(relaxation.weights(SPACE, alphas, state) for state in moments) / count
 
 
 @every
@@ -82,7 +82,7 @@ def test_one_moment_gives_the_same_weights_and_a_finite_gradient_that_reaches_ev
 @every
 def test_without_chance_and_at_the_end_the_weights_are_the_strengths(relaxation):
     alphas = draw_alphas(relaxation)
-    found = relaxation.weights(SPACE, alphas, Moment(progress=1.0))
+    found = relaxation.weights(SPACE, alphas, RelaxationState(progress=1.0))
     torch.testing.assert_close(found, relaxation.strengths(SPACE, alphas), rtol=0, atol=0)
 
 
@@ -99,16 +99,18 @@ def test_derivation_inverts_one_hot(relaxation):
 
 def test_softmax_and_sigmoid_are_those_of_scipy():
     alphas = draw_alphas(DARTS)
-    softmaxed = DARTS.weights(SPACE, alphas, Moment())
+    softmaxed = DARTS.weights(SPACE, alphas, RelaxationState())
     np.testing.assert_allclose(softmaxed.numpy(), softmax(alphas.numpy(), axis=-1), rtol=1e-13)
-    squashed = EVERY["sigmoid"].weights(SPACE, alphas, Moment())
+    squashed = EVERY["sigmoid"].weights(SPACE, alphas, RelaxationState())
     np.testing.assert_allclose(squashed.numpy(), expit(alphas.numpy()), rtol=1e-13)
 
 
 def test_an_auxiliary_skip_adds_to_skips_alone_and_falls_in_a_line_to_nothing():
     alphas, skip = draw_alphas(DARTS), SPACE.operations.index("skip_connect")
     for progress in (0.0, 0.25, 1.0):
-        added = EVERY["auxiliary skip"].weights(SPACE, alphas, Moment(progress)) - torch.softmax(alphas, dim=-1)
+        added = EVERY["auxiliary skip"].weights(SPACE, alphas, RelaxationState(progress)) - torch.softmax(
+            alphas, dim=-1
+        )
         assert added[..., skip].unique().tolist() == pytest.approx([1 - progress] * len(added[..., skip].unique()))
         added[..., skip] = 0
         assert not added.any()
@@ -117,7 +119,7 @@ def test_an_auxiliary_skip_adds_to_skips_alone_and_falls_in_a_line_to_nothing():
 def test_normalised_edges_share_one_unit_at_each_node_as_scipy_says():
     relaxation = EVERY["normalised edges"]
     alphas = draw_alphas(relaxation)
-    weights = relaxation.weights(SPACE, alphas, Moment()).sum(dim=-1)
+    weights = relaxation.weights(SPACE, alphas, RelaxationState()).sum(dim=-1)
     for node in NODES:
         np.testing.assert_allclose(weights[:, node].numpy(), softmax(alphas[:, node, -1].numpy(), axis=-1), rtol=1e-12)
 
@@ -160,10 +162,10 @@ def test_gumbel_draws_one_operation_an_edge_as_often_as_the_softmax_says():
 
 def test_the_gradient_of_a_gumbel_sample_is_that_of_its_softmax_at_the_present_temperature():
     relaxation, alphas = Relaxation(operations="gumbel", temperature=(4.0, 2.0)), draw_alphas(DARTS).requires_grad_()
-    moment, slope = draw(progress=0.5), torch.randn(SPACE.alpha_shape, generator=generator(5), dtype=torch.float64)
-    noise = -torch.log(-torch.log(moment.chance.gumbel))
+    state, slope = draw(progress=0.5), torch.randn(SPACE.alpha_shape, generator=generator(5), dtype=torch.float64)
+    noise = -torch.log(-torch.log(state.noise.gumbel))
     (expected,) = torch.autograd.grad((torch.softmax((alphas + noise) / 3.0, dim=-1) * slope).sum(), alphas)
-    (found,) = torch.autograd.grad((relaxation.weights(SPACE, alphas, moment) * slope).sum(), alphas)
+    (found,) = torch.autograd.grad((relaxation.weights(SPACE, alphas, state) * slope).sum(), alphas)
     torch.testing.assert_close(found, expected)
 
 
@@ -230,10 +232,10 @@ def test_the_default_supernet_is_that_of_the_softmax_and_random_ones_need_a_mome
         torch.manual_seed(0)
         supernet = Supernet(SPACE, channels=2, layers=3, in_channels=1, relaxation=relaxation)
         assert supernet.alphas.shape == relaxation.alpha_shape(SPACE)
-        supernet.moment = draw()
+        supernet.relaxation_state = draw()
         first = supernet(images)
         assert torch.equal(first, supernet(images)), name
-        supernet.moment = draw(1)
+        supernet.relaxation_state = draw(1)
         assert torch.equal(first, supernet(images)) != relaxation.is_random, name
         supernet.derive()
         if relaxation is DARTS:

@@ -16,7 +16,7 @@ from pipeline.compute.seeds import stream_seed
 from pipeline.search.search_images import STAGE
 from pipeline.settings import Experiment
 from search_space import Supernet
-from search_space.supernet.relaxation import Chance, Moment
+from search_space.supernet.relaxation import RelaxationNoise, RelaxationState
 
 
 class SearchState:
@@ -78,12 +78,12 @@ class SearchState:
         supernet = self._supernet
         noise = None
         if supernet.relaxation.is_random:
-            noise = Chance.draw(supernet.space, self._generator, supernet.alphas.device)
-        supernet.moment = Moment(self._progress_now, noise)
+            noise = RelaxationNoise.draw(supernet.space, self._generator, supernet.alphas.device)
+        supernet.relaxation_state = RelaxationState(self._progress_now, noise)
 
     def leave_out_noise(self) -> None:
         """Let the supernet be what it is at the present epoch, without what is random."""
-        self._supernet.moment = Moment(self._progress_now)
+        self._supernet.relaxation_state = RelaxationState(self._progress_now)
 
     def end_step(self) -> None:
         """Count a step of the present epoch."""

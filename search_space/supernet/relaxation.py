@@ -24,8 +24,8 @@ OperationWeights = Literal["softmax", "sigmoid", "gumbel"]
 
 
 @dataclass(frozen=True)
-class Chance:
-    """What is random in one step: uniform numbers in [0, 1), one tensor a purpose.
+class RelaxationNoise:
+    """Hold what is random in one step: uniform numbers in [0, 1), one tensor a purpose.
 
     gumbel, dropout, operations: [cells, edges, operations].  edges: [cells, edges].
     """
@@ -36,7 +36,7 @@ class Chance:
     edges: Tensor
 
     @classmethod
-    def draw(cls, space: SearchSpace, generator: torch.Generator, device: torch.device) -> Chance:
+    def draw(cls, space: SearchSpace, generator: torch.Generator, device: torch.device) -> RelaxationNoise:
         """Draw on the CPU, so that every device sees the same numbers."""
         *edges, operations = space.alpha_shape
         drawn = torch.rand(*edges, 3 * operations + 1, generator=generator).to(device)
@@ -45,14 +45,14 @@ class Chance:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When in a search, and by which chance, alphas are relaxed.
+class RelaxationState:
+    """Say when in a search, and with which noise, alphas are relaxed.
 
-    progress: part of the search that is over, in [0, 1].  chance: None leaves out all that is random.
+    progress: part of the search that is over, in [0, 1].  noise: None leaves out all that is random.
     """
 
     progress: float = 0.0
-    chance: Chance | None = None
+    noise: RelaxationNoise | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class Relaxation:
 
     @property
     def is_random(self) -> bool:
-        """Return whether a step needs a Chance."""
+        """Return whether a step needs a RelaxationNoise."""
         return bool(self.operations == "gumbel" or self.dropout or self.sampled_operations or self.sampled_edges)
 
     def check(self, space: SearchSpace) -> None:
@@ -108,7 +108,7 @@ class Relaxation:
         return cells, edges, operations + self.normalised_edges
 
     def strengths(self, space: SearchSpace, alphas: Tensor) -> Tensor:
-        """Return what derivation and expected sizes read [..., edges, operations]: no schedule and no chance in it.
+        """Return what derivation and expected sizes read [..., edges, operations]: no schedule and no noise in it.
 
         The weights' limit at the end of a search; for gumbel the probability of each operation.
         """
@@ -127,20 +127,20 @@ class Relaxation:
             raise ValueError("alphas are not finite")
         return space.strongest(self.strengths(space, alphas.detach().double().cpu()))
 
-    def weights(self, space: SearchSpace, alphas: Tensor, moment: Moment) -> Tensor:
+    def weights(self, space: SearchSpace, alphas: Tensor, state: RelaxationState) -> Tensor:
         """What the supernet multiplies each operation by [cells, edges, operations], at one moment of the search."""
         logits, edges = self._split(space, alphas)
-        chance = moment.chance
-        if chance is not None and self.sampled_operations is not None:
-            logits = logits.masked_fill(~_largest(chance.operations, self.sampled_operations, logits), -torch.inf)
-        weights = self._operation_weights(logits, moment)
-        if chance is not None and self.dropout:
-            weights = weights * (chance.dropout >= self.dropout) / (1 - self.dropout)
+        noise = state.noise
+        if noise is not None and self.sampled_operations is not None:
+            logits = logits.masked_fill(~_largest(noise.operations, self.sampled_operations, logits), -torch.inf)
+        weights = self._operation_weights(logits, state)
+        if noise is not None and self.dropout:
+            weights = weights * (noise.dropout >= self.dropout) / (1 - self.dropout)
         if self.auxiliary_skip:
             skips = torch.zeros(space.alpha_shape)
-            skips[..., space.operations.index("skip_connect")] = self.auxiliary_skip * (1 - moment.progress)
+            skips[..., space.operations.index("skip_connect")] = self.auxiliary_skip * (1 - state.progress)
             weights = weights + (skips * space.mask).to(weights)
-        factors = self._edge_weights(space, edges, chance)
+        factors = self._edge_weights(space, edges, noise)
         return weights if factors is None else weights * factors.unsqueeze(-1)
 
     def penalty_gradient(self, space: SearchSpace, alphas: Tensor) -> Tensor:
@@ -156,23 +156,23 @@ class Relaxation:
             return space.masked(alphas), None
         return space.masked(alphas[..., : len(space.operations)]), alphas[..., -1]
 
-    def _operation_weights(self, logits: Tensor, moment: Moment) -> Tensor:
+    def _operation_weights(self, logits: Tensor, state: RelaxationState) -> Tensor:
         if self.operations == "sigmoid":
             return torch.sigmoid(logits)
-        if self.operations == "softmax" or moment.chance is None:
+        if self.operations == "softmax" or state.noise is None:
             return torch.softmax(logits, dim=-1)
         first, last = self.temperature
-        noisy = (logits + gumbel(moment.chance.gumbel)) / (first + (last - first) * moment.progress)
+        noisy = (logits + gumbel(state.noise.gumbel)) / (first + (last - first) * state.progress)
         soft = torch.softmax(noisy, dim=-1)
         hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
         return hard + (soft - soft.detach())  # value of the sample, gradient of the softmax (Jang et al. 2017)
 
-    def _edge_weights(self, space: SearchSpace, edges: Tensor | None, chance: Chance | None) -> Tensor | None:
+    def _edge_weights(self, space: SearchSpace, edges: Tensor | None, noise: RelaxationNoise | None) -> Tensor | None:
         """Factor of each edge [cells, edges]; None for 1."""
-        if chance is None or self.sampled_edges is None:
+        if noise is None or self.sampled_edges is None:
             return None if edges is None else _softmax_by_node(space, edges)
         count = self.sampled_edges
-        nodes = torch.split(chance.edges, _sizes(space), dim=-1)
+        nodes = torch.split(noise.edges, _sizes(space), dim=-1)
         kept = torch.cat([_largest(node, count, node) for node in nodes], dim=-1)
         if edges is not None:
             return _softmax_by_node(space, edges.masked_fill(~kept, -torch.inf))

@@ -18,7 +18,7 @@ from search_space.network.network import Normalize, cell_inputs, classifier, ste
 from search_space.network.operations import even_and_odd_pixels, search_batch_norm
 from search_space.network.skeleton import CellPlan, plan_skeleton
 from search_space.supernet.mixed_node import WEIGHT_FREE, MixedNode, weight_free
-from search_space.supernet.relaxation import DARTS, Moment, Relaxation
+from search_space.supernet.relaxation import DARTS, Relaxation, RelaxationState
 
 
 class SearchCell(Normalising, nn.Module):
@@ -112,7 +112,7 @@ class Supernet(nn.Module):
     """All architectures of a search space at once: images [N, in_channels, H, W] in [0, 1] -> logits [N, num_classes].
 
     alphas: parameter [cells, edges, operations]; row 0 normal, row 1 reduction cells; initially 1e-3 N(0, 1).
-    relaxation: what mixes by them, at the moment of the search that `moment` is set to.
+    relaxation: what mixes by them, at the moment of the search that `relaxation_state` gives.
     partial_channels: 1 / partial_channels of a state's channels go through the operations (`SearchCell`).
     recompute: keep the cells' outputs alone for the backward pass, which computes what is inside them again.
     BatchNorm uses the batch's statistics in every mode. Initial values come from torch's global generator.
@@ -137,7 +137,7 @@ class Supernet(nn.Module):
         skeleton = plan_skeleton(channels=channels, layers=layers, widths=space.widths)
         self.space = space
         self.relaxation = relaxation
-        self.moment = Moment()
+        self.relaxation_state = RelaxationState()
         self.recompute = recompute
         self.partial_channels = partial_channels
         self.channels, self.num_classes, self.in_channels = channels, num_classes, in_channels
@@ -150,7 +150,7 @@ class Supernet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, num_classes] of the mixture that the alphas describe."""
-        probabilities = self.relaxation.weights(self.space, self.alphas, self.moment)
+        probabilities = self.relaxation.weights(self.space, self.alphas, self.relaxation_state)
         before = last = self.stem(self.normalize(images))
         for cell in self.cells:
             inputs = before, last, probabilities

@@ -21,7 +21,7 @@ from pipeline.settings import Experiment
 from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
 from pipeline.training.steps import attack_on, naming
 from search_space import Genotype, SearchSpace, Supernet, inherit
-from search_space.supernet.relaxation import Moment, Relaxation
+from search_space.supernet.relaxation import Relaxation, RelaxationState
 
 STAGE = "pareto"
 
@@ -30,7 +30,7 @@ STAGE = "pareto"
 class FixedWeights(Relaxation):
     """The alphas are themselves the weights of the mixture."""
 
-    def weights(self, space: SearchSpace, alphas: Tensor, moment: Moment) -> Tensor:
+    def weights(self, space: SearchSpace, alphas: Tensor, state: RelaxationState) -> Tensor:
         """The alphas."""
         return alphas
 
