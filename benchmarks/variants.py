@@ -46,7 +46,7 @@ from pipeline.presentation.style import (
     whole_numbers,
 )
 from pipeline.search.bilevel_search import BilevelSearch
-from pipeline.search.hypergradient import Evaluated
+from pipeline.search.hypergradient import ObjectiveGradient
 from pipeline.search.search import search
 from pipeline.settings import Experiment
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
@@ -124,7 +124,7 @@ def exact_gradients(reference: BilevelSearch, variant: BilevelSearch, train: Bat
     return gradients(reference.architecture_step.evaluate_objectives(*plain))
 
 
-def gradients(found: Mapping[str, Evaluated]) -> dict[str, Tensor]:
+def gradients(found: Mapping[str, ObjectiveGradient]) -> dict[str, Tensor]:
     """Of each objective in alpha, as a vector."""
     return {name: result.gradient.flatten() for name, result in found.items()}
 

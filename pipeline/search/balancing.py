@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mgda import MGDA, Aggregator, Balance, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum
-from pipeline.search.hypergradient import Evaluated
+from pipeline.search.hypergradient import ObjectiveGradient
 from pipeline.search.objectives import Bound
 from pipeline.settings import ObjectiveSettings
 
@@ -35,7 +35,9 @@ def make_aggregator(settings: ObjectiveSettings, seed: int) -> Aggregator:
             return PCGrad(normalisation=scale, generator=torch.Generator().manual_seed(seed))
 
 
-def objectives_row(found: Mapping[str, Evaluated], bounds: Mapping[str, Bound], balanced: Balance) -> dict[str, Any]:
+def objectives_row(
+    found: Mapping[str, ObjectiveGradient], bounds: Mapping[str, Bound], balanced: Balance
+) -> dict[str, Any]:
     """Return the figures of a step's objectives and of their balance, as metrics.jsonl has them."""
     residuals = {name: result.residual for name, result in found.items() if result.residual is not None}
     return {

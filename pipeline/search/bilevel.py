@@ -25,7 +25,7 @@ from mgda import Aggregator, balance
 from pipeline.compute.processes import mean_over_processes
 from pipeline.data import Batch
 from pipeline.search.balancing import objectives_row
-from pipeline.search.hypergradient import Evaluated, first_order, hypergradients
+from pipeline.search.hypergradient import ObjectiveGradient, first_order, hypergradients
 from pipeline.search.objectives import Bound, exact_cost, resource_losses
 from pipeline.search.search_state import SearchState
 from pipeline.search.supernet_losses import SupernetLosses
@@ -70,7 +70,7 @@ class ArchitectureStep:
     aggregator: Aggregator
     bounds: Mapping[str, Bound]
     table: CostTable
-    found: dict[str, Evaluated] = field(default_factory=dict, init=False)
+    found: dict[str, ObjectiveGradient] = field(default_factory=dict, init=False)
 
     def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Descend along the direction that balances the objectives' gradients; returns the figures of metrics.jsonl."""
@@ -87,7 +87,7 @@ class ArchitectureStep:
         self._descend(balanced.direction)
         return objectives_row(self.found, self.bounds, balanced)
 
-    def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, Evaluated]:
+    def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, ObjectiveGradient]:
         """Compute value and gradient in alpha of each objective; w* is what `search.order` says."""
         weights, alphas = self.weight_step, self.supernet.alphas
         losses = weights.losses.validation(valid)

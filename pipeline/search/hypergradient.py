@@ -34,7 +34,7 @@ Product = Callable[[Loss, Sequence[Tensor]], HessianProduct]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class ObjectiveGradient:
     """An objective's value and its gradient in alpha, of alpha's shape.
 
     residual: of the linear system behind an implicit gradient (see `Solution`); None where none was solved.
@@ -53,7 +53,7 @@ def hypergradients(
     settings: SearchSettings,
     optimizer: Optimizer,
     reduce: Reduce,
-) -> dict[str, Evaluated]:
+) -> dict[str, ObjectiveGradient]:
     """Compute each loss's value and gradient in alphas, of the order that the settings name.
 
     make_training_loss: called once, and only where the weights answer to alpha.  optimizer: of the weights.
@@ -86,14 +86,14 @@ def hypergradients(
 
 def first_order(
     losses: Mapping[str, Loss], alphas: Tensor, reduce: Reduce, *, weights: Sequence[Tensor] = ()
-) -> dict[str, Evaluated]:
+) -> dict[str, ObjectiveGradient]:
     """Gradients with the weights held fixed. weights: those of the losses; their own gradients are not computed."""
     found = {}
     with frozen(weights):
         for name, loss in losses.items():
             value = _evaluated(name, loss)
             mean, gradient = reduce([value.detach(), *grad(value, [alphas])])
-            found[name] = Evaluated(mean.item(), gradient)
+            found[name] = ObjectiveGradient(mean.item(), gradient)
     return found
 
 
@@ -107,7 +107,7 @@ def unrolled(
     drift: Sequence[Tensor],
     product: Product,
     reduce: Reduce,
-) -> dict[str, Evaluated]:
+) -> dict[str, ObjectiveGradient]:
     """Gradients of each loss at w' = w - step_size (d training_loss/dw + drift), through w' (DARTS, eq. 7).
 
     drift: what the optimizer adds to the gradient and alpha does not change (weight decay, momentum), one per weight.
@@ -119,7 +119,7 @@ def unrolled(
         found = _slopes(losses, weights, alphas, reduce)
     products = product(training_loss, weights)
     return {
-        name: Evaluated(value, direct - step_size * reduce(products([alphas], vector))[0])
+        name: ObjectiveGradient(value, direct - step_size * reduce(products([alphas], vector))[0])
         for name, (value, direct, vector) in found.items()
     }
 
@@ -134,7 +134,7 @@ def implicit(
     damping: float,
     product: Product,
     reduce: Reduce,
-) -> dict[str, Evaluated]:
+) -> dict[str, ObjectiveGradient]:
     """Gradients of each loss where the weights follow the minimum of training_loss + damping |w - w0|^2 / 2.
 
     The implicit function theorem at the present weights w: with v = d loss/dw and A = d^2 training_loss/dw^2 + damping,
@@ -152,7 +152,7 @@ def implicit(
     for name, (value, direct, vector) in slopes.items():
         answer = solver(matrix, _flat(vector))
         (indirect,) = reduce(products([alphas], _like(weights, answer.vector)))
-        found[name] = Evaluated(value, direct - indirect, answer.residual)
+        found[name] = ObjectiveGradient(value, direct - indirect, answer.residual)
     return found
 
 
