@@ -132,7 +132,12 @@ OF_RUNS = [
         "holds a run with other settings (data. ... data.limit was 80, is None; data.",
         None,
     ),
-    ("evaluate", "evaluate.images=41", "evaluate.images=41 asks for more than the 40 test images there are", None),
+    (
+        "evaluate",
+        "evaluate.images=41",
+        "evaluate.images=41 asks for more than the 40 test images there are; set evaluate.images=null for all",
+        None,
+    ),
     ("evaluate", "evaluate.attacks=[apgd-t] run={two} " + WHOLE + DATA % "two", "expected ... classes", None),
     # a run and other settings
     ("search", "seed=1", "holds a run with other settings (seed was 0, is 1); use them, or choose another run=", None),

@@ -211,6 +211,17 @@ def test_the_report_shows_every_protocol_in_words_the_last_one_first(run):
     assert "by another protocol, ε = 8/255 in Linf, 200 test images, seed 0: clean 95.0 %, pgd-20 50.0 %." in table
 
 
+@pytest.mark.parametrize("more", [(0, 1), (1, 0)], ids=["the last alone has it", "an earlier alone has it"])
+def test_protocols_of_other_attacks_share_a_table_with_a_dash_where_one_was_not_measured(run, more):
+    description = load_network(run).description
+    for seed, has_more in enumerate(more):
+        rows = [accuracy("clean", 190), *([accuracy("pgd-20", 100)] if has_more else [])]
+        write_robustness(run, description, rows, Experiment(seed=seed))
+    table = run_report.write(run).read_text(encoding="utf-8").partition("By protocol")[2].partition("</table>")[0]
+    assert table.count("95.0") == 2
+    assert table.count("50.0") == table.count("not measured") == 1
+
+
 def write_first_version(folder):
     """robustness.json as it was before it held several protocols."""
     entry = evaluation_of(folder, load_network(folder).description, [accuracy("clean", 38, 40)])

@@ -196,5 +196,8 @@ def tested(data: ImageData, limit: int | None) -> ImageSet:
     if limit is None:
         return data.test
     if limit > len(data.test):
-        raise RunError(f"evaluate.images={limit} asks for more than the {len(data.test)} test images there are")
+        raise RunError(
+            f"evaluate.images={limit} asks for more than the {len(data.test)} test images there are; "
+            "set evaluate.images=null for all of them"
+        )
     return data.test.take(torch.from_numpy(balanced_indices(data.test.labels.numpy(), limit)))
