@@ -1,6 +1,7 @@
 """Figures of several protocols and weights stand side by side, and none is lost, or shown of what it is not."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from pipeline.evaluation.stored_transfer import read_transfer
 from pipeline.export.export import export, find
 from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
+from pipeline.report.reproduction import stages
 from pipeline.report.run_reader import read_run
 from pipeline.runs.files import keep_beside, write_json
 from pipeline.settings import Experiment
@@ -209,6 +211,14 @@ def test_the_report_shows_every_protocol_in_words_the_last_one_first(run):
     assert f"The attacks by {words[1]}" in page
     table = run_report.table([run]).replace("\n  ", " ")
     assert "by another protocol, ε = 8/255 in Linf, 200 test images, seed 0: clean 95.0 %, pgd-20 50.0 %." in table
+
+
+def test_the_commands_of_the_report_repeat_every_protocol_the_last_one_last(run):
+    description = load_network(run).description
+    for seed in (3, 0):
+        write_robustness(run, description, [accuracy("clean", 190)], Experiment(seed=seed))
+    commands = [stage["command"] for stage in stages(read_run(run), []) if stage["name"] == "evaluate"]
+    assert [re.search(r"\bseed=\d+", command)[0] for command in commands] == ["seed=3", "seed=0"]
 
 
 @pytest.mark.parametrize("more", [(0, 1), (1, 0)], ids=["the last alone has it", "an earlier alone has it"])

@@ -22,7 +22,7 @@ NOT_COMPARED = ("genotype", "evaluate.batch_size", *(f"evaluate.{name}" for name
 
 def stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
     """How each stage is repeated: the command that gives all its result depends on, and those settings as a table."""
-    for stage, settings in run.settings.items():
+    for stage, settings in _in_order(run):
         flat = {
             FABRIC.get(key, key): value for key, value in flattened(settings).items() if not key.startswith("genotype.")
         }
@@ -42,6 +42,15 @@ def stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
         "command": shlex.join(["python", "scripts/report.py", f"run={run.folder}", *compared]),
         "settings": [],
     }
+
+
+def _in_order(run: Run) -> Iterator[tuple[str, Plain]]:
+    """Stages and their settings in the order they ran; evaluate as often as there are protocols, the last one last."""
+    for stage, settings in run.settings.items():
+        if stage == "evaluate":
+            yield from ((stage, each.settings.plain) for each in reversed(run.evaluations))
+        else:
+            yield stage, settings
 
 
 def _started_with(run: Run, stage: str) -> dict[str, Any]:
