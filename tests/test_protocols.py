@@ -119,7 +119,7 @@ def test_figures_of_other_weights_are_in_no_table_page_or_card(run, evaluate):
     assert 'id="results"' not in page
     assert "robustness.json holds figures of other weights than these, which are not shown: mine (" in page
     assert "run evaluate.py to measure the present ones" in page
-    assert "Nothing to put in a table yet" in run_report.table([run])
+    assert "now holds was not evaluated; run evaluate.py." in run_report.table([run])
     assert "Not measured: no robustness is claimed. The run" in card_of(run)
     evaluate()
     page = run_report.write(run).read_text(encoding="utf-8")

@@ -41,7 +41,8 @@ def table(folders: Sequence[Path]) -> str:
     runs = read_runs(folders)
     attacks = attacks_of(runs)
     if not attacks:
-        return f"Nothing to put in a table yet: no robustness.json of {printable(', '.join(runs))}; run evaluate.py."
+        names = printable(", ".join(runs))
+        return f"Nothing to put in a table yet: what {names} now holds was not evaluated; run evaluate.py."
     rows = []
     for label, run in runs.items():
         found = {result.attack: result for result in run.accuracies}
