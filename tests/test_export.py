@@ -92,6 +92,7 @@ def test_every_file_is_listed_with_its_size_and_hash(folder):
         parity = listed[name]["parity"]
         assert parity["batch_sizes"] == [1, 3, 256]
         assert (parity["images"], parity["attack"], parity["labels_that_differ"]) == (40, "pgd-20", 0)
+        assert parity["state_sha256"] == load_network(folder).state_sha256
         assert 0 <= parity["largest_logit_difference_on_attacked_images"] <= parity["largest_logit_difference"] <= 1e-4
     assert json.loads((folder / "onnx.json").read_text()) == listed["network.onnx"]["parity"]
     assert not list(folder.glob(".*.tmp"))

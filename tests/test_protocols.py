@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from exported import write_network
-from run_folders import accuracy, coarse, evaluation_of, write_robustness  # noqa: F401 - coarse is autouse
+from run_folders import ONNX, accuracy, coarse, evaluation_of, write_robustness  # noqa: F401 - coarse is autouse
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import RunError
@@ -97,6 +97,19 @@ def test_another_list_of_attacks_adds_rows_to_the_same_protocol(run, evaluate):
     assert stored(run) == [both]
 
 
+def test_a_radius_that_was_measured_otherwise_is_kept_beside(run, evaluate):
+    sweep = ("evaluate.attacks=[]", "evaluate.sweep=[0.05]", "evaluate.sweep_attack=fgsm")
+    evaluate(*sweep)
+    (first,) = stored(run)
+    del first["sweep"][0]["settings"]["statistics"]  # as before attacks were told how to treat BatchNorm
+    write_json(run / "robustness.json", {"format": "robustness", "version": 2, "protocols": [first]})
+    evaluate(*sweep)
+    before, second = stored(run)
+    assert before == first
+    assert [row["settings"]["eps"] for row in second["sweep"]] == [0.05]
+    assert "statistics" in second["sweep"][0]["settings"]
+
+
 def test_replaced_weights_are_measured_anew_and_the_old_figures_stay_theirs(run, evaluate):
     evaluate()
     (first,) = stored(run)
@@ -126,6 +139,15 @@ def test_figures_of_other_weights_are_in_no_table_page_or_card(run, evaluate):
     assert 'id="results"' in page
     assert "which are not shown: mine (" in page
     assert "| fgsm |" in card_of(run)
+
+
+def test_figures_of_a_graph_that_was_exported_of_other_weights_are_not_shown(run):
+    write_json(run / "onnx.json", ONNX | {"state_sha256": load_network(run).state_sha256})
+    assert read_run(run).onnx is not None
+    replace_weights(run)
+    assert read_run(run).onnx is None
+    write_json(run / "onnx.json", ONNX)  # of an older version, which did not say of which weights it is
+    assert read_run(run).onnx is not None
 
 
 def card_of(folder):

@@ -188,6 +188,8 @@ def spoiled(record, how):
         stage["quantum"] = {"bits": 3}
     elif how == "a value out of range":
         stage["search"]["epochs"] = -1
+    elif how == "a word for a number":
+        stage["search"]["epochs"] = "2"
     elif how == "a group that is a number":
         stage["search"] = 3
     elif how == "a newer version":
@@ -200,10 +202,11 @@ def spoiled(record, how):
 
 
 SPOILT = {
-    "an unknown key": "search.search.speed: Extra inputs are not permitted",
-    "an unknown group": "search.quantum: Extra inputs are not permitted",
-    "a value out of range": "search.search.epochs: Input should be greater than 0, found -1",
-    "a group that is a number": "search.search: Input should be a valid dictionary",
+    "an unknown key": "search: search.speed: Extra inputs are not permitted",
+    "an unknown group": "search: quantum: Extra inputs are not permitted",
+    "a value out of range": "search: search.epochs: Input should be greater than 0, found -1",
+    "a word for a number": "search: search.epochs: expected 2, found '2'; it was changed, or is of another version",
+    "a group that is a number": "search: search: Input should be an object, found 3",
     "a newer version": "version: Input should be 1, found 2",
     "an unknown stage": "stages.dance",
     "a look-up": "data.name holds ${...}, which is for the command line alone",

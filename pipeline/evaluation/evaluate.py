@@ -26,6 +26,7 @@ from pipeline.evaluation.stored_evaluation import (
     Classes,
     Evaluation,
     Protocol,
+    place_of,
     read_before,
     read_robustness,
     write_robustness,
@@ -36,9 +37,6 @@ from pipeline.networks.user_module import ForeignNetwork
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment
-
-PLACES = tuple(section for section in SECTIONS if section != "sweep")
-"""Sections in which a name has one row; a sweep has one an attack and radius."""
 
 Plan = Mapping[str, Sequence[EvaluationCase]]
 """The trials that the settings ask for, by section."""
@@ -97,7 +95,9 @@ def _measure_all(
     batches = -(-len(images) // experiment.evaluate.batch_size)
     with progress_bar(STAGE, sum(map(len, plan.values())) * batches, show=fabric.is_global_zero) as bar:
         for section, trial in ((section, trial) for section, trials in plan.items() for trial in trials):
-            found = _look_up([*sections.values(), *([row for _, row in each.rows()] for each in alike)], trial)
+            found = _look_up(
+                [sections[section], *sections.values(), *([row for _, row in each.rows()] for each in alike)], trial
+            )
             if found is None:
                 found = _measured(trial, experiment, data, fabric, subject, images, bar)
             else:
@@ -163,9 +163,14 @@ def _is_continued_by(before: Evaluation, header: Mapping[str, Any]) -> bool:
 
 
 def _has_room_for(before: Evaluation, plan: Plan) -> bool:
-    """Return whether no case would take the place of a row of the same name, as of another surrogate or library."""
-    names = {(section, trial.name): trial.settings for section in PLACES for trial in plan[section]}
-    return all(names.get((section, row.attack), row.settings) == row.settings for section, row in before.rows())
+    """Return whether no case would take the place of a row that differs from it, as of another surrogate or library."""
+    asked = {
+        place_of(section, case.name, case.settings): case.settings for section, cases in plan.items() for case in cases
+    }
+    return all(
+        asked.get(place_of(section, row.attack, row.settings), row.settings) == row.settings
+        for section, row in before.rows()
+    )
 
 
 def classes_of(data: ImageData, images: ImageSet) -> Classes:

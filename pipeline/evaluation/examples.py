@@ -16,7 +16,7 @@ from attacks import CheckedAttack
 from pipeline.data import ImageSet, as_float
 from pipeline.evaluation.accuracy import TrialSettings, classified_right
 from pipeline.runs.files import keep_beside, parse_json, write_atomically
-from pipeline.runs.schemas import Digest, Schema, checked
+from pipeline.runs.schemas import Digest, Schema, checked, may_be_same
 from pipeline.runs.tensors import read_tensors
 
 FILE = "examples.safetensors"
@@ -72,7 +72,7 @@ class Examples:
 
     def is_of(self, state_sha256: str | None) -> bool:
         """Return whether it may be shown of these weights; where either digest is unknown, it is taken for theirs."""
-        return None in (state_sha256, self.origin.state_sha256) or state_sha256 == self.origin.state_sha256
+        return may_be_same(state_sha256, self.origin.state_sha256)
 
     @property
     def perturbation(self) -> Tensor:

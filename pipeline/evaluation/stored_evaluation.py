@@ -16,7 +16,7 @@ from pipeline.networks.description import NetworkDescription
 from pipeline.networks.user_module import ForeignDescription
 from pipeline.presentation.words import counted, shown
 from pipeline.runs.files import keep_beside, read_json, write_json
-from pipeline.runs.schemas import Digest, Environment, Schema, checked
+from pipeline.runs.schemas import Digest, Environment, Schema, checked, may_be_same
 from pipeline.settings import HOW_IMAGES_ARE_READ, DataSettings, EvaluateSettings, Experiment
 
 FILE = "robustness.json"
@@ -135,6 +135,11 @@ Cost = Annotated[dict[str, NonNegativeInt], AfterValidator(_has_sizes)]
 """Size of a network: parameters, multiply-accumulates of an image and, where they were counted, those of thop."""
 
 
+def place_of(section: str, name: str, settings: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """Return what tells the rows of a protocol apart: section and name and, in a sweep, the radius."""
+    return section, name, settings.get("eps") if section == "sweep" else None
+
+
 class Evaluation(Schema):
     """What one protocol found on one network.
 
@@ -159,9 +164,9 @@ class Evaluation(Schema):
     def _rows_are_told_apart(self) -> Self:
         for section in SECTIONS:
             rows = getattr(self, section)
-            seen = [(row.attack, row.settings.get("eps")) if section == "sweep" else row.attack for row in rows]
+            seen = [place_of(section, row.attack, row.settings) for row in rows]
             if len(set(seen)) < len(seen):
-                raise ValueError(f"{section}: expected each row once, found {_twice(seen)!r} twice")
+                raise ValueError(f"{section}: expected each row once, found {_twice(seen)[1]!r} twice")
             for key in {"sweep": ("eps", "norm"), "corruptions": ("corruption", "severity")}.get(section, ()):
                 if not all(key in row.settings for row in rows):
                     raise ValueError(f"{section}: expected settings.{key} in every row")
@@ -226,7 +231,7 @@ def of_network(
     if description is None:
         return ()
     found = (each for each in evaluations if each.is_of(description, each.state_sha256))
-    return tuple(each for each in found if state_sha256 in (None, each.state_sha256) or each.state_sha256 is None)
+    return tuple(each for each in found if may_be_same(state_sha256, each.state_sha256))
 
 
 def write_robustness(path: Path, evaluations: Sequence[Evaluation]) -> None:

@@ -32,6 +32,7 @@ from pipeline.networks.network_files import as_safetensors, load_network
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive
+from pipeline.runs.stored_stages import ONNX_FILE
 from pipeline.settings import Experiment
 from search_space import Genotype
 
@@ -156,7 +157,8 @@ def _graphs(
         program = trace(network, probes.clean)
         files = {}
         for form in forms:
-            files[GRAPHS[form][0]] = checked_graph(form, network, program, probes)
+            content, parity = checked_graph(form, network, program, probes)
+            files[GRAPHS[form][0]] = content, parity | {"state_sha256": trained.state_sha256}
             bar.advance(form)
     return files
 
@@ -182,6 +184,6 @@ def _write(folder: Path, name: str, contents: Mapping[str, bytes], parities: Map
         if file in parities:
             files[file]["parity"] = parities[file]
     if "network.onnx" in parities:
-        write_json(folder / "onnx.json", parities["network.onnx"])  # what the report shows
+        write_json(folder / ONNX_FILE, parities["network.onnx"])  # what the report shows
     write_json(folder / "export.json", {"format": "export", "version": FORMAT_VERSION, "name": name, "files": files})
     return files

@@ -21,9 +21,9 @@ from pipeline.networks.genotype_reference import read_genotype
 from pipeline.networks.network_files import load_network, read_description
 from pipeline.report.measured import Measured
 from pipeline.runs.metrics import read_metrics
-from pipeline.runs.schemas import read_as
+from pipeline.runs.schemas import may_be_same, read_as
 from pipeline.runs.stored_rows import check_alike
-from pipeline.runs.stored_stages import OnnxFile, SearchFile
+from pipeline.runs.stored_stages import ONNX_FILE, OnnxFile, SearchFile
 from pipeline.runs.tensors import read_tensors
 from pipeline.studies.pareto.front import Front, read_front
 from search_space import Genotype
@@ -143,6 +143,7 @@ def read_run(folder: Path) -> Run:
     evaluations = read_robustness(folder / "robustness.json")
     subject, state = _subject(folder, network, evaluations)
     own, examples = of_network(evaluations, subject, state), _optional(folder / EXAMPLES_FILE, read_examples)
+    onnx = _optional(folder / ONNX_FILE, lambda path: read_as(path, OnnxFile, "export"))
     genotype = _optional(folder / "genotype.json", read_genotype)
     run = Run(
         folder=folder,
@@ -153,7 +154,7 @@ def read_run(folder: Path) -> Run:
         set_aside=[each for each in evaluations if each not in own],
         examples=examples if examples and examples.is_of(state) else None,
         transfers=read_transfer(folder / "transfer.json"),
-        onnx=_optional(folder / "onnx.json", lambda path: read_as(path, OnnxFile, "export")),
+        onnx=onnx if onnx and may_be_same(state, onnx.state_sha256) else None,
         alphas=_optional(folder / "alphas.safetensors", _read_alphas),
         pareto=_optional(folder / "pareto.json", read_front),
         search_rows=_rows(folder, "search"),
@@ -176,7 +177,7 @@ def _subject(
     """The network whose figures are shown, and the digest of its weights: the folder's, else the one last measured."""
     if network is None:
         return (evaluations[0].network, evaluations[0].state_sha256) if evaluations else (None, None)
-    measured = evaluations or (folder / EXAMPLES_FILE).exists()
+    measured = evaluations or any((folder / name).exists() for name in (EXAMPLES_FILE, ONNX_FILE))
     has_weights = (folder / "network.safetensors").exists()
     return network, load_network(folder).state_sha256 if measured and has_weights else None
 

@@ -66,6 +66,11 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256."""
 
 
+def may_be_same(one: str | None, other: str | None) -> bool:
+    """Return whether two digests of weights are equal, or one of them is unknown, as in files of older versions."""
+    return None in (one, other) or one == other
+
+
 def read_as(path: Path, form: type[T], stage: str) -> T:
     """Read a stage's JSON. Raises RunError that names the file, and the key that holds something else."""
     return checked(read_json(path), form, f"{path} is not what {stage}.py writes")

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from pipeline.errors import RunError
 from pipeline.runs.files import read_json, write_json
-from pipeline.runs.schemas import Schema, first_error, read_as
+from pipeline.runs.schemas import Schema, checked, read_as
 from pipeline.settings import Experiment, Settings
 
 FILE = "settings.json"
@@ -106,9 +104,9 @@ def _recorded(folder: Path, stage: Stage) -> dict[str, Any]:
     if content is None:
         return {}
     try:
-        Experiment.model_validate(content)
-    except ValidationError as error:
-        raise RunError(f"{path}: {stage}.{first_error(error)}; {MENDED}") from None
+        checked(content, Experiment, f"{path}: {stage}")
+    except RunError as error:
+        raise RunError(f"{error}; {MENDED}") from None
     return _checked(path, content)
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline.runs.schemas import Cost, Count, Environment, Figure, PlainGenotype, Schema, Seconds, Share
+from pipeline.runs.schemas import Cost, Count, Digest, Environment, Figure, PlainGenotype, Schema, Seconds, Share
 from pipeline.runs.stored_settings import PlainSettings, StageSettings, settings_of_stage
 
+ONNX_FILE = "onnx.json"
 Epoch = Annotated[int, Field(ge=1, le=10**9)]
 
 
@@ -113,7 +114,7 @@ class StoredTraining(Schema):
 
 
 class OnnxFile(Schema):
-    """The content of onnx.json: how near the exported graph comes to the network."""
+    """The content of onnx.json: how near the exported graph comes to the network, and the digest of its weights."""
 
     images: Count
     batch_sizes: tuple[Count, ...]
@@ -125,6 +126,7 @@ class OnnxFile(Schema):
     opset: Count
     onnxruntime: str
     bytes: Count
+    state_sha256: Digest | None = None
 
 
 class ThetaJudgement(Schema):
