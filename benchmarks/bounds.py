@@ -10,7 +10,6 @@ pairs that no cell can meet, which a search refuses, are drawn again.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from matplotlib import rc_context
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.presentation.style import BLUE, GREY, STYLE, VERMILLION, Picture, make_axes, make_picture
@@ -31,9 +31,6 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.search.search import search
 from pipeline.studies.comparison.comparison import cost_table
 from search_space import CostTable
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-from _app import compose_experiment
 
 SMALL = (
     "experiment=comparison",

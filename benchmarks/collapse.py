@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +20,11 @@ from typing import Any
 
 import record
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.runs.files import read_json
 from pipeline.search.search import search
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-from _app import compose_experiment
 
 VARIANTS = {
     "none": (),

@@ -119,7 +119,6 @@ def start(
         sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))
         rich.reconfigure()  # a progress bar of this process is none of the fork's
         sys.argv = [f"{script}.py", *overrides]
-        sys.path.insert(0, str(ROOT / "scripts"))
         before()
         runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
         status = 0

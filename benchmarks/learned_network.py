@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import torch
 from matplotlib import rc_context
 from torch import Tensor
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.presentation.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
@@ -31,9 +31,6 @@ from pipeline.search.search import search
 from pipeline.training.recipes import RECIPES
 from pipeline.training.retrain import retrain
 from search_space import Genotype
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-from _app import compose_experiment
 
 LEARNED, ADAM = "learned, nothing tuned", "Adam, default"
 OPTIMIZERS = {

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import record
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, wilson_interval
@@ -27,9 +27,6 @@ from pipeline.report.figures import accuracy_picture
 from pipeline.studies.comparison.comparison import seeded, seeds
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
 from search_space import PUBLISHED
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-from _app import compose_experiment
 
 ATTACKS = ("pgd-20", "pgd-100", "autoattack")  # from the weakest to the strongest
 CELLS = ("DARTS_V2", "PC_DARTS_cifar", "RACL")

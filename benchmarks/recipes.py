@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import record
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation.accuracy import CLEAN
@@ -29,9 +29,6 @@ from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
 from pipeline.training.recipes import RECIPES
 from pipeline.training.retrain import retrain
 from search_space import PUBLISHED
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-from _app import compose_experiment
 
 ATTACK = "pgd-20"
 SETTINGS = (

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from matplotlib import rc_context
 from torch import Tensor
 from torch.nn import functional as F
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import Batch, ImageData, load
@@ -50,9 +50,6 @@ from pipeline.search.hypergradient import ObjectiveGradient
 from pipeline.search.search import search
 from pipeline.settings import Experiment
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-from _app import compose_experiment
 
 ATTACK = "pgd-20"
 BASE = (

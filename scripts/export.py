@@ -1,44 +1,6 @@
 """Take the result away: python scripts/export.py run=runs/mine [export.formats=[darts,onnx]] [genotype=DARTS_V2]."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from _app import run_app
-from _output import show
-
-from pipeline.data import load
-from pipeline.export.export import export, find, forms_of, needs_images
-from pipeline.networks.network_files import check_fits
-from pipeline.presentation.words import counted
-from pipeline.settings import Experiment
-
-
-def main(experiment: Experiment) -> None:
-    """Export in every form that is asked for, and say what was written."""
-    folder = Path(experiment.run)
-    exported = find(folder, experiment.genotype)
-    forms = forms_of(experiment.export.formats, exported)
-    test = None
-    if exported.trained and needs_images(forms):
-        data = load(experiment.data)
-        check_fits(exported.trained, data)
-        test = data.test
-    for name, entry in export(folder, experiment, exported, forms, test).items():
-        parity = entry.get("parity")
-        checked = (
-            f"; logits of {counted(parity['images'], 'image')}, clean and under {parity['attack']}, within "
-            f"{parity['largest_logit_difference']:.1e} of the network's, and the same labels"
-            if parity
-            else ""
-        )
-        show(f"{folder / name}: {entry['bytes']:,} bytes{checked}")
-
+from e2rnas.cli.main import run
 
 if __name__ == "__main__":
-    run_app(
-        main,
-        "Export the cell and the trained network in the forms that other programs read.",
-        remembers="export",
-        one_process=True,
-    )
+    run("export")

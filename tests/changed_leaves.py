@@ -13,11 +13,11 @@ from collections import Counter, defaultdict
 from types import MappingProxyType
 
 import pytest
-from _app import compose_experiment
-from _endings import REFUSED, ending
 from conftest import TINY
 from run_folders import ONNX
 
+from e2rnas.cli.app import compose_experiment
+from e2rnas.cli.exit_status import REFUSED, ending
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation import evaluate as evaluation

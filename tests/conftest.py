@@ -1,5 +1,6 @@
 """Shared by the tests: a search small enough for seconds, and the scripts as processes."""
 
+import importlib
 import os
 import runpy
 import subprocess
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
 
 TINY = (
     "data.limit=80",
@@ -64,7 +64,7 @@ def call_script(monkeypatch, capsys):
 
 def main_of(name):
     """What scripts/<name>.py calls with an experiment, for what it returns."""
-    return runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["main"]
+    return importlib.import_module(f"e2rnas.cli.stages.{name}").main
 
 
 def script_process(name, *overrides, **options):

@@ -9,11 +9,11 @@ import pytest
 import scipy.optimize
 import torch
 import torchjd.aggregation
-from _app import CONF, Refused, compose_experiment
 from conftest import TINY
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
+from e2rnas.cli.app import CONF, Refused, compose_experiment
 from mgda import MGDA, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum, balance
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load

@@ -7,7 +7,6 @@ import sys
 
 import datasets
 import pytest
-from _app import compose_experiment
 from bad_input_files import FILES, OF_FILES
 from bad_input_runs import OF_NETWORKS, OF_RUNS
 from bad_input_sets import OF_SETS, SETS, make_set
@@ -16,6 +15,7 @@ from conftest import TINY
 from exported import write_network
 from test_meta_train import TINY_META
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation.evaluate import evaluate

@@ -5,7 +5,6 @@ from itertools import pairwise
 import pytest
 import torch
 import torchattacks
-from _app import Refused, compose_experiment
 from conftest import TINY, run_script
 from lightning_fabric import Fabric
 from sklearn.datasets import load_digits
@@ -13,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from attacks import ContinuedPGD
+from e2rnas.cli.app import Refused, compose_experiment
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import NOWHERE, Batch, Images, Origin, as_float, augmentation, load
 from pipeline.search import search as search_stage

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from _app import compose_experiment
-from _refusals import Refused
 from conftest import ROOT, TINY
 
+from e2rnas.cli.app import compose_experiment
+from e2rnas.cli.config_errors import Refused
 from pipeline.settings import Experiment
 
 

@@ -8,10 +8,10 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 import torch
-from _app import Refused, compose_experiment
 from conftest import TINY
 from scipy import stats
 
+from e2rnas.cli.app import Refused, compose_experiment
 from pipeline.runs.metrics import read_metrics
 from pipeline.search.objectives import bounds_of
 from pipeline.search.selection.continued_search import fix_cell

@@ -4,8 +4,8 @@ import re
 
 import pytest
 import yaml
-from _app import CONF, compose_experiment, explain
 
+from e2rnas.cli.app import CONF, compose_experiment, explain
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.settings import Experiment
 from search_space import CostTable, NetworkShape, Supernet
@@ -98,7 +98,7 @@ def test_one_attack_radius_is_used_by_all_stages_unless_one_is_told_otherwise():
 
 
 def test_help_explains_every_key():
-    text = explain("", [])
+    text = explain("search", [])
 
     def leaves(model, prefix=""):
         for name, field in type(model).model_fields.items():

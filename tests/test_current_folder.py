@@ -4,13 +4,12 @@ import os
 import subprocess
 import sys
 
-import _sweep
 import pytest
 from conftest import ROOT, TINY
 from joblib import Parallel, delayed
 from run_folders import write_network, write_search
 
-from pipeline.compute.workers import process_pool
+from pipeline.compute.workers import keep_out_current_folder, process_pool
 from pipeline.networks.module_path import let_be_found
 
 MODULES = """
@@ -84,7 +83,7 @@ def test_processes_of_a_stage_run_no_file_of_the_current_folder(downloaded, envi
 
 
 def test_processes_of_a_sweep_run_no_file_of_the_current_folder(downloaded, environment):
-    _sweep.let_scripts_be_found(ROOT / "scripts")
+    keep_out_current_folder()
     assert len(Parallel(n_jobs=2)([delayed(os.getpid)(), delayed(os.getpid)()])) == 2
     found = subprocess.run(
         [sys.executable, "-m", "json.tool", "--help"], capture_output=True, check=False

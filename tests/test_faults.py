@@ -19,13 +19,13 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import _endings
-import _refusals
 import pytest
 import torch
 from conftest import ROOT, TINY, run_script, script_process
 from test_meta_train import TINY_META
 
+from e2rnas.cli import config_errors, exit_status
+from e2rnas.cli.programs import PROGRAMS
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, SIGNALS, Interrupted
 from pipeline.compute.processes import random_state, restore_random_state
@@ -229,7 +229,7 @@ def test_a_disk_that_is_full_at_any_write_is_one_line_and_the_next_run_ends_in_t
         assert list(folder.glob("**/*.tmp")) == []
         if status == 0:
             break
-        assert status == _endings.STOPPED
+        assert status == exit_status.STOPPED
         assert re.fullmatch(rf"stopped: {folder}/\S+: No space left on device; the same command goes on from .*\n", err)
     assert count >= 5
     assert_same(stage, folder, whole(stage))
@@ -243,7 +243,7 @@ def test_a_file_that_the_system_refuses_to_write_whole_leaves_the_checkpoint_bef
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 
     status, err = in_fork(SEARCH, folder, limit)
-    assert status == _endings.STOPPED
+    assert status == exit_status.STOPPED
     assert re.fullmatch(rf"stopped: {folder}/checkpoint/search-\S+\.ckpt: File too large; .*\n", err)
     assert list(folder.glob("checkpoint/*")) == []
     assert in_fork(SEARCH, folder)[0] == 0
@@ -264,7 +264,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, st
     folder.mkdir()
     folder.chmod(0o555)
     status, err = in_fork(stage, folder, obey_permissions)
-    assert (status, err.count("\n")) == (_endings.REFUSED, 1)
+    assert (status, err.count("\n")) == (exit_status.REFUSED, 1)
     assert re.match(rf"error: run={folder} cannot be (written|made a folder): Permission denied", err)
     assert list(folder.iterdir()) == []
 
@@ -274,7 +274,7 @@ def test_a_second_run_on_the_same_folder_is_refused(tmp_path, call_script, stage
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         status, _, err = call_script(stage.script, *stage.overrides, f"run={tmp_path}")
-    assert (status, err.count("\n")) == (_endings.REFUSED, 1)
+    assert (status, err.count("\n")) == (exit_status.REFUSED, 1)
     assert f"another process is at work in {tmp_path}; wait for it or choose another run=" in err
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -325,7 +325,7 @@ def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoi
     with monkeypatch.context() as patched:
         patched.setattr(ArchitectureStep, "evaluate_objectives", spoiled)
         status, _, err = call_script("search", *SEARCH.overrides, f"run={folder}")
-    assert (status, err.count("\n")) == (_endings.STOPPED, 1)
+    assert (status, err.count("\n")) == (exit_status.STOPPED, 1)
     assert err.startswith("stopped: search step 5, epoch 1, batch 2 of 4: ")
     assert name in err
     (path,) = folder.glob("checkpoint/*.ckpt")
@@ -349,7 +349,7 @@ def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint
     with monkeypatch.context() as patched:
         patched.setattr(TrainingStep, "_loss", spoiled)
         status, _, err = call_script("retrain", *RETRAIN.overrides, f"run={folder}")
-    assert status == _endings.STOPPED
+    assert status == exit_status.STOPPED
     assert err.startswith(f"stopped: retraining step 5, epoch 1, batch {6 - steps} of {steps}: the gradient of the tra")
     assert len(list(folder.glob("checkpoint/*.ckpt"))) == 1
     assert in_fork(RETRAIN, folder)[0] == 0
@@ -358,7 +358,7 @@ def test_a_retraining_whose_loss_is_not_finite_names_it_and_keeps_the_checkpoint
 
 def test_a_search_whose_weights_overflow_names_what_did(tmp_path, call_script):
     status, _, err = call_script("search", *TINY, f"run={tmp_path / 'run'}", "weight_optimizer.learning_rate=1e30")
-    assert status == _endings.STOPPED
+    assert status == exit_status.STOPPED
     assert re.match(
         r"stopped: search step 1, epoch 0, batch 2 of 2: (objective|the gradient of the training loss)", err
     )
@@ -383,7 +383,7 @@ def no_memory(kind):
 )
 def test_want_of_memory_says_what_to_lower(tmp_path, stage, kind, advice):
     status, err = in_fork(stage, tmp_path / "run", no_memory(kind))
-    assert (status, err.count("\n")) == (_endings.STOPPED, 1), err
+    assert (status, err.count("\n")) == (exit_status.STOPPED, 1), err
     assert err.startswith(f"stopped: out of memory; {advice}")
 
 
@@ -398,20 +398,20 @@ def test_want_of_memory_says_what_to_lower(tmp_path, stage, kind, advice):
     ],
 )
 def test_every_way_in_which_memory_runs_out_is_known(error):
-    status, line = _endings.ending(error, "lower this")
-    assert status == _endings.STOPPED
+    status, line = exit_status.ending(error, "lower this")
+    assert status == exit_status.STOPPED
     assert line.startswith("stopped: out of memory; lower this (")
 
 
 @pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
 def test_what_may_be_want_of_memory_is_said_to_be_perhaps_that(message):
-    status, line = _endings.ending(RuntimeError(message), "lower this")
-    assert (status, line) == (_endings.STOPPED, f"stopped: perhaps out of memory; lower this ({message})")
+    status, line = exit_status.ending(RuntimeError(message), "lower this")
+    assert (status, line) == (exit_status.STOPPED, f"stopped: perhaps out of memory; lower this ({message})")
 
 
 def test_want_of_threads_is_not_answered_by_smaller_batches():
-    status, line = _endings.ending(RuntimeError("can't start new thread"), "lower this")
-    assert status == _endings.STOPPED
+    status, line = exit_status.ending(RuntimeError("can't start new thread"), "lower this")
+    assert status == exit_status.STOPPED
     assert line.startswith("stopped: can't start new thread, for want of memory or by a limit")
 
 
@@ -419,15 +419,14 @@ def test_what_nobody_but_this_project_can_mend_keeps_its_traceback():
     for fault in (lambda: torch.zeros(2) @ torch.zeros(3), lambda: json.loads("{"), lambda: {}["x"]):
         with pytest.raises((RuntimeError, ValueError, KeyError)) as caught:
             fault()
-        assert _endings.ending(caught.value, "") is None
+        assert exit_status.ending(caught.value, "") is None
 
 
 def test_what_is_to_be_lowered_is_a_setting():
-    known = {name for name, _, _ in _refusals.keys(Experiment())}
+    known = {name for name, _, _ in config_errors.keys(Experiment())}
     found = set()
-    for script in (ROOT / "scripts").glob("*.py"):
-        for advice in re.findall(r'when_out_of_memory="(.*)"', script.read_text()):
-            found |= set(re.findall(r"\w+\.\w+", advice))
+    for program in PROGRAMS.values():
+        found |= set(re.findall(r"\w+\.\w+", program.when_out_of_memory))
     assert {"search.batch_size", "retrain.batch_size", "search.recompute"} <= found <= known
 
 
@@ -445,7 +444,7 @@ def test_a_worker_obeys_no_signal_to_stop_and_one_that_dies_is_one_line():
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(BrokenProcessPool) as caught:
             list(mapper(pid_of, range(100)))
-    assert _endings.ending(caught.value, "")[1].startswith("stopped: a worker process died")
+    assert exit_status.ending(caught.value, "")[1].startswith("stopped: a worker process died")
 
 
 @pytest.mark.slow

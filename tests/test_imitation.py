@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from _app import Refused, compose_experiment
 from test_meta_train import TINY_META
 from test_stages import killed_until_done
 from torch.func import vmap
 
+from e2rnas.cli.app import Refused, compose_experiment
 from learned_optimizers import ARCHITECTURES, load_theta, new_theta
 from learned_optimizers.meta_training.baselines import BASELINES, RATE
 from learned_optimizers.meta_training.imitation import Recording, Trial, imitated, relative_errors

@@ -5,13 +5,13 @@ import os
 import re
 
 import pytest
-from _job_names import check_names, job_name
 from conftest import TINY
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e2rnas.cli.job_names import check_names, job_name
 from search_space import PUBLISHED
 
 

@@ -4,11 +4,11 @@ import time
 from typing import get_args
 
 import pytest
-from _app import compose_experiment
-from _refusals import Refused
 from annotated_types import Le
 from pydantic import BaseModel
 
+from e2rnas.cli.app import compose_experiment
+from e2rnas.cli.config_errors import Refused
 from pipeline.settings import Experiment
 
 

@@ -183,7 +183,7 @@ def _trained(data):
 
 
 def verdict_on(factory, folder, data, *overrides):
-    from _app import compose_experiment
+    from e2rnas.cli.app import compose_experiment
 
     experiment = compose_experiment(
         [

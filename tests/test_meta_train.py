@@ -6,10 +6,10 @@ import sys
 
 import pytest
 import torch
-from _app import Refused, compose_experiment
 from conftest import ROOT, main_of, run_script
 from test_stages import killed_until_done
 
+from e2rnas.cli.app import Refused, compose_experiment
 from learned_optimizers import load_theta, new_theta
 from learned_optimizers.meta_training.judging import theta_curves
 from learned_optimizers.meta_training.normalisation import normalised, scales

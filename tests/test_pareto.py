@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from _app import Refused, compose_experiment
 from conftest import TINY
 from test_stages import killed_until_done
 
+from e2rnas.cli.app import Refused, compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.errors import RunError

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from _app import compose_experiment
 from conftest import ROOT, TINY, run_script
 from lightning_fabric import Fabric
 from torch import nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.processes import of_all_processes, sum_over_processes
 from pipeline.data import Images, load
 from pipeline.evaluation.accuracy import EvaluationCase, measure

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-PACKAGES = ("search_space", "mgda", "attacks", "learned_optimizers", "pipeline", "compiled", "atomic_files")
+PACKAGES = ("e2rnas", "search_space", "mgda", "attacks", "learned_optimizers", "pipeline", "compiled", "atomic_files")
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -5,13 +5,13 @@ import json
 import re
 
 import pytest
-from _app import Refused, compose_experiment, validated
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from test_genotype import genotypes
 from test_layouts import one_input_genotypes
 
+from e2rnas.cli.app import Refused, compose_experiment, validated
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Genotype
 from search_space.cells.formats import KEYS, from_layout, from_python, to_fair_darts, to_python

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
-from _app import compose_experiment
 from conftest import ROOT, TINY, run_script
 from scipy.special import log_softmax, rel_entr, softmax
 from test_stages import killed_until_done
 from torch import nn
 from torch.nn import functional as F
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import seed_stream
 from pipeline.data import load

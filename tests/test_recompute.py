@@ -4,13 +4,13 @@ import gc
 
 import pytest
 import torch
-from _app import Refused, compose_experiment
 from conftest import TINY
 from lightning_fabric import Fabric
 from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
+from e2rnas.cli.app import Refused, compose_experiment
 from pipeline.data import load
 from pipeline.search.bilevel_search import BilevelSearch
 from search_space import SearchSpace, Supernet

@@ -3,13 +3,12 @@
 import json
 import shutil
 
-import _app
-import _remembered
 import pytest
-from _app import compose_experiment
-from _remembered import given_keys
 from conftest import TINY
 
+from e2rnas.cli import app, remembered
+from e2rnas.cli.app import compose_experiment
+from e2rnas.cli.remembered import given_keys
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.runs.settings_record import NOT_KEPT, keep_settings, kept_settings, leaves
@@ -150,7 +149,7 @@ def test_what_an_evaluation_may_choose_anew_is_not_refused(mine, call_script, ov
 
 def evaluated_eps(folder, *overrides):
     given = [f"run={folder}", *overrides]
-    return _app.validated(_remembered.filled(_app._composed(given), given, "evaluate", one_process=False)).evaluate.eps
+    return app.validated(remembered.filled(app._composed(given), given, "evaluate", one_process=False)).evaluate.eps
 
 
 def test_a_radius_follows_that_of_the_attack_unless_it_was_given_one_of_its_own(mine):

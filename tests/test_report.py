@@ -2,12 +2,10 @@
 
 import base64
 import hashlib
-import importlib
 import json
 import re
 import shlex
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +21,7 @@ from run_folders import (  # noqa: F401 - coarse applies to every test
     write_search,
 )
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import strongest, wilson_interval
 from pipeline.presentation.curves import averaged, pareto_front
@@ -365,9 +364,7 @@ def test_the_pareto_front_holds_what_no_other_run_beats_in_both():
     assert pareto_front(points) == [(1, 0.2), (2, 0.5), (4, 0.7)]
 
 
-def test_the_commands_give_the_stored_settings_again(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
-    compose_experiment = importlib.import_module("_app").compose_experiment
+def test_the_commands_give_the_stored_settings_again(tmp_path):
     data = {"source": "huggingface", "path": """it's, "quoted" [é] = #1""", "limit": 50}
     experiment = Experiment.model_validate({"seed": 7, "data": data})
     write_search(tmp_path, experiment)

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 import torch
-from _app import compose_experiment
 from conftest import TINY, run_script
 from safetensors.torch import load_file
 from scipy import stats
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import load

@@ -9,9 +9,9 @@ import pytest
 import thop
 import torch
 import yaml
-from _app import compose_experiment
 from conftest import ROOT, TINY
 
+from e2rnas.cli.app import compose_experiment
 from pipeline.errors import RunError
 from pipeline.settings import SpaceSettings
 from search_space import CostTable, Genotype, Network, NetworkShape, SearchSpace, Supernet, network_cost

@@ -7,17 +7,17 @@ import sys
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
-import _endings
 import datasets
 import numpy as np
 import pytest
 import torch
-from _app import compose_experiment
 from conftest import ROOT, TINY
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_faults import RETRAIN, SEARCH, assert_same, in_fork, kills, signal_after, with_more
 
+from e2rnas.cli import exit_status
+from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import INTERRUPTED
 from pipeline.data import StreamedImages, UnreadableImageError, loading, split, statistics
@@ -222,7 +222,7 @@ def test_a_stage_ends_in_one_line_that_names_the_image(tmp_path, call_script, wo
         "retrain.batch_size=4",
         f"run={tmp_path / 'run'}",
     )
-    assert (status, err.count("\n")) == (_endings.REFUSED, 1), err
+    assert (status, err.count("\n")) == (exit_status.REFUSED, 1), err
     assert err.startswith(f"error: image 8 of split train ({tmp_path}/images/train/dog/2.png) is [1, 8, 9]")
     assert not (tmp_path / "run").exists()
 
@@ -235,8 +235,8 @@ def test_a_process_that_decodes_and_dies_is_one_line(folder):
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(BrokenProcessPool) as caught:
         list(batches)
-    status, line = _endings.ending(caught.value, "")
-    assert (status, line.count("\n")) == (_endings.STOPPED, 0)
+    status, line = exit_status.ending(caught.value, "")
+    assert (status, line.count("\n")) == (exit_status.STOPPED, 0)
     assert line.startswith("stopped: a worker process died")
 
 
@@ -304,7 +304,7 @@ def test_a_walk_that_streams_leaves_the_files_of_one_that_does_not(folder, tmp_p
 def test_perturbations_of_all_images_are_not_carried_over_where_images_do_not_fit(folder, tmp_path):
     stage = with_more(on_disk(SEARCH, folder, "true"), "attack=carry_over")
     status, err = in_fork(stage, tmp_path / "run")
-    assert (status, err.count("\n")) == (_endings.REFUSED, 1), err
+    assert (status, err.count("\n")) == (exit_status.REFUSED, 1), err
     assert err.startswith("error: attack.carry_over keeps a perturbation of every image in memory")
 
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 import yaml
-from _app import compose_experiment
-from _refusals import reason
 from conftest import TINY, main_of, run_script
 
+from e2rnas.cli.app import compose_experiment
+from e2rnas.cli.config_errors import reason
 from pipeline.evaluation.stored_evaluation import read_robustness
 
 SMALL = (*TINY, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")

@@ -75,6 +75,11 @@ def start_tracker() -> None:
     resource_tracker.ensure_running()
 
 
+def keep_out_current_folder() -> None:
+    """Let processes that are started from now on look for modules nowhere in the current folder."""
+    os.environ[SAFE_PATH] = "1"
+
+
 def process_pool(
     count: int, threads: int, *, deaf_to: Collection[int] = (signal.SIGINT,), prepare: Callable[[], object] = _nothing
 ) -> ProcessPoolExecutor:
@@ -83,7 +88,7 @@ def process_pool(
     deaf_to: signals that are sent to all of them and that the one that made them alone obeys.
     prepare: called in each of them first.
     """
-    os.environ[SAFE_PATH] = "1"
+    keep_out_current_folder()
     return _Pool(count, threads, deaf_to, prepare)
 
 

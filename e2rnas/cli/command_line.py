@@ -6,9 +6,10 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from _refusals import Refused, shortened
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+
+from e2rnas.cli.config_errors import Refused, shortened
 
 HELP = {"-h", "--help"}
 # Hydra's others read configurations from elsewhere, one of them a pickle

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from _job_names import job_name
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,11 +17,12 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
+from e2rnas.cli.job_names import job_name
+from e2rnas.cli.programs import Direction
 from pipeline.compute.interruption import follow, is_follower, unheard_by_children
-from pipeline.compute.workers import SAFE_PATH, start_tracker
+from pipeline.compute.workers import start_tracker
 
 FLAGS = {"-m", "--multirun"}
-Direction = Literal["maximize", "minimize"]
 
 LAUNCHERS = {
     "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
@@ -156,13 +156,6 @@ def unheard_by_jobs(overrides: Sequence[str]) -> Iterator[None]:
     start_tracker()
     with unheard_by_children():
         yield
-
-
-def let_scripts_be_found(folder: Path) -> None:
-    """By processes that a launcher starts; they look for modules nowhere in the current folder."""
-    known = os.environ.get("PYTHONPATH", "")
-    os.environ[SAFE_PATH] = "1"
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), known]))
 
 
 @dataclass(frozen=True)

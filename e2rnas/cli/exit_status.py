@@ -11,9 +11,9 @@ import traceback
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from _refusals import Refused, shortened
 from torch.distributed import DistError
 
+from e2rnas.cli.config_errors import Refused, shortened
 from pipeline.compute.faults import first_line
 from pipeline.compute.interruption import REFUSED, STOPPED, Interrupted
 
@@ -27,7 +27,7 @@ NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|A
 PERHAPS_NO_MEMORY = re.compile(r"could not (create|execute) a primitive$")
 NO_THREAD = "can't start new thread"  # of Python
 LOST_PEER = re.compile(r"Connection (closed|reset) by peer|Broken pipe|NCCL communicator was aborted")
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | None:

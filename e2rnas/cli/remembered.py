@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _command_line import SEARCH_PATH
-from _refusals import CONF, Refused
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from e2rnas.cli.command_line import SEARCH_PATH
+from e2rnas.cli.config_errors import CONF, Refused
 from pipeline.data import set_name
 from pipeline.runs.settings_record import Stage, kept_settings, leaves, result_settings
 from pipeline.settings import DataSettings, Experiment

@@ -1,28 +1,17 @@
-"""What the scripts share: composing and checking the configuration, running a stage or a sweep of it, and --help."""
+"""What the programs share: composing and checking the configuration, running a stage or a sweep of it, and --help."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
-import _signals  # noqa: F401 - what follows takes seconds, in which signals come as well
-
-# isort: split
-import _command_line
-import _remembered
-import _sweep
 import hydra
-from _command_line import SEARCH_PATH
-from _endings import PIPE_CLOSED, ending, let_no_more_be_printed
-from _job_names import check_names, check_written_by_hydra
-from _output import say, show
-from _refusals import CONF, Refused, described, keys, reason
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -33,6 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
+from e2rnas.cli import command_line, remembered, sweeps
+from e2rnas.cli.command_line import SEARCH_PATH
+from e2rnas.cli.config_errors import CONF, Refused, described, keys, reason
+from e2rnas.cli.exit_status import PIPE_CLOSED, ending, let_no_more_be_printed
+from e2rnas.cli.job_names import check_names, check_written_by_hydra
+from e2rnas.cli.output import say, show
+from e2rnas.cli.programs import PROGRAMS, Direction, Program
 from pipeline.compute.interruption import (
     INTERRUPTED,
     INTERRUPTED_BY_HAND,
@@ -43,8 +39,8 @@ from pipeline.compute.interruption import (
     note_end,
     stop_now,
 )
+from pipeline.compute.workers import keep_out_current_folder
 from pipeline.runs.progress import named
-from pipeline.runs.settings_record import Stage
 from pipeline.settings import Experiment
 
 FIRST_MAY_SPEAK = 10.0  # seconds; a process that it started ends silently with it
@@ -52,77 +48,65 @@ FIRST_MAY_SPEAK = 10.0  # seconds; a process that it started ends silently with 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
 
 
-def run_app(
-    stage: Callable[[Experiment], float | None],
-    description: str,
-    *defaults: str,
-    remembers: Stage | None = None,
-    one_process: bool = False,
-    direction: _sweep.Direction | None = None,
-    lacks_figure: Callable[[Experiment], str | None] = lambda experiment: None,
-    when_out_of_memory: str = "close what else runs on this machine",
-) -> None:
-    """Run a stage with the configuration that the command line asks for; with -m, once for each job of a sweep.
+def run_app(name: str) -> None:
+    """Run a program with the configuration that the command line asks for; with -m, once for each job of a sweep.
 
-    stage: returns the figure that settings may be chosen by, if it has one.  direction: in which it gets better.
-    lacks_figure: what to set where it has none.
-    remembers: whose settings in the run folder it starts from.
-    defaults: overrides that come before the user's own.  one_process: refuse fabric.devices above 1.
-    when_out_of_memory: what the user is told to do then.
+    name: of PROGRAMS.
     A configuration that cannot be used is refused before any work, on standard error and with exit status 2;
     HYDRA_FULL_ERROR=1 shows where an error was raised.
     """
+    program = PROGRAMS[name]
     arguments = sys.argv[1:]
-    overrides = [*defaults, *(argument for argument in arguments if not argument.startswith("-"))]
-    _or_exit(lambda: _command_line.check(arguments))
-    if _command_line.HELP & set(arguments):
-        _or_exit(lambda: show(*explain(description, overrides).split("\n")))
+    overrides = [*program.defaults, *(argument for argument in arguments if not argument.startswith("-"))]
+    _or_exit(lambda: command_line.check(arguments))
+    if command_line.HELP & set(arguments):
+        _or_exit(lambda: show(*explain(name, overrides).split("\n")))
         return
-    is_sweep = bool(_sweep.FLAGS & set(arguments))
-
-    def experiment_of(config: DictConfig, given: Sequence[str]) -> Experiment:
-        return _with_remembered(config, given, remembers, one_process)
-
+    is_sweep = bool(sweeps.FLAGS & set(arguments))
     if is_sweep:
-        _or_exit(lambda: _prepare_sweep(overrides, direction))
+        _or_exit(lambda: _prepare_sweep(overrides, program.direction))
     else:
-        _or_exit(lambda: experiment_of(_composed(overrides), overrides))
+        _or_exit(lambda: _experiment(_composed(overrides), overrides, program))
         sys.argv[1:] = overrides
-
-    def work(experiment: Experiment) -> float | None:
-        return stage(_fitting(experiment, one_process))
+    stage = _stage(name)
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def app(config: DictConfig) -> float | None:
         if is_sweep:
-            return _job(config, experiment_of, work, lacks_figure, when_out_of_memory)
-        _or_exit(lambda: work(experiment_of(config, overrides)), when_out_of_memory)
+            return _job(config, stage, program)
+        _or_exit(lambda: stage(_experiment(config, overrides, program)), program.when_out_of_memory)
         return None
 
-    with _sweep.unheard_by_jobs(overrides) if is_sweep else nullcontext():
+    with sweeps.unheard_by_jobs(overrides) if is_sweep else nullcontext():
         app()
 
 
-def _prepare_sweep(overrides: Sequence[str], direction: _sweep.Direction | None) -> None:
+def _stage(name: str) -> Callable[[Experiment], float | None]:
+    """Import what a program does, which takes seconds: once there is work, and where a signal ends the process."""
+    module = importlib.import_module(f"e2rnas.cli.stages.{name}")
+    return cast("Callable[[Experiment], float | None]", module.main)
+
+
+def _prepare_sweep(overrides: Sequence[str], direction: Direction | None) -> None:
     """Check jobs with each value of a sweep, and tell Hydra where they write. Raises Refused."""
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            parsed = _sweep.parsed(overrides, GlobalHydra.instance().config_loader())
-            jobs = list(_sweep.some_jobs(parsed))
+            parsed = sweeps.parsed(overrides, GlobalHydra.instance().config_loader())
+            jobs = list(sweeps.some_jobs(parsed))
     except OverrideParseException as error:
-        raise Refused(_command_line.unreadable(error.override)) from error
+        raise Refused(command_line.unreadable(error.override)) from error
     except HydraException as error:
         raise Refused(reason(str(error))) from error
     configs = [_composed(job) for job in jobs]
     runs = [run for run in map(_run_of_job, configs) if run is not None]
-    if _sweep.names_folders(parsed) and len(set(runs)) < len(runs):
+    if sweeps.names_folders(parsed) and len(set(runs)) < len(runs):
         raise Refused(f"run={runs[0]} is the folder of several jobs; name what is varied in it, or nothing at all")
     run = cast("dict[str, Any]", OmegaConf.to_container(configs[0], resolve=False))["run"]
-    if not _sweep.names_folders(parsed):
+    if not sweeps.names_folders(parsed):
         check_names(parsed)
     check_written_by_hydra([run, "multirun"])
-    sys.argv[1:] = ["--multirun", *_sweep.hydra_settings(parsed, run, direction), *overrides]
-    _sweep.let_scripts_be_found(Path(__file__).parent)
+    sys.argv[1:] = ["--multirun", *sweeps.hydra_settings(parsed, run, direction), *overrides]
+    keep_out_current_folder()
 
 
 def _run_of_job(config: DictConfig) -> str | None:
@@ -137,25 +121,24 @@ def _run_of_job(config: DictConfig) -> str | None:
 
 def _job(
     config: DictConfig,
-    experiment_of: Callable[[DictConfig, Sequence[str]], Experiment],
-    work: Callable[[Experiment], float | None],
-    lacks_figure: Callable[[Experiment], str | None],
-    when_out_of_memory: str,
+    stage: Callable[[Experiment], float | None],
+    program: Program,
 ) -> float | None:
     """One job of a sweep. Where it fails it says so, and leaves the others alone; a signal ends them all."""
-    job = _sweep.Job.present()
+    job = sweeps.Job.present()
     try:
         with handled_by(stop_now):
             own = OmegaConf.merge(config, {"run": job.folder(str(config.run))})
-            experiment = experiment_of(cast("DictConfig", own), list(HydraConfig.get().overrides.task))
-            job.check(experiment.fabric.devices, lacks_figure(experiment))
+            given = list(HydraConfig.get().overrides.task)
+            experiment = _experiment(cast("DictConfig", own), given, program)
+            job.check(experiment.fabric.devices, program.lacks_figure(experiment))
             job.draw_no_bars_over_others()
             job.end_with_launcher()
             say(f"job {job.number}: {experiment.run}")
             with named(f"job {job.number}:"):
-                return work(experiment)
+                return stage(experiment)
     except (Interrupted, Exception) as error:
-        found = ending(error, when_out_of_memory)
+        found = ending(error, program.when_out_of_memory)
         if found is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         status, message = found
@@ -164,21 +147,17 @@ def _job(
         say(f"job {job.number}: {message}")
         if isinstance(error, Interrupted):
             sys.exit(status)
-        raise _sweep.JobFailed(f"job {job.number} failed") from None
+        raise sweeps.JobFailed(f"job {job.number} failed") from None
 
 
-def _with_remembered(
-    config: DictConfig, overrides: Sequence[str], stage: Stage | None, one_process: bool
-) -> Experiment:
+def _experiment(config: DictConfig, overrides: Sequence[str], program: Program) -> Experiment:
     """Settings from a composed configuration and from the run folder. Raises Refused, or RunError of its files."""
-    if stage is None:
-        return validated(config)
-    experiment = validated(_remembered.filled(config, overrides, stage, one_process=one_process))
-    _remembered.check_agrees(experiment, overrides, stage)
-    return experiment
-
-
-def _fitting(experiment: Experiment, one_process: bool) -> Experiment:
+    stage, one_process = program.remembers, program.one_process
+    if stage is not None:
+        config = remembered.filled(config, overrides, stage, one_process=one_process)
+    experiment = validated(config)
+    if stage is not None:
+        remembered.check_agrees(experiment, overrides, stage)
     if one_process and experiment.fabric.devices > 1:
         raise Refused(
             f"this script runs in one process; fabric.devices={experiment.fabric.devices} is for search, retrain and "
@@ -198,7 +177,7 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         try:
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         except OverrideParseException as error:
-            raise Refused(_command_line.unreadable(error.override)) from error
+            raise Refused(command_line.unreadable(error.override)) from error
         except UserWarning as warning:
             raise Refused(f"{SEARCH_PATH}: {str(warning).partition(', ')[2]}") from warning
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
@@ -207,7 +186,7 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
             raise Refused(f"an override does not fit what it is put into: {reason(str(error))}") from error
         except RecursionError:
             raise Refused("a configuration is nested too deeply") from None
-    _sweep.check_plugins(config)
+    sweeps.check_plugins(config)
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
@@ -221,13 +200,13 @@ def validated(config: DictConfig) -> Experiment:
         raise Refused(described(error)) from error
 
 
-def explain(description: str, overrides: Sequence[str]) -> str:
+def explain(name: str, overrides: Sequence[str]) -> str:
     """The text of --help: groups and their options, then every key with its present value and meaning."""
     experiment = compose_experiment(overrides)
     lines = [
-        description,
+        PROGRAMS[name].description,
         "",
-        "usage: python " + " ".join([sys.argv[0], "[group=option]... [key=value]..."]),
+        f"usage: python scripts/{name}.py [group=option]... [key=value]... (or: e2rnas {name} ...)",
         "",
         "Groups:",
     ]

@@ -1,4 +1,4 @@
-"""Signals to a script, from its first moment to its last. Imported before all that takes seconds to import."""
+"""Signals to a program, from its first moment to its last. Imported before all that takes seconds to import."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import signal
 import sys
 import threading
 import time
-from multiprocessing import parent_process
-from pathlib import Path
 from types import FrameType
 
 from pipeline.compute.interruption import SIGNALS, Interrupted, end_now, follow_starter, heard, stop_now
@@ -55,8 +53,3 @@ def watch() -> None:
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
     threading.Thread(target=_end_the_unwilling, args=(found,), daemon=True).start()
     sys.unraisablehook = _end_in_finalizers
-
-
-# not where a test imports it, nor in a process of a pool, which is given the arguments of the one that made it
-if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent and parent_process() is None:
-    watch()

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import _sweep
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
+from e2rnas.cli import sweeps
 from pipeline.settings import Experiment
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 LONGEST_SHOWN = 200  # characters of a value in a message
 
 
@@ -58,9 +58,9 @@ def _type(annotation: Any) -> str:
 def reason(message: str, overrides: Sequence[str] = ()) -> str:
     """Hydra's message as one line; unknown keys get those there are, groups their options, launchers their extra."""
     missing = re.search(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'", message)
-    if missing and missing.group(2) in _sweep.EXTRAS:
+    if missing and missing.group(2) in sweeps.EXTRAS:
         kind, name = missing.groups()
-        return f"hydra/{kind}={name} is not installed; pip install -e '.[{_sweep.EXTRAS[name]}]'"
+        return f"hydra/{kind}={name} is not installed; pip install -e '.[{sweeps.EXTRAS[name]}]'"
     unknown = re.search(r"(?:Could not override|Error merging override) '?([\w.@/]+)", message)
     if unknown:
         return unknown_key(unknown.group(1).split("=")[0])

@@ -1,0 +1,40 @@
+"""Where each program begins: `e2rnas search ...` and `python scripts/search.py ...` are one and the same."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+
+from e2rnas.cli import signals
+from e2rnas.cli.output import say, show
+from e2rnas.cli.programs import PROGRAMS
+from pipeline.compute.interruption import REFUSED
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+USAGE = "usage: e2rnas <program> [group=option]... [key=value]...; e2rnas <program> --help shows its settings"
+
+
+def run(name: str) -> None:
+    """Run a program of PROGRAMS with the arguments in sys.argv."""
+    if Path(sys.argv[0]).resolve().parent == SCRIPTS:  # not where a test calls it
+        signals.watch()
+    from e2rnas.cli.app import run_app  # only now: it takes seconds, in which signals come as well
+
+    run_app(name)
+
+
+def main() -> None:
+    """Run what the command `e2rnas` is given, as its script would; without a program, list them."""
+    match sys.argv[1:]:
+        case [name, *arguments] if name in PROGRAMS:
+            # processes of the same run, and Hydra's jobs, are started by what stands here
+            sys.argv = [str(SCRIPTS / f"{name}.py"), *arguments]
+            run(name)
+        case [] | ["-h" | "--help"]:
+            show(USAGE, "", *(f"  {name:<11} {program.description}" for name, program in PROGRAMS.items()))
+        case [name, *_]:
+            near = difflib.get_close_matches(name, PROGRAMS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(PROGRAMS)}"
+            say(f"error: unknown program {name}; {hint}")
+            sys.exit(REFUSED)

@@ -1,0 +1,78 @@
+"""Measure a network under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from e2rnas.cli.output import show
+from pipeline.compute.fabric import make_fabric
+from pipeline.compute.ranks import launch
+from pipeline.data import load
+from pipeline.errors import RunError
+from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.gradient_masking import remarks
+from pipeline.evaluation.stored_evaluation import FILE, read_robustness
+from pipeline.evaluation.transfer import load_models, transfer
+from pipeline.networks.genotype_reference import check_cell
+from pipeline.networks.module_path import let_be_found
+from pipeline.networks.network_files import load_network
+from pipeline.networks.user_module import ForeignNetwork, load_foreign
+from pipeline.settings import EvaluateSettings, Experiment
+
+
+def main(experiment: Experiment) -> None:
+    """Evaluate one network, or how attacks transfer between several, and print the figures."""
+    folder, settings = Path(experiment.run), experiment.evaluate
+    trained = None if settings.model or settings.models else load_network(folder)
+    if trained:
+        check_cell(folder, trained, experiment.genotype)
+    elif experiment.genotype is not None:
+        raise RunError("genotype= names the cell of a run's network; leave it out beside evaluate.model and .models")
+    fabric, data = make_fabric(experiment.fabric), load(experiment.data)
+    launch(fabric)
+    for line in what_is_run(settings):
+        if fabric.is_global_zero:
+            show(line)
+    if settings.models:
+        found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
+        for row in found.rows if fabric.is_global_zero else ():
+            show(f"made on {row.made_on}, tried on {row.tried_on}: {row.accuracy:.1%}")
+        return
+    subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
+    results = evaluate(folder, experiment, data, fabric, subject)
+    if fabric.is_global_zero:
+        if isinstance(subject, ForeignNetwork) and subject.uncounted:
+            show(f"not counted of its size: {'; '.join(subject.uncounted)}")
+        show_results(results, folder, settings)
+
+
+def what_is_run(settings: EvaluateSettings) -> Iterator[str]:
+    """Let the modules that the settings name be found, and say of each whose code is run."""
+    for reference in filter(None, (settings.model, *settings.models)):
+        file = None if Path(reference).is_dir() else let_be_found(reference)
+        if file:
+            yield f"{reference} runs the code of {file}"
+
+
+def show_results(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) -> None:
+    """Print what was measured."""
+    for result in results:
+        show(in_words(result, result.attack))
+    evaluation = read_robustness(folder / FILE)[0]
+    for row in (row for row in evaluation.sweep if row.attack == settings.sweep_attack):
+        show(in_words(row, f"eps {row.settings['eps']:.3g}"))
+    for row in evaluation.corruptions:
+        show(in_words(row, row.attack))
+    for remark in remarks((*results, *evaluation.sweep, *evaluation.corruptions)):
+        show(remark)
+    if settings.checks and evaluation.checks:
+        show(evaluation.checks.verdict)
+
+
+def in_words(row: Accuracy, name: str) -> str:
+    """A line of the table."""
+    interval = f"[{row.low:.1%}, {row.high:.1%}]"
+    drawn = f", {row.draws} draws ± {row.spread:.1%}" if row.draws > 1 else ""
+    return f"{name:>16}  {row.accuracy:6.1%}  {interval}  {row.images} images{drawn}, {row.seconds:.1f} s"
