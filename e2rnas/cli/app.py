@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, NoReturn, cast
 
@@ -163,6 +163,18 @@ def _experiment(config: DictConfig, overrides: Sequence[str], program: Program) 
             f"this script runs in one process; fabric.devices={experiment.fabric.devices} is for search, retrain and "
             "evaluate"
         )
+    return experiment
+
+
+def settings_of(name: str, values: Iterable[tuple[str, Any]]) -> Experiment:
+    """The experiment that a program would run with these values by dotted key. Raises ValueError."""
+    overrides = [*PROGRAMS[name].defaults, *(f"{key}={command_line.written(value)}" for key, value in values)]
+    try:
+        experiment = _experiment(_composed(overrides), overrides, PROGRAMS[name])
+    except Refused as refused:
+        raise ValueError(str(refused)) from refused
+    if experiment.fabric.devices > 1:
+        raise ValueError(f"fabric.devices: expected 1, found {experiment.fabric.devices}; scripts/{name}.py takes more")
     return experiment
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -34,12 +35,29 @@ def unreadable(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return f"{shortened(override)}: {EXPECTED}, found no ="
-    # backslashes are themselves, but for those before a quote
-    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
-    quoted = f'{key}="{escaped}"'
+    quoted = f"{key}={_quoted(value)}"
     if value[:1] in ("[", "{") or not _is_readable(quoted):
         return f"{shortened(override)}: {EXPECTED}; a value is plain, quoted, a [list] or a {{name: value}}"
     return f"{shortened(override)}: this value has to be quoted, as in {shortened(shlex.quote(quoted))}"
+
+
+def written(value: Any) -> str:
+    """A value of Python as Hydra's grammar has it: text in quotes, lists in brackets.
+
+    >>> written(["pgd-20", 0.5, None, True])
+    '["pgd-20",0.5,null,true]'
+    """
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(written, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(text: str) -> str:
+    # backslashes are themselves, but for those before a quote
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text)
+    return f'"{escaped}"'
 
 
 def _is_readable(override: str) -> bool:
