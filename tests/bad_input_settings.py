@@ -34,7 +34,11 @@ KEYS_AND_GROUPS = [
     ("search", "seed=${nothing}", "seed: Interpolation key 'nothing' not found"),
     ("search", "seed=${oc.env:NO_SUCH_VARIABLE}", "seed: ... Environment variable 'NO_SUCH_VARIABLE' not found"),
     ("search", "seed=???", "seed: Input should be a valid integer ... found '???'"),
-    ("search", "--resume", "unknown flag --resume; expected one of -m, --multirun, -h, --help, or key=value"),
+    (
+        "search",
+        "--resume",
+        "unknown flag --resume; expected one of -m, --multirun, -h, --help, --help=all, or key=value",
+    ),
     ("export", "-x", "unknown flag -x; expected one of"),
     ("search", "seed=0,1", "seed ... -m"),
     ("search", "search.epochs=0 search.layers=2", "search.layers: ... found 2; search.epochs: ... found 0"),

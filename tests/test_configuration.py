@@ -98,7 +98,7 @@ def test_one_attack_radius_is_used_by_all_stages_unless_one_is_told_otherwise():
 
 
 def test_help_explains_every_key():
-    text = explain("search", [])
+    text = explain("search", [], everything=True)
 
     def leaves(model, prefix=""):
         for name, field in type(model).model_fields.items():

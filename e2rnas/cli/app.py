@@ -60,7 +60,8 @@ def run_app(name: str) -> None:
     overrides = [*program.defaults, *(argument for argument in arguments if not argument.startswith("-"))]
     _or_exit(lambda: command_line.check(arguments))
     if command_line.HELP & set(arguments):
-        _or_exit(lambda: show(*explain(name, overrides).split("\n")))
+        everything = command_line.HELP_ALL in arguments
+        _or_exit(lambda: show(*explain(name, overrides, everything=everything).split("\n")))
         return
     is_sweep = bool(sweeps.FLAGS & set(arguments))
     if is_sweep:
@@ -212,11 +213,18 @@ def validated(config: DictConfig) -> Experiment:
         raise Refused(described(error)) from error
 
 
-def explain(name: str, overrides: Sequence[str]) -> str:
-    """The text of --help: groups and their options, then every key with its present value and meaning."""
-    experiment = compose_experiment(overrides)
+def explain(name: str, overrides: Sequence[str], *, everything: bool = False) -> str:
+    """The text of --help: examples, groups with their options, and each key of the program with value and meaning.
+
+    everything: the keys of all programs, for --help=all.
+    """
+    program = PROGRAMS[name]
+    found = {key: f"  {key}={value}  {meaning}" for key, value, meaning in keys(compose_experiment(overrides))}
+    own = [line for key, line in found.items() if everything or key.split(".")[0] in program.keys]
     lines = [
-        PROGRAMS[name].description,
+        program.description,
+        "",
+        *(f"  python scripts/{name}.py {example}".rstrip() for example in program.examples),
         "",
         f"usage: python scripts/{name}.py [group=option]... [key=value]... (or: e2rnas {name} ...)",
         "",
@@ -224,11 +232,10 @@ def explain(name: str, overrides: Sequence[str]) -> str:
     ]
     groups = sorted(path for path in CONF.iterdir() if path.is_dir())
     lines += [f"  {group.name}: " + ", ".join(sorted(o.stem for o in group.glob("*.yaml"))) for group in groups]
-    lines += ["", "Keys (value; meaning):"]
-    for key, value, meaning in keys(experiment):
-        lines.append(f"  {key}={value}")
-        lines.append(f"      {meaning}")
-    lines += ["", "Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/sweeps.md."]
+    lines += ["", "Keys (value, meaning):", *own]
+    if len(own) < len(found):
+        lines.append(f"{command_line.HELP_ALL} shows the other {len(found) - len(own)} keys.")
+    lines += ["Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/sweeps.md."]
     return "\n".join(lines)
 
 

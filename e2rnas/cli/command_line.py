@@ -12,9 +12,10 @@ from hydra.errors import HydraException
 
 from e2rnas.cli.config_errors import Refused, shortened
 
-HELP = {"-h", "--help"}
+HELP_ALL = "--help=all"
+HELP = {"-h", "--help", HELP_ALL}
 # Hydra's others read configurations from elsewhere, one of them a pickle
-FLAGS = ("-m", "--multirun", "-h", "--help")
+FLAGS = ("-m", "--multirun", "-h", "--help", HELP_ALL)
 LONGEST_OVERRIDE = 20_000  # letters: Hydra reads so many in two seconds; the largest space of conf/ has 1,000
 SEARCH_PATH = "hydra.searchpath"  # of folders with groups of the user's own
 EXPECTED = "expected key=value or group=option"

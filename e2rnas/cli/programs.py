@@ -27,6 +27,8 @@ class Program:
     """How a program treats its configuration.
 
     description: one line for people.
+    keys: settings of its own, or groups of them, which --help shows.
+    examples: arguments for --help.
     defaults: overrides that come before the user's own.
     remembers: the stage whose settings in the run folder it starts from.
     one_process: refuse fabric.devices above 1.
@@ -36,6 +38,8 @@ class Program:
     """
 
     description: str
+    keys: tuple[str, ...]
+    examples: tuple[str, str, str]
     defaults: tuple[str, ...] = ()
     remembers: Stage | None = None
     one_process: bool = False
@@ -48,12 +52,20 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
     {
         "demo": Program(
             "Search, retrain, evaluate, export and report on scikit-learn's digits.",
+            keys=("run", "seed"),
+            examples=("run=runs/first", "seed=1", "search.epochs=20 retrain.epochs=20"),
             defaults=("experiment=demo",),
             one_process=True,
             when_out_of_memory="lower search.batch_size or retrain.batch_size",
         ),
         "search": Program(
             "Search a cell for accuracy, robustness and size (bi-level, MGDA).",
+            keys=("run", "seed", "search"),
+            examples=(
+                "experiment=demo run=runs/mine",
+                "experiment=demo space=s2 objectives=robust",
+                "-m experiment=demo seed=0,1,2 run=runs/seeds",
+            ),
             remembers="search",
             direction="maximize",
             lacks_figure=_lacks_choice,
@@ -61,39 +73,85 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
         ),
         "retrain": Program(
             "Train the network of a searched or published cell from scratch.",
+            keys=("run", "genotype", "seed", "retrain"),
+            examples=(
+                "run=runs/mine",
+                "run=runs/mine retrain.epochs=100 recipe=trades",
+                "experiment=demo run=runs/pdarts genotype=PDARTS retrain.parameters=31e3",
+            ),
             remembers="retrain",
             direction="maximize",
             when_out_of_memory="lower retrain.batch_size or retrain.channels",
         ),
         "evaluate": Program(
             "Accuracy of a network, clean and under attack, with 95 % intervals.",
+            keys=("run", "seed", "evaluate"),
+            examples=(
+                "run=runs/mine",
+                "run=runs/mine evaluate.attacks=[pgd-20,autoattack]",
+                "run=runs/mine evaluate.sweep=[2/255,4/255,8/255]",
+            ),
             remembers="evaluate",
             when_out_of_memory="lower evaluate.batch_size",
         ),
         "export": Program(
             "Export the cell and the trained network in the forms that other programs read.",
+            keys=("run", "genotype", "export"),
+            examples=(
+                "run=runs/mine",
+                "run=runs/mine export.formats=[darts,onnx]",
+                "run=runs/cell genotype=PDARTS export.formats=[json,svg]",
+            ),
             remembers="export",
             one_process=True,
         ),
-        "report": Program("Write report.html, self-contained, and its figures as PNG.", one_process=True),
+        "report": Program(
+            "Write report.html, self-contained, and its figures as PNG.",
+            keys=("run", "compare"),
+            examples=("run=runs/mine", "run=runs/mine compare=[runs/other]", "run=runs/seeds"),
+            one_process=True,
+        ),
         "compare": Program(
             "Retrain searched, random and published cells by one recipe, and compare them.",
+            keys=("run", "seed", "comparison"),
+            examples=(
+                "experiment=comparison",
+                "experiment=comparison comparison.processes=2",
+                "experiment=comparison_cifar10 data.path=cifar10",
+            ),
             one_process=True,
             when_out_of_memory="lower search.batch_size or retrain.batch_size",
         ),
         "pareto": Program(
             "Walk budgets or preferences from one trained supernet, and write the front with its hypervolume.",
+            keys=("run", "seed", "pareto"),
+            examples=(
+                "experiment=pareto_demo run=runs/front",
+                "experiment=pareto_demo pareto.epochs=3",
+                "experiment=pareto_demo search.epochs=20 run=runs/long",
+            ),
             remembers="pareto",
             one_process=True,
             when_out_of_memory="lower search.batch_size or search.channels, or set search.recompute=true",
         ),
         "meta_train": Program(
             "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).",
+            keys=("run", "seed", "meta"),
+            examples=(
+                "experiment=meta_demo run=runs/meta",
+                "experiment=meta_mlp run=runs/mlp",
+                "experiment=meta_demo meta.processes=4",
+            ),
             remembers="meta_train",
             one_process=True,
             direction="minimize",
             when_out_of_memory="lower meta.processes, meta.pairs or meta.last_length",
         ),
-        "cells": Program("Published cells and their sizes.", one_process=True),
+        "cells": Program(
+            "Published cells and their sizes.",
+            keys=("genotype", "retrain"),
+            examples=("", "genotype=DARTS_V2", "retrain.channels=16 retrain.layers=8"),
+            one_process=True,
+        ),
     }
 )
