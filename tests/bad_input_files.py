@@ -82,7 +82,7 @@ OF_FILES = [
         "",
         "run=run holds no cell yet: search one (python scripts/search.py run=run), or give a published one",
     ),
-    ("search", "run=" + 300 * "x", "cannot be made a folder: File name too long"),
+    ("search", "run=" + 300 * "x", "File name too long"),
     ("retrain", "run=" + 300 * "x", "File name too long"),
     ("report", "run=" + 300 * "x", "File name too long"),
     ("export", "run=" + 300 * "x", "File name too long"),

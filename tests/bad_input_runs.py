@@ -122,14 +122,24 @@ OF_RUNS = [
     ),
     ("evaluate", WHOLE + DATA % "five", "trained on digits with classes ['0', '1', ... five has ['0', '1', ", None),
     ("evaluate", WHOLE + DATA % "large", "trained on digits with image size 8; large has 9", None),
-    ("evaluate", "run={colour}", "the network was trained on photographs with channels 3; digits has 1", None),
+    (
+        "evaluate",
+        "retrain.epochs=1 run={colour}",
+        "the network was trained on photographs with channels 3; digits has 1",
+        None,
+    ),
     ("export", WHOLE + DATA % "letters", "trained on digits with classes ['0', '1', ... letters has ['a', 'b', ", None),
-    ("export", "run={colour}", "the network was trained on photographs with channels 3; digits has 1", None),
+    (
+        "export",
+        "retrain.epochs=1 run={colour}",
+        "the network was trained on photographs with channels 3; digits has 1",
+        None,
+    ),
     ("retrain", "data.limit=60", "holds a run with other settings (data.limit was 80, is 60)", None),
     (
         "retrain",
         WHOLE + "retrain.held_back=0.3 " + DATA % "colour",
-        "holds a run with other settings (data. ... data.limit was 80, is None; data.",
+        "was searched on digits, the command line says colour; choose another run= with genotype=",
         None,
     ),
     (
@@ -138,7 +148,12 @@ OF_RUNS = [
         "evaluate.images=41 asks for more than the 40 test images there are; set evaluate.images=null for all",
         None,
     ),
-    ("evaluate", "evaluate.attacks=[apgd-t] run={two} " + WHOLE + DATA % "two", "expected ... classes", None),
+    (
+        "evaluate",
+        "retrain.epochs=1 evaluate.attacks=[apgd-t] run={two} " + WHOLE + DATA % "two",
+        "expected ... classes",
+        None,
+    ),
     # a run and other settings
     ("search", "seed=1", "holds a run with other settings (seed was 0, is 1); use them, or choose another run=", None),
     ("search", "search.epochs=3", "other settings (search.epochs was 2, is 3); use them, or choose another run=", None),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lightning_fabric import Fabric
+
 from e2rnas.cli.output import show
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
@@ -32,20 +34,26 @@ def main(experiment: Experiment) -> None:
         raise RunError("genotype= names the cell of a run's network; leave it out beside evaluate.model and .models")
     fabric, data = make_fabric(experiment.fabric), load(experiment.data)
     launch(fabric)
-    for line in what_is_run(settings):
-        if fabric.is_global_zero:
-            show(line)
+    named = list(what_is_run(settings))
     if settings.models:
         found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
+        _show_all(named, fabric)
         for row in found.rows if fabric.is_global_zero else ():
             show(f"made on {row.made_on}, tried on {row.tried_on}: {row.accuracy:.1%}")
         return
     subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
     results = evaluate(folder, experiment, data, fabric, subject)
+    _show_all(named, fabric)
     if fabric.is_global_zero:
         if isinstance(subject, ForeignNetwork) and subject.uncounted:
             show(f"not counted of its size: {'; '.join(subject.uncounted)}")
         show_results(results, folder, settings)
+
+
+def _show_all(lines: Sequence[str], fabric: Fabric) -> None:
+    """Say it in the first process alone, and with the results: a refusal is one line and nothing else."""
+    for line in lines if fabric.is_global_zero else ():
+        show(line)
 
 
 def what_is_run(settings: EvaluateSettings) -> Iterator[str]:
