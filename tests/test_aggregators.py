@@ -235,7 +235,10 @@ def test_settings_reach_their_aggregators():
         (["balance=cagrad", "objectives.preferences.accuracy=2"], "balance=cagrad knows no objectives.preferences"),
         (["objectives=robust", "objectives.preferences.macs=2"], "preferences.macs is given but macs is not among"),
         (["objectives.preferences.speed=2"], "unknown key objectives.preferences.speed"),
-        (["objectives.preferences.accuracy=0"], "objectives.preferences.accuracy: Input should be greater than 0"),
+        (
+            ["objectives.preferences.accuracy=0"],
+            "objectives.preferences.accuracy: Input should be greater than or equal to 0.000001",
+        ),
         (["balance.name=mgda"], "balance"),
         (["objectives.balance.name=sum"], "objectives.balance.name: Input should be 'mgda', 'weighted_sum'"),
         (["search.order=cg", "weight_optimizer=adamw"], "search.order=cg needs weight decay that is part of the loss"),

@@ -130,9 +130,9 @@ def test_tensors_that_mean_harm_are_one_line(
     shutil.copytree(finished, folder)
     monkeypatch.chdir(tmp_path)
     spoil(folder / name)
-    run = folder if script != "search" else tmp_path / "new"
+    run, settings = (tmp_path / "new", TINY) if script == "search" else (folder, ())
     filled = [override.format(folder=folder, name=name) for override in overrides]
-    status, _, err = call_script(script, *TINY, f"run={run}", *filled)
+    status, _, err = call_script(script, *settings, f"run={run}", *filled)
     assert (status, err.count("\n")) == (2, 1), err
     assert str(folder / name) in err
     assert not (tmp_path / "ran").exists()

@@ -237,7 +237,7 @@ def test_the_table_of_runs_that_were_not_evaluated_is_one_line_that_says_so(tmp_
     write_search(tmp_path / "first")
     write_network(tmp_path / "second", name="second\n")
     text = run_report.table([tmp_path / "first", tmp_path / "second"])
-    assert re.fullmatch(r".*no robustness\.json of first, second\\n; run evaluate\.py.*", text)
+    assert re.fullmatch(r".*what first, second\\n now holds was not evaluated; run evaluate\.py\.", text)
 
 
 @pytest.mark.parametrize(
