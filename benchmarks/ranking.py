@@ -83,7 +83,8 @@ def means(trainings: Trainings) -> Results:
 def _mean(rows: Sequence[Accuracy]) -> Accuracy:
     right, images = sum(row.right for row in rows), sum(row.images for row in rows)
     low, high = wilson_interval(round(right / len(rows)), rows[0].images)
-    return replace(rows[0], right=right, images=images, accuracy=right / images, low=low, high=high)
+    figures = {"right": right, "images": images, "accuracy": right / images, "low": low, "high": high}
+    return replace(rows[0], **figures, right_by_class=())
 
 
 def is_strongest(rows: Mapping[str, Accuracy]) -> bool:

@@ -39,6 +39,9 @@ TINY = (
 )
 """Overrides: every stage in a second or two on 8x8 digits."""
 
+TINY_EVALUATION = tuple(key for key in TINY if not key.startswith(("search.", "retrain.", "objectives")))
+"""Those of them that contradict no network: its training was given its own."""
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
@@ -48,6 +51,9 @@ def _one_thread():
 @pytest.fixture
 def call_script(monkeypatch, capsys):
     """Run scripts/<name>.py in this process, which saves the seconds of importing PyTorch again."""
+
+    # of a process that ends with its program; this one runs other tests after it
+    monkeypatch.setattr("e2rnas.cli.signals.watch", lambda: None)
 
     def call(name, *overrides):
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *overrides])

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, TINY, run_script
+from conftest import ROOT, TINY, TINY_EVALUATION, run_script
 from lightning_fabric import Fabric
 from torch import nn
 from torch.autograd import grad, gradcheck, gradgradcheck
@@ -332,7 +332,7 @@ def test_the_script_shares_an_evaluation_and_one_process_prints(noisy, tmp_path,
         folder = tmp_path / str(devices)
         shutil.copytree(noisy, folder)
         attacks = ("evaluate.attacks=[fgsm]", "evaluate.batch_size=15", f"fabric.devices={devices}")
-        status, out, err = run("evaluate", *TINY, f"run={folder}", *attacks)
+        status, out, err = run("evaluate", *TINY_EVALUATION, f"run={folder}", *attacks)
         assert (status, "deprecated" in err) == (0, False), err
         tables.append([line.split(" images")[0] for line in out.splitlines() if "%  [" in line])
         contents.append(without_seconds(folder))

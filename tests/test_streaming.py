@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, TINY_EVALUATION
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_faults import RETRAIN, SEARCH, assert_same, in_fork, kills, signal_after, with_more
@@ -256,7 +256,9 @@ def whole(folder, tmp_path_factory):
     return place
 
 
-EVALUATE = kills.Stage("evaluate", (*TINY, "evaluate.batch_size=16"), ("robustness.json", "examples.safetensors"))
+EVALUATE = kills.Stage(
+    "evaluate", (*TINY_EVALUATION, "evaluate.batch_size=16"), ("robustness.json", "examples.safetensors")
+)
 
 
 def runs_in(stage):

@@ -177,5 +177,5 @@ def test_a_page_writes_no_picture_through_a_link(tmp_path):
 def test_a_folder_in_the_place_of_a_file_is_one_line_that_names_it(tmp_path, call_script):
     (tmp_path / "genotype.json").mkdir()
     status, _, err = call_script("search", *TINY, "search.epochs=1", f"run={tmp_path}")
-    assert (status, err.count("\n")) == (1, 1), err
-    assert f"{tmp_path / 'genotype.json'}: Is a directory" in err
+    assert (status, err.count("\n")) == (2, 1), err
+    assert f"{tmp_path / 'genotype.json'} is a folder; expected a file or none" in err

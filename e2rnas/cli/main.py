@@ -17,7 +17,7 @@ USAGE = "usage: e2rnas <program> [group=option]... [key=value]...; e2rnas <progr
 
 def run(name: str) -> None:
     """Run a program of PROGRAMS with the arguments in sys.argv."""
-    if Path(sys.argv[0]).resolve().parent == SCRIPTS:  # not where a test calls it
+    if Path(sys.argv[0]).resolve().parent == SCRIPTS:  # not in the process of another program
         signals.watch()
     from e2rnas.cli.app import run_app  # only now: it takes seconds, in which signals come as well
 
