@@ -2,7 +2,7 @@
 
 import e2rnas
 
-data = e2rnas.arrays(train_x, train_y, test_x, test_y)
+data = e2rnas.images(train_x, train_y, test_x, test_y)
 run = e2rnas.search("runs/mine", preset="demo", data=data, objectives={"parameters": (18e3, 26e3)})
 run.retrain(epochs=10)
 print(run.evaluate(["pgd-20", "autoattack"], eps=0.1))

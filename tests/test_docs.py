@@ -38,7 +38,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 DOTTED = re.compile(r"(?<![\w./-])([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?![\w/-])")
 DEFINED_THERE = re.compile(r"([\w.-]+/[\w./-]+\.py):\s+`(\w+(?:\.\w+)*)`")
 TABLE_ROW = re.compile(r"\| `(\w+(?:\.\w+)*)` \| ([\w.-]+/[\w./-]+\.py) \|")
-CHOICE = re.compile(r"(?<![\w.])(\w+)=(\w+)(?![\w.:/])")
+CHOICE = re.compile(r"(?<![\w.])(\w+)=(\w+)(?![\w.:/(])")
 
 
 @cache
