@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, script_process
+from conftest import TINY, TINY_EVALUATION, script_process
 from test_faults import SEARCH, in_fork
 from test_meta_train import TINY_META
 
@@ -198,7 +198,7 @@ def test_ctrl_c_ends_all_processes_of_a_command_in_one_line(tmp_path, name, time
 def test_ctrl_c_in_an_evaluation_is_one_line_and_leaves_no_half_of_a_file(tmp_path, call_script):
     run = f"run={tmp_path / 'run'}"
     assert call_script("retrain", *TINY, "genotype=PDARTS", "retrain.epochs=1", run)[0] == 0
-    process = started("evaluate", *TINY, "genotype=PDARTS", "evaluate.attacks=[autoattack]", run)
+    process = started("evaluate", *TINY_EVALUATION, "genotype=PDARTS", "evaluate.attacks=[autoattack]", run)
     time.sleep(12)
     os.killpg(process.pid, signal.SIGINT)
     status, err = end_of(process)
