@@ -5,7 +5,7 @@ torchattacks.CW alone says too little about robustness, so this corrects three t
   classifies no differently, would look robust. Logits are shifted to be at least 0;
 - it searches over atanh(2 x - 1), infinite at pixels 0 and 1, which then never move: pixels are first brought inside;
 - its 50 steps of .01 end far from the nearest error: here the rate is .05, and the suite's budget 200 steps.
-On 128 digits and the network of tests/test_attacks_suite.py (97 % right), accuracy at radius .5 was 80 % with
+On 128 digits and the network of tests/attacks/test_attacks_suite.py (97 % right), accuracy at radius .5 was 80 % with
 torchattacks.CW as it is, 56 % with the three, and 54 % with its PGD in L2 (100 steps of .05).
 """
 

@@ -1,0 +1,60 @@
+"""The command `e2rnas`: the same programs as scripts/, under one name."""
+
+import importlib
+import sys
+import tomllib
+
+import pytest
+
+from e2rnas.cli.main import main
+from e2rnas.cli.programs import PROGRAMS
+from tests.support.scripts import ROOT
+
+
+@pytest.fixture
+def call_command(monkeypatch, capsys):
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["/somewhere/bin/e2rnas", *words])
+        monkeypatch.setattr("e2rnas.cli.signals.watch", lambda: None)
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_each_script_is_a_program_and_each_program_a_script():
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(PROGRAMS)
+    assert {path.stem for path in (ROOT / "e2rnas/cli/stages").glob("[a-z]*.py")} == set(PROGRAMS)
+
+
+def test_the_installed_command_is_the_function_called_here():
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["e2rnas"]
+    module, name = entry.split(":")
+    assert getattr(importlib.import_module(module), name) is main
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_without_a_program_each_is_listed_in_one_line(call_command, words):
+    status, out, _ = call_command(*words)
+    assert status == 0
+    for name, program in PROGRAMS.items():
+        assert f"  {name:<11} {program.description}" in out.split("\n")
+
+
+@pytest.mark.parametrize(("word", "says"), [("serch", "did you mean search?"), ("xyz", "expected one of demo, search")])
+def test_an_unknown_program_is_refused_in_one_line(call_command, word, says):
+    status, out, err = call_command(word, "run=x")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: unknown program {word}; {says}")
+
+
+def test_a_program_of_the_command_is_the_script_of_that_name(call_command, call_script):
+    words = ("genotype=DARTS_V2", "data=digits")
+    assert call_command("cells", *words) == call_script("cells", *words)
+    assert sys.argv[0] == "cells.py"
+    call_command("search", "seach.epochs=3")
+    assert sys.argv[0] == str(ROOT / "scripts" / "search.py")  # by which the other processes of a run are started

@@ -1,0 +1,307 @@
+"""The aggregators beside MGDA: what their papers promise, other solvers as oracles, and runs that are stopped."""
+
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+import torchjd.aggregation
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+
+from e2rnas.cli.app import CONF, Refused, compose_experiment
+from mgda import MGDA, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum, balance
+from pipeline.compute.fabric import make_fabric
+from pipeline.data import load
+from pipeline.runs.checkpoints import Checkpoints
+from pipeline.runs.metrics import read_metrics
+from pipeline.search.balancing import make_aggregator
+from pipeline.search.search import search
+from tests.support.scripts import TINY
+
+AGGREGATORS = {
+    "mgda": MGDA,
+    "weighted_sum": WeightedSum,
+    "upgrad": UPGrad,
+    "cagrad": CAGrad,
+    "nash_mtl": NashMTL,
+    "pcgrad": PCGrad,
+}
+
+
+def random_jacobian(seed, objectives=3):
+    """Gradients with a common part, of lengths that differ by up to 30."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(objectives, 12, generator=generator, dtype=torch.float64)
+    rows = rows + 0.3 * torch.randn(12, generator=generator, dtype=torch.float64)
+    return 10 ** (1.5 * torch.rand(objectives, 1, generator=generator, dtype=torch.float64)) * rows
+
+
+@pytest.mark.parametrize("normalisation", ["none", "l2"])
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_weights_and_scales_make_the_direction_and_are_logged_by_name(name, normalisation):
+    jacobian = random_jacobian(0)
+    outcome = balance(
+        dict(zip("abc", jacobian, strict=True)), aggregator=AGGREGATORS[name](normalisation=normalisation)
+    )
+    terms = [outcome.weights[k] * outcome.scales[k] * row for k, row in zip("abc", jacobian, strict=True)]
+    torch.testing.assert_close(torch.stack(terms).sum(0), outcome.direction)
+    lengths = jacobian.norm(dim=1).reciprocal().tolist() if normalisation == "l2" else [1.0] * 3
+    assert list(outcome.scales.values()) == pytest.approx(lengths)
+    assert outcome.norm > 0
+    assert min(outcome.weights.values()) >= 0
+
+
+@pytest.mark.parametrize("name", ["mgda", "weighted_sum", "upgrad", "cagrad", "pcgrad"])
+def test_a_common_factor_of_the_gradients_is_one_of_the_direction(name):
+    # torchjd itself takes gradients of length 1e-3 for none
+    jacobian = random_jacobian(1)
+    directions = [AGGREGATORS[name]()(factor * jacobian) / factor for factor in (1, 1e-6, 1e6)]
+    for direction in directions[1:]:
+        torch.testing.assert_close(direction, directions[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_no_gradients_give_no_direction_and_float32_stays_float32(name):
+    direction = AGGREGATORS[name]()(torch.zeros(3, 5))
+    assert direction.tolist() == [0] * 5
+    assert direction.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_one_gradient_is_followed(name):
+    row = torch.tensor([[0.3, -0.4, 0.0]], dtype=torch.float64)
+    direction = AGGREGATORS[name]()(row)
+    assert torch.cosine_similarity(direction, row[0], dim=0).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_the_order_of_the_objectives_plays_no_part(name):
+    jacobian = random_jacobian(2, objectives=2)  # of three, PCGrad's order is random
+    torch.testing.assert_close(
+        AGGREGATORS[name]()(jacobian.flip(0)), AGGREGATORS[name]()(jacobian), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_mgda_is_no_longer_than_that_of_torchjd_and_as_near_as_its_iterations_promise():
+    for seed in range(30):
+        jacobian = random_jacobian(seed, objectives=2 + seed % 4)
+        reference = torchjd.aggregation.MGDA(epsilon=1e-12, max_iters=300)(jacobian)
+        found = MGDA()(jacobian)
+        excess = (reference.norm() ** 2 - found.norm() ** 2).item()
+        assert excess >= -1e-12 * found.norm().item() ** 2
+        diameter = torch.cdist(jacobian, jacobian).max().item()
+        assert excess <= 4 * diameter**2 / 302  # Jaggi 2013, theorem 1
+        assert (reference - found).norm().item() ** 2 <= excess + 1e-9
+        if len(jacobian) == 2:  # solved in one step there
+            torch.testing.assert_close(found, reference, rtol=1e-10, atol=1e-12)
+
+
+def test_upgrad_raises_no_objective_and_is_the_mean_of_projections():
+    for seed in range(50):
+        jacobian = random_jacobian(seed, objectives=2 + seed % 3)
+        direction = UPGrad()(jacobian)
+        assert (jacobian @ direction >= -1e-7 * jacobian.norm(dim=1) * direction.norm()).all()
+        rows = jacobian.numpy()
+        # the projection of g on {x: J x >= 0} is g + J^T y with the y >= 0 that makes it shortest
+        projected = [row + rows.T @ scipy.optimize.nnls(rows.T, -row)[0] for row in rows]
+        np.testing.assert_allclose(direction.numpy(), np.mean(projected, axis=0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("c", [0.2, 0.5, 0.9])
+def test_cagrad_is_the_best_of_its_ball_for_the_worst_objective(c):
+    for seed in range(10):
+        jacobian = random_jacobian(seed)
+        direction = CAGrad(c=c)(jacobian)
+        mean = jacobian.mean(0)
+        assert (direction - mean).norm().item() == pytest.approx(c * mean.norm().item(), rel=1e-4)
+        worst = (jacobian @ direction).min().item()
+        steps = torch.randn(2000, 12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        steps = torch.cat([steps, direction - mean + 0.1 * steps])
+        others = mean + c * mean.norm() * steps / steps.norm(dim=1, keepdim=True)
+        assert (others @ jacobian.T).amin(1).max().item() <= worst + 1e-3 * jacobian.norm().item()
+
+
+def test_nash_mtl_gives_every_objective_the_same_relative_gain():
+    for seed in range(5):
+        jacobian = random_jacobian(seed)
+        outcome = NashMTL(max_norm=1e9).weigh(jacobian)
+        gains = outcome.weights * (jacobian @ jacobian.T @ outcome.weights)
+        torch.testing.assert_close(gains / gains.mean(), torch.ones(3, dtype=torch.float64), rtol=0.05, atol=0)
+
+
+def test_nash_mtl_is_as_long_as_allowed():
+    assert NashMTL(max_norm=0.25)(random_jacobian(0)).norm().item() == pytest.approx(0.25)
+
+
+def test_nash_mtl_starts_from_the_last_weights_of_the_objectives_that_are_there():
+    together, apart = NashMTL(), NashMTL()
+    gradients = dict(zip("abc", random_jacobian(3), strict=True))
+    for aggregator in (together, apart):
+        balance(gradients, aggregator=aggregator)
+    remembered = dict(together.previous)
+    balance(gradients, aggregator=together, active=["a", "b"])
+    assert together.previous["c"] == remembered["c"]
+    assert together.previous["a"] != remembered["a"]
+    moved = {name: gradient.roll(1) for name, gradient in gradients.items()}
+    assert balance(moved, aggregator=together).weights != balance(moved, aggregator=NashMTL()).weights
+
+
+def test_pcgrad_of_two_is_the_sum_of_both_without_their_conflict():
+    conflicts = 0
+    for seed in range(20):
+        a, b = random_jacobian(seed, objectives=2)
+        expected = a + b
+        if a @ b < 0:
+            conflicts += 1
+            expected = (a - a @ b / (b @ b) * b) + (b - a @ b / (a @ a) * a)
+        torch.testing.assert_close(PCGrad()(torch.stack([a, b])), expected)
+    assert 0 < conflicts < 20
+
+
+def conflicting():
+    """Three gradients of which every two conflict, so that PCGrad's order shows."""
+    return torch.tensor([[1.0, 0, 0.3], [-0.5, 1, 0.1], [-0.4, -0.8, 1]], dtype=torch.float64)
+
+
+def test_pcgrad_draws_from_its_own_generator_and_leaves_the_global_one():
+    aggregator = PCGrad(generator=torch.Generator().manual_seed(5))
+    before = torch.get_rng_state()
+    first = [aggregator(conflicting()) for _ in range(8)]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    again = PCGrad(generator=torch.Generator().manual_seed(5))
+    assert all(torch.equal(again(conflicting()), direction) for direction in first)
+    assert len({tuple(direction.tolist()) for direction in first}) > 1
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_a_restored_aggregator_goes_on_in_the_same_bits(name):
+    aggregator, other = (AGGREGATORS[name]() for _ in range(2))
+    for seed in range(3):
+        aggregator(random_jacobian(seed))
+    other.restore(aggregator.state())
+    for seed in range(3, 6):
+        assert torch.equal(aggregator(random_jacobian(seed)), other(random_jacobian(seed)))
+
+
+def test_solvers_that_are_missing_are_named_with_what_installs_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)
+    with pytest.raises(ValueError, match=re.escape("not installed; run: pip install -e '.[balancing]'")):
+        CAGrad()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CAGrad(c=1.0), r"c in \[0, 1\), found 1.0"),
+        (lambda: NashMTL(max_norm=0.0), "max_norm above 0, found 0.0"),
+        (lambda: UPGrad(normalisation="loss"), "one of .*found 'loss'"),
+        (lambda: PCGrad()(torch.ones(3)), "floating-point Jacobian"),
+    ],
+)
+def test_what_an_aggregator_cannot_use_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_every_option_of_balance_makes_its_aggregator(name):
+    assert (CONF / "balance" / f"{name}.yaml").exists()
+    aggregator = make_aggregator(compose_experiment([f"balance={name}"]).objectives, seed=1)
+    assert type(aggregator) is AGGREGATORS[name]
+    assert aggregator.normalisation == ("l2" if name == "mgda" else "none")
+
+
+def test_settings_reach_their_aggregators():
+    preferred = ["objectives.preferences.robustness=3", "objectives.preferences.macs=1/2"]
+    mgda = make_aggregator(compose_experiment(preferred).objectives, seed=1)
+    assert mgda == MGDA(normalisation="l2", preferences={"robustness": 3.0, "macs": 0.5})
+    cagrad = compose_experiment(["balance=cagrad", "objectives.balance.cagrad_c=0.4"]).objectives
+    assert make_aggregator(cagrad, seed=1) == CAGrad(c=0.4)
+    nash_mtl = compose_experiment(["balance=nash_mtl", "objectives.balance.nash_mtl_max_norm=2"]).objectives
+    assert make_aggregator(nash_mtl, seed=1) == NashMTL(max_norm=2.0)
+    pcgrad = compose_experiment(["balance=pcgrad"]).objectives
+    found, expected = make_aggregator(pcgrad, seed=1), PCGrad(generator=torch.Generator().manual_seed(1))
+    assert all(torch.equal(found(conflicting()), expected(conflicting())) for _ in range(4))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["balance=cagrad", "objectives.preferences.accuracy=2"], "balance=cagrad knows no objectives.preferences"),
+        (["objectives=robust", "objectives.preferences.macs=2"], "preferences.macs is given but macs is not among"),
+        (["objectives.preferences.speed=2"], "unknown key objectives.preferences.speed"),
+        (
+            ["objectives.preferences.accuracy=0"],
+            "objectives.preferences.accuracy: Input should be greater than or equal to 0.000001",
+        ),
+        (["balance.name=mgda"], "balance"),
+        (["objectives.balance.name=sum"], "objectives.balance.name: Input should be 'mgda', 'weighted_sum'"),
+        (["search.order=cg", "weight_optimizer=adamw"], "search.order=cg needs weight decay that is part of the loss"),
+        (["search.order=cg", "search.implicit.step=0.1"], "search.implicit.step is that of order=neumann"),
+        (["search.implicit.iterations=0"], "search.implicit.iterations: Input should be greater than 0"),
+    ],
+)
+def test_balances_and_orders_that_do_not_fit_are_refused(overrides, message):
+    with pytest.raises(Refused, match=re.escape(message)):
+        compose_experiment(overrides)
+
+
+class Killed(Exception):  # noqa: N818 - not an error
+    pass
+
+
+def run_search(folder, *overrides):
+    experiment = compose_experiment([*TINY, *overrides])
+    search(folder, experiment, load(experiment.data), make_fabric(experiment.fabric))
+
+
+def stop_after_an_epoch(folder, monkeypatch, *overrides):
+    save = Checkpoints.save
+
+    def save_and_die(self, epoch, state):
+        save(self, epoch, state)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", save_and_die)
+        with pytest.raises(Killed):
+            run_search(folder, *overrides)
+    torch.manual_seed(123)  # another process would not be where this one is
+
+
+@pytest.mark.parametrize("name", ["nash_mtl", "pcgrad"])
+def test_a_search_stopped_after_an_epoch_ends_in_the_same_bits(name, tmp_path, monkeypatch):
+    overrides = [f"balance={name}", "search.batch_size=40"]  # a step an epoch
+    run_search(tmp_path / "whole", *overrides)
+    stop_after_an_epoch(tmp_path / "stopped", monkeypatch, *overrides)
+    shutil.copytree(tmp_path / "stopped", tmp_path / "forgetful")
+    run_search(tmp_path / "stopped", *overrides)
+    whole, stopped = (load_file(tmp_path / folder / "alphas.safetensors") for folder in ("whole", "stopped"))
+    assert sorted(whole) == sorted(stopped) == ["epoch_00001", "epoch_00002"]
+    assert all(torch.equal(whole[key], stopped[key]) for key in whole)
+    assert read_metrics(tmp_path / "whole") == read_metrics(tmp_path / "stopped")
+
+    monkeypatch.setattr(AGGREGATORS[name], "restore", lambda self, state: None)
+    run_search(tmp_path / "forgetful", *overrides)
+    last = [aggregator_state(tmp_path / folder) for folder in ("whole", "stopped", "forgetful")]
+    assert last[0] == last[1]
+    assert last[0] != last[2]
+
+
+def aggregator_state(folder):
+    state = Checkpoints(folder, "search", Fabric(accelerator="cpu")).load()["aggregator"]
+    return {key: value.tolist() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+
+
+@pytest.mark.parametrize("order", ["neumann", "cg"])
+def test_an_implicit_search_runs_to_its_end_and_logs_its_residuals(order, tmp_path):
+    run_search(tmp_path / "run", "search.epochs=1", f"search.order={order}", "search.implicit.iterations=2")
+    assert (tmp_path / "run" / "genotype.json").exists()
+    for row in read_metrics(tmp_path / "run", "search"):
+        assert set(row["hypergradient_residuals"]) == {"accuracy", "robustness"}
+        assert min(row["hypergradient_residuals"].values()) > 0

@@ -1,0 +1,420 @@
+"""Evaluation through its script: norms, radii, classes, corruptions, own modules and transfer, on real images."""
+
+import hashlib
+import importlib
+import json
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.data import as_float, load
+from pipeline.errors import RunError
+from pipeline.evaluation.accuracy import Accuracy
+from pipeline.evaluation.stored_evaluation import read_robustness
+from pipeline.evaluation.transfer import load_models
+from pipeline.networks.user_module import _digest
+from pipeline.runs.files import write_json
+from pipeline.settings import DataSettings
+from tests.support.scripts import TINY, run_script
+
+THEIRS = (*TINY, "data.limit=null", "evaluate.model=their_models:fitted")
+FACTORIES = """
+import torch
+from torch import nn
+
+class Linear(nn.Module):
+    def __init__(self, scale=1.0, classes=10):
+        super().__init__()
+        self.layer = nn.Linear(64, classes)
+        self.scale = scale
+
+    def forward(self, images):
+        return self.scale * self.layer(images.flatten(1))
+
+def fitted(scale=1.0):
+    import safetensors.torch
+    module = Linear(scale)
+    safetensors.torch.load_model(module, WEIGHTS)
+    return module
+
+def mirrored():  # right on images turned around
+    module = fitted()
+    module.layer.weight.data = module.layer.weight.data.flip(1)
+    return module
+
+def broken():
+    raise KeyError("no such thing")
+
+def number():
+    return 3
+
+answer = 42
+"""
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """A folder with a user's own module, and weights by scikit-learn that are right on most digits."""
+    folder = tmp_path_factory.mktemp("theirs")
+    train = images_of("train")
+    fit = LogisticRegression(C=0.1, max_iter=200).fit(train[0].flatten(1), train[1])
+    weights, bias = (torch.from_numpy(values).float().contiguous() for values in (fit.coef_, fit.intercept_))
+    save_file({"layer.weight": weights, "layer.bias": bias}, folder / "theirs.safetensors")
+    (folder / "their_models.py").write_text(f"WEIGHTS = {str(folder / 'theirs.safetensors')!r}\n{FACTORIES}")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _importable(theirs, monkeypatch):
+    monkeypatch.syspath_prepend(theirs)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder with a network of the project."""
+    folder = tmp_path_factory.mktemp("runs") / "pdarts"
+    status, _, err = run_script("retrain", *TINY, f"run={folder}", "genotype=PDARTS", "retrain.recipe=standard")
+    assert status == 0, err
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def evaluate(call_script, run):
+    def call(*overrides):
+        status, out, err = call_script("evaluate", *THEIRS, f"run={run}", "evaluate.attacks=[]", *overrides)
+        assert status == 0, err
+        return out
+
+    return call
+
+
+def images_of(part):
+    images = getattr(load(DataSettings(test_limit=40)), part)
+    return as_float(images.images), images.labels
+
+
+def stored(folder):
+    """The protocol last evaluated, as it is stored."""
+    return json.loads((folder / "robustness.json").read_text())["protocols"][-1]
+
+
+def last(folder):
+    return read_robustness(folder / "robustness.json")[0]
+
+
+def test_rows_by_class_add_up_to_all_and_are_those_of_the_network(run, evaluate):
+    evaluate("evaluate.attacks=[pgd-20]")
+    content = stored(run)
+    assert content["classes"]["names"] == [str(digit) for digit in range(10)]
+    assert sum(content["classes"]["images"]) == 40
+    for row in content["attacks"]:
+        assert sum(row["right_by_class"]) == row["right"]
+        assert all(np.less_equal(row["right_by_class"], content["classes"]["images"]))
+    images, labels = images_of("test")
+    with torch.no_grad():
+        right = importlib.import_module("their_models").fitted()(images).argmax(1) == labels
+    expected = [int(right[labels == digit].sum()) for digit in range(10)]
+    assert content["attacks"][0]["right_by_class"] == expected
+    assert sum(expected) >= 30
+
+
+def test_a_sweep_starts_at_clean_falls_with_the_radius_and_ends_at_nothing(run, evaluate):
+    out = evaluate("evaluate.sweep=[0.5,1e-6,0.1]", "evaluate.attacks=[pgd-20]")
+    rows = last(run).sweep
+    assert [row.settings["eps"] for row in rows] == [1e-6, 0.1, 0.5]
+    clean, at_eps = last(run).attacks
+    assert rows[0].right == clean.right
+    assert rows[1].right == at_eps.right  # the same attack: measured once
+    assert rows[0].right > rows[1].right > rows[2].right
+    assert rows[2].right <= 4
+    assert "eps 0.5" in out
+
+
+def test_in_l2_the_norm_is_in_every_row_and_restarts_of_what_has_them(run, evaluate):
+    names = ["pgd-20", "pgd-20-targeted", "cw", "apgd-ce"]
+    evaluate("evaluate.norm=L2", "evaluate.eps=0.5", "evaluate.restarts=2", f"evaluate.attacks=[{','.join(names)}]")
+    clean, *rows = last(run).attacks
+    assert [(row.attack, row.settings["norm"], row.settings["eps"]) for row in rows] == [(n, "L2", 0.5) for n in names]
+    assert [row.settings["restarts"] for row in rows] == [2, 2, 1, 2]
+    assert max(row.right for row in rows) < clean.right
+
+
+def test_corruptions_are_measured_on_all_images_and_named_with_their_strength(run, evaluate):
+    evaluate("evaluate.corruptions=[gaussian_noise,jpeg]")
+    rows = last(run).corruptions
+    assert [row.attack for row in rows] == [f"{name}-{s}" for name in ("gaussian_noise", "jpeg") for s in range(1, 6)]
+    assert [row.settings["quality"] for row in rows[5:]] == [80, 65, 58, 50, 40]
+    assert rows[0].settings["deviation"] == 0.04
+    assert rows[4].images == 40
+    assert rows[4].right <= rows[0].right + 2
+
+
+def test_everything_that_is_known_is_kept_and_nothing_is_measured_twice(run, evaluate):
+    evaluate("evaluate.attacks=[fgsm]", "evaluate.corruptions=[contrast]", "evaluate.sweep=[0.2]")
+    before = stored(run)
+    evaluate("evaluate.attacks=[pgd-20]", "evaluate.corruptions=[brightness]", "evaluate.sweep=[0.05]")
+    after = stored(run)
+    assert [row["attack"] for row in after["attacks"]] == ["clean", "fgsm", "pgd-20"]
+    assert after["attacks"][:2] == before["attacks"]  # the seconds too
+    assert after["sweep"][1] == before["sweep"][0]
+    assert after["corruptions"][:5] == before["corruptions"]
+    assert len(after["corruptions"]) == 10
+    evaluate("evaluate.attacks=[pgd-20]", "evaluate.restarts=3")
+    assert [row["attack"] for row in stored(run)["attacks"]] == ["clean", "pgd-20"]  # another evaluation
+
+
+def test_a_sweep_of_another_attack_stays(run, evaluate):
+    out = evaluate("evaluate.sweep=[0.2,0.05]", "evaluate.sweep_attack=fgsm")
+    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.05"], ["eps", "0.2"]]
+    before = stored(run)["sweep"]
+    out = evaluate("evaluate.sweep=[0.1]")
+    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.1"]]
+    after = stored(run)["sweep"]
+    assert after[:2] == before
+    assert [(row["attack"], row["settings"]["eps"]) for row in after[2:]] == [("pgd-20", 0.1)]
+    evaluate()
+    assert stored(run)["sweep"] == after
+
+
+def test_a_factory_whose_weights_changed_is_measured_anew(theirs, run, evaluate):
+    file = theirs / "theirs.safetensors"
+    weights, content = load_file(file), file.read_bytes()
+    evaluate()
+    before = stored(run)
+    evaluate()
+    assert stored(run)["attacks"] == before["attacks"]  # the seconds too: it is the same module
+    try:
+        save_file({name: -value for name, value in weights.items()}, file)
+        evaluate()
+    finally:
+        file.write_bytes(content)
+    after = stored(run)
+    assert after["network"]["factory"] == before["network"]["factory"]
+    assert after["network"]["state_sha256"] != before["network"]["state_sha256"]
+    assert after["attacks"][0]["right"] < 10 < before["attacks"][0]["right"]
+
+
+@pytest.mark.parametrize("change", ["weight", "shape", "dtype", "name", "buffer", "hidden", "extra"])
+def test_modules_are_told_apart_by_all_that_they_hold(change):
+    first, second = Holder(), Holder()
+    assert _digest("a:b", first) == _digest("a:b", second)
+    if change == "weight":
+        second.weight.data[0, 0] += 1e-6
+    if change == "shape":
+        second.weight.data = second.weight.data.view(3, 2)
+    if change == "dtype":
+        second.count = second.count.view(torch.float64)  # the same bytes
+    if change == "name":
+        second.other = second._parameters.pop("weight")
+    if change == "buffer":
+        second.count += 1
+    if change == "hidden":
+        second.hidden[1] = -second.hidden[1]
+    if change == "extra":
+        second.extra = "other"
+    assert _digest("a:b", first) != _digest("a:b", second)
+
+
+def test_a_module_whose_state_cannot_be_read_is_refused_in_one_line():
+    module = Holder()
+    module.extra = lambda: None  # no pickle holds it
+    with pytest.raises(RunError, match=r"^evaluate\.model=a:b: reading its state_dict raised .*$"):
+        _digest("a:b", module)
+
+
+class Holder(torch.nn.Module):
+    """One of each kind of value that a module can hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(6.0).view(2, 3))
+        self.register_buffer("count", torch.tensor(3))
+        self.register_buffer("hidden", torch.tensor([1, 1j]), persistent=False)
+        self.register_buffer("sparse", torch.eye(2).to_sparse())
+        self.extra = "extra"
+
+    def get_extra_state(self):
+        return self.extra
+
+    def set_extra_state(self, state):
+        self.extra = state
+
+
+def test_a_robustness_json_of_before_is_read_and_continued(run, evaluate):
+    evaluate("evaluate.attacks=[fgsm]")
+    content = stored(run)
+    for key in ("state_sha256", "classes", "sweep", "checks", "check_rows", "corruptions", "environment"):
+        del content[key]
+    old = ("attacks", "eps", "cw_radius", "images", "batch_size")
+    content["settings"]["evaluate"] = {key: content["settings"]["evaluate"][key] for key in old}
+    for row in content["attacks"]:
+        del row["right_by_class"]
+        row["seconds"] = 123.0
+    write_json(run / "robustness.json", content)
+    assert [row.right_by_class for row in last(run).attacks] == [(), ()]
+    evaluate("evaluate.attacks=[fgsm,pgd-20]")
+    assert [row.seconds == 123 for row in last(run).attacks] == [True, True, False]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"settings": {}, "network": {}, "attacks": [{"nonsense": 1}]}', "{"])
+def test_a_robustness_json_of_something_else_is_refused_in_one_line(content, run, call_script):
+    run.mkdir()
+    (run / "robustness.json").write_text(content)
+    with pytest.raises(ValueError, match=r"robustness\.json is not"):
+        last(run)
+    status, _, err = call_script("evaluate", *THEIRS, f"run={run}", "evaluate.attacks=[]")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "robustness.json is not" in err
+    assert "evaluate.replace=true begins it anew and keeps the old file beside it" in err
+
+
+def test_an_accuracy_survives_json():
+    row = Accuracy("fgsm", {"eps": 0.1}, 3, 4, 0.75, 0.3, 0.95, 1.0, (1, 2))
+    assert Accuracy.of(json.loads(json.dumps(asdict(row)))) == row
+
+
+def test_the_verdict_is_printed_and_stored(run, evaluate):
+    out = evaluate("evaluate.checks=true", "evaluate.attacks=[pgd-20]")
+    checks = stored(run)["checks"]
+    assert out.splitlines()[-1] == checks["verdict"]
+    assert {check["name"] for check in checks["checks"]} >= {"large radius", "black box", "transfer"}
+    assert all(check["reason"] for check in checks["checks"])
+    surrogate = stored(run)["check_rows"][-1]
+    assert surrogate["settings"]["surrogate"]["steps"] == 300
+    assert surrogate["right"] >= next(row for row in stored(run)["check_rows"] if row["attack"] == "pgd-20")["right"]
+
+
+def test_another_run_can_be_the_surrogate(run, trained, evaluate):
+    evaluate("evaluate.checks=true", f"evaluate.surrogate={trained}")
+    first = stored(run)["check_rows"][-1]
+    assert first["settings"]["surrogate"]["name"] == "PDARTS"
+    evaluate("evaluate.checks=true")
+    rows = stored(run)["check_rows"]
+    assert [row["attack"] for row in rows].count(first["attack"]) == 1
+    assert rows[-1] != first
+
+
+def test_a_users_own_module_is_evaluated_with_its_weights(theirs, run, call_script):
+    status, out, err = call_script(
+        "evaluate",
+        *TINY,
+        f"run={run}",
+        "evaluate.model=their_models:Linear",
+        "evaluate.model_arguments={scale: 2.0}",
+        f"evaluate.weights={theirs / 'theirs.safetensors'}",
+    )
+    assert status == 0, err
+    content = stored(run)
+    network = content["network"]
+    assert (network["format"], network["factory"]) == ("module", "their_models:Linear")
+    assert network["arguments"] == {"scale": 2}
+    assert network["sha256"] == hashlib.sha256((theirs / "theirs.safetensors").read_bytes()).hexdigest()
+    assert content["cost"]["parameters"] == 650
+    assert content["cost"]["conv_linear_macs"] == content["cost"]["thop_macs"] == 640
+    assert content["attacks"][0]["right"] >= 30
+    assert "clean" in out
+    status, out, err = call_script("report", *TINY, f"run={run}")
+    assert status == 0, err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluate.model=their_models"], "expected package.module:factory"),
+        (["evaluate.model=no.such:thing"], "importing no.such raised ModuleNotFoundError"),
+        (["evaluate.model=their_models:nothing"], "their_models has no function or class nothing"),
+        (["evaluate.model=their_models:answer"], "their_models has no function or class answer"),
+        (["evaluate.model=their_models:broken"], "raised KeyError: 'no such thing'"),
+        (["evaluate.model=their_models:number"], "expected a torch.nn.Module, it returned int"),
+        (["evaluate.model=their_models:Linear", "evaluate.model_arguments={scales: 2}"], "raised TypeError"),
+        (["evaluate.model=their_models:Linear", "evaluate.model_arguments={classes: 7}"], "expected logits [1, 10]"),
+        (["evaluate.model=their_models:Linear", "evaluate.weights=none.safetensors"], "does not exist"),
+        (["evaluate.model=their_models:fitted", "genotype=RACL"], "leave it out beside evaluate.model"),
+        (["evaluate.weights=a.safetensors"], "belong to evaluate.model"),
+        (["evaluate.surrogate=runs/a"], "used by evaluate.checks=true"),
+        (["evaluate.models=[runs/a]"], "two or more"),
+        (["evaluate.models=[runs/a,runs/b]"], "neither a run folder nor package.module:factory"),
+        (["evaluate.norm=L2"], "fgsm is an attack in Linf"),
+        (["evaluate.eps=1.5"], "at most 1, found 1.5"),
+        (["evaluate.sweep=[0.1,3]"], "at most 1, found 3"),
+        (["evaluate.sweep=[0.1,0.1]"], "each radius is named once, found [0.1, 0.1]"),
+        (["evaluate.corruptions=[fog]"], "'jpeg'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_in_one_line(overrides, message, tmp_path, call_script):
+    status, _, err = call_script("evaluate", *TINY, f"run={tmp_path / 'run'}", *overrides)
+    assert status == 2
+    assert message in err
+    assert err.startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_shape_are_refused_by_the_first_that_differs(tmp_path, call_script):
+    save_file({"layer.weight": torch.zeros(10, 8), "layer.bias": torch.zeros(10)}, tmp_path / "other.safetensors")
+    model = ["evaluate.model=their_models:Linear", f"evaluate.weights={tmp_path / 'other.safetensors'}"]
+    status, _, err = call_script("evaluate", *TINY, f"run={tmp_path / 'run'}", *model)
+    assert status == 2
+    assert "does not fit the module of their_models:Linear: 1 tensors differ, the first is layer.weight" in err
+
+
+def test_a_folder_that_holds_a_network_is_not_used_for_another(trained, call_script):
+    status, _, err = call_script("evaluate", *THEIRS, f"run={trained}")
+    assert status == 2
+    assert "holds a network of its own" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("RACL", "holds a network of another cell than genotype=RACL; choose another run="),
+        ("nonsense", "genotype=nonsense is not a published name"),
+    ],
+)
+def test_a_genotype_that_is_not_of_the_network_is_refused(trained, call_script, given, message):
+    status, _, err = call_script("evaluate", *TINY, f"run={trained}", f"genotype={given}", "evaluate.attacks=[]")
+    assert (status, message in err, err.count("\n")) == (2, True, 1), err
+    assert not (trained / "robustness.json").exists()
+
+
+def test_the_genotype_of_the_network_may_be_named(trained, tmp_path, call_script):
+    shutil.copytree(trained, tmp_path / "copy")
+    chosen = [*TINY, f"run={tmp_path / 'copy'}", "genotype=PDARTS", "evaluate.attacks=[]"]
+    status, _, err = call_script("evaluate", *chosen)
+    assert status == 0, err
+
+
+def test_the_diagonal_of_the_transfer_matrix_is_robust_accuracy_and_the_rest_is_above(
+    trained, tmp_path, run, evaluate, call_script
+):
+    models = ["their_models:fitted", "their_models:mirrored", str(trained)]
+    chosen = ["data.limit=null", f"run={tmp_path / 'matrix'}", f"evaluate.models=[{','.join(models)}]"]
+    status, out, err = call_script("evaluate", *TINY, *chosen)
+    assert status == 0, err
+    (content,) = json.loads((tmp_path / "matrix" / "transfer.json").read_text())["protocols"]
+    names = [model["name"] for model in content["models"]]
+    assert names == ["fitted", "mirrored", "PDARTS"]
+    rows = {(row["made_on"], row["tried_on"]): row["right"] for row in content["rows"]}
+    clean = {row["tried_on"]: row["right"] for row in content["clean"]}
+    assert len(rows) == 9
+    assert rows["fitted", "fitted"] < rows["mirrored", "fitted"] < clean["fitted"]
+    assert all(rows[made_on, tried_on] <= clean[tried_on] for made_on, tried_on in rows)
+    evaluate("evaluate.attacks=[pgd-20]")
+    assert abs(last(run).attacks[1].right - rows["fitted", "fitted"]) <= 1  # other random starts
+    assert (tmp_path / "matrix" / "figures" / "transfer.png").read_bytes().startswith(b"\x89PNG")
+    assert len(out.splitlines()) >= 9
+
+
+def test_networks_of_one_name_are_called_as_they_were_given(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "copy")
+    given = [str(trained), str(tmp_path / "copy")]
+    assert list(load_models(given, load(DataSettings(test_limit=40)))) == given

@@ -1,0 +1,382 @@
+"""Signs of collapse, and the guard that heeds them."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from pipeline.runs.metrics import read_metrics
+from pipeline.search import bilevel_search
+from pipeline.search.collapse.guard import Guard, epoch_before_rise, epoch_before_skips
+from pipeline.search.collapse.signs import (
+    Eigenvalue,
+    largest_eigenvalue,
+    mean_entropy,
+    skip_connections,
+    weight_free_operations,
+)
+from pipeline.settings import GuardSettings
+from search_space import PUBLISHED, SearchSpace, Supernet
+from search_space.supernet.relaxation import DARTS, Relaxation
+from tests.support.scripts import ROOT, TINY
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def quadratic(matrix):
+    """Alphas and a loss whose Hessian is the matrix."""
+    alphas = torch.randn(len(matrix), generator=generator(1), dtype=torch.float64, requires_grad=True)
+    return alphas, lambda: 0.5 * alphas @ torch.as_tensor(matrix) @ alphas
+
+
+@pytest.mark.parametrize(
+    "spectrum", [(3.0, 1.0, -0.5), (-5.0, 2.0, 1.0), (-4.0, -2.0, -1.0), (2.0, 0.0, 0.0), (7.0, 6.0, -6.9)]
+)
+def test_power_iteration_finds_the_largest_and_not_the_largest_in_size(spectrum):
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    alphas, loss = quadratic(rotation @ np.diag(spectrum) @ rotation.T)
+    found = largest_eigenvalue(loss, alphas, iterations=3000, generator=generator())
+    assert found.value == pytest.approx(max(spectrum), rel=1e-6)
+    assert found.residual < 1e-3
+
+
+def test_some_eigenvalue_lies_within_the_residual_however_few_the_products():
+    for seed, iterations in itertools.product(range(10), (1, 2, 5)):
+        matrix = np.random.default_rng(seed).normal(size=(12, 12))
+        matrix = matrix + matrix.T
+        alphas, loss = quadratic(matrix)
+        found = largest_eigenvalue(loss, alphas, iterations=iterations, generator=generator(seed))
+        distance = np.abs(np.linalg.eigvalsh(matrix) - found.value).min()
+        assert distance <= found.residual * abs(found.value) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("relaxation", [DARTS, Relaxation(operations="sigmoid", normalised_edges=True)])
+def test_the_eigenvalue_of_a_supernet_is_that_of_its_whole_hessian(relaxation):
+    torch.manual_seed(1)
+    space = SearchSpace(nodes=1, operations=("none", "skip_connect", "sep_conv_3x3", "avg_pool_3x3"))
+    supernet = Supernet(space, channels=2, layers=3, num_classes=3, in_channels=1, relaxation=relaxation).double()
+    images, labels = torch.rand(8, 1, 8, 8, dtype=torch.float64), torch.arange(8) % 3
+    with torch.no_grad():
+        supernet.alphas.normal_(generator=generator(2))
+
+    def loss(alphas):
+        return F.cross_entropy(functional_call(supernet, {"alphas": alphas}, (images,)), labels)
+
+    hessian = torch.autograd.functional.hessian(loss, supernet.alphas.detach())
+    size = supernet.alphas.numel()
+    expected = np.linalg.eigvalsh(hessian.reshape(size, size).numpy())[-1]
+    found = largest_eigenvalue(
+        lambda: F.cross_entropy(supernet(images), labels), supernet.alphas, iterations=400, generator=generator()
+    )
+    assert found.value == pytest.approx(expected, rel=1e-5)
+
+
+def test_published_cells_hold_the_skips_and_pools_of_their_figures():
+    v2 = PUBLISHED["DARTS_V2"].genotype  # Liu et al. 2019, figures 4 and 5: 5 of 8 separable, 2 skips, a dilated one
+    assert (weight_free_operations(v2.normal), weight_free_operations(v2.reduction)) == (2, 8)
+    assert (skip_connections(v2.normal), skip_connections(v2.reduction)) == (2, 3)
+
+
+def test_entropy_is_one_where_all_is_open_and_zero_where_all_is_decided():
+    space = SearchSpace(nodes=1, operations=("skip_connect", "sep_conv_3x3", "noise"))
+    narrow = SearchSpace(nodes=1, operations=space.operations, normal=(space.operations[:2],) * 2)
+    for each in (space, narrow):
+        assert mean_entropy(each.probabilities(torch.zeros(each.alpha_shape)), each.mask) == pytest.approx(1)
+        decided = 80 * torch.eye(3)[[0, 1]].expand(2, 2, 3)
+        assert mean_entropy(each.probabilities(decided), each.mask) == pytest.approx(0, abs=1e-12)
+    strengths = torch.tensor([[[2.0, 1.0, 1.0]]])
+    expected = (0.5 * math.log(2) + 0.5 * math.log(4)) / math.log(3)
+    assert mean_entropy(strengths, torch.ones(1, 1, 3, dtype=torch.bool)) == pytest.approx(expected)
+
+
+def test_no_rise_is_seen_in_eigenvalues_that_fall_stay_or_are_too_few():
+    falling = [1 / epoch for epoch in range(1, 30)]
+    for values in (falling, [1.0] * 30, [1.0, 9.0, 9.0, 9.0, 9.0], [-1.0] * 30):
+        for epochs in range(len(values) + 1):
+            assert epoch_before_rise(values[:epochs], window=5, ratio=0.75) is None
+
+
+def test_a_rise_is_seen_at_the_first_epoch_whose_means_differ_by_the_ratio():
+    for ratio, window, start in itertools.product((0.5, 0.75), (1, 3, 5), (8, 12)):
+        values = [1.0] * start
+        while epoch_before_rise(values, window=window, ratio=ratio) is None:
+            values.append(1.02 * ratio ** (-1 / window) * values[-1])
+            assert len(values) < 100
+        # the means, written out
+        now, before = (np.mean(part) for part in (values[-window:], values[-2 * window : -window]))
+        assert before / now < ratio
+        earlier = [np.mean(values[end - window : end]) for end in (len(values) - 1, len(values) - 1 - window)]
+        assert earlier[1] / earlier[0] >= ratio
+        assert epoch_before_rise(values, window=window, ratio=ratio) == len(values) - 1 - window
+
+
+def test_one_outlier_does_not_stop_a_search_that_a_lasting_rise_stops():
+    def epochs(values):
+        return [end for end in range(len(values) + 1) if epoch_before_rise(values[:end], window=5, ratio=0.75)]
+
+    assert not epochs([1.0] * 10 + [2.5] + [1.0] * 10)
+    assert epochs([1.0] * 10 + [2.5] * 5)
+
+
+def test_skips_go_back_to_the_last_epoch_that_had_few_enough():
+    assert epoch_before_skips([], most=2) is None
+    assert epoch_before_skips([0, 1, 2], most=2) is None
+    assert epoch_before_skips([0, 2, 5, 3], most=2) == 1
+    assert epoch_before_skips([5, 6], most=2) is None  # there is nothing to go back to
+
+
+def signs(eigenvalue=None, skips=0):
+    return {"eigenvalue": {"value": eigenvalue, "residual": 0.0}, "skips": {"normal": skips}}
+
+
+def test_a_guard_that_rolls_back_forgets_what_it_went_back_over_and_its_state_comes_back():
+    settings = GuardSettings(action="rollback", rule="skips", most_skips=2)
+    guard, found = Guard(settings), []
+    for epoch, skips in enumerate([1, 2, 4, 3, 1, 9], start=1):
+        restored = Guard(settings)
+        restored.restore(json.loads(json.dumps(guard.state())))
+        guard = restored
+        found.append(guard.watch(epoch, signs(skips=skips)))
+    assert found == [None, None, 2, 2, None, 5]
+    assert guard.events == [{"after": 3, "back_to": 2}, {"after": 4, "back_to": 2}, {"after": 6, "back_to": 5}]
+    assert not guard.has_stopped
+
+
+def test_a_search_that_holds_skips_from_its_first_epoch_on_rolls_back_to_where_it_began():
+    guard = Guard(GuardSettings(action="rollback", rule="skips", most_skips=2))
+    assert [guard.watch(epoch, signs(skips=skips)) for epoch, skips in enumerate([7, 5, 1, 6], start=1)] == [
+        0,
+        0,
+        None,
+        3,
+    ]
+    stopping = Guard(GuardSettings(action="stop", rule="skips", most_skips=2))
+    assert [stopping.watch(epoch, signs(skips=skips)) for epoch, skips in enumerate([7, 5, 1, 6], start=1)] == [
+        None,
+        None,
+        None,
+        3,
+    ]
+
+
+def test_a_guard_that_stops_does_so_at_the_first_rise_and_one_of_no_action_never():
+    values = [1.0] * 6 + [4.0] * 6
+    stopping, idle = Guard(GuardSettings(action="stop")), Guard(GuardSettings())
+    back = [stopping.watch(epoch, signs(value)) for epoch, value in enumerate(values, start=1)]
+    first = next(epoch for epoch, to in enumerate(back, start=1) if to is not None)
+    assert back[first - 1] == first - 5
+    assert stopping.has_stopped
+    assert [idle.watch(epoch, signs(value)) for epoch, value in enumerate(values, start=1)] == [None] * 12
+    assert not idle.has_stopped
+
+
+NO_BOUNDS = ("objectives=accuracy", "objectives.parameters=[null,null]", "objectives.macs=[null,null]")
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Eigenvalues of the first, second, ... epoch in place of measured ones."""
+
+    def plant(values):
+        monkeypatch.setattr(
+            bilevel_search.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(values[self.state.epoch], 0.0)
+        )
+
+    return plant
+
+
+GUARDED = (*TINY, *NO_BOUNDS, "guard=robust_darts", "search.guard.window=1", "search.epochs=6")
+
+
+def test_a_search_stops_at_a_planted_rise_with_the_alphas_from_before(tmp_path, planted, call_script):
+    planted([1.0, 1.0, 1.0, 9.0, 9.0, 9.0])
+    free, guarded = tmp_path / "free", tmp_path / "guarded"
+    for folder, overrides in ((free, ["search.guard.action=none"]), (guarded, [])):
+        status, _, err = call_script("search", *GUARDED, f"run={folder}", *overrides)
+        assert status == 0, err
+    every, kept = load_file(free / "alphas.safetensors"), load_file(guarded / "alphas.safetensors")
+    assert sorted(kept) == ["epoch_00001", "epoch_00002", "epoch_00003"]
+    assert all(torch.equal(kept[name], every[name]) for name in kept)
+    result = json.loads((guarded / "search.json").read_text())
+    assert result["guard"] == [{"after": 4, "back_to": 3}]
+    assert json.loads((free / "search.json").read_text())["guard"] == []
+    rows = [row for row in read_metrics(guarded, "search") if "diagnostics" in row]
+    assert [row["diagnostics"]["eigenvalue"]["value"] for row in rows] == [1.0, 1.0, 1.0, 9.0]
+    assert result["diagnostics"]["entropy"] == rows[2]["diagnostics"]["entropy"]
+
+
+def test_a_search_rolls_back_goes_on_with_more_weight_decay_and_resumes_in_the_same_bits(
+    tmp_path, planted, call_script, monkeypatch
+):
+    planted([1.0, 1.0, 9.0, 1.0, 1.0, 1.0])
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    overrides = [
+        *GUARDED,
+        "search.guard.action=rollback",
+        "search.relaxation.dropout=0.3",
+        "search.relaxation.sampled_edges=2",
+    ]
+    assert call_script("search", *overrides, f"run={whole}")[0] == 0
+    from pipeline.runs.checkpoints import Checkpoints
+
+    save = Checkpoints.save
+
+    def save_and_die(self, steps, state):
+        save(self, steps, state)
+        if state["epoch"] == 3:
+            (group,) = state["weight_optimizer"]["param_groups"]
+            assert group["weight_decay"] == pytest.approx(10 * 3e-4)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        call_script("search", *overrides, f"run={broken}")
+    monkeypatch.setattr(Checkpoints, "save", save)
+    assert call_script("search", *overrides, f"run={broken}")[0] == 0
+    for name in ("genotype.json", "alphas.safetensors"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes()
+    assert read_metrics(whole, "search") == read_metrics(broken, "search")
+    for folder in (whole, broken):
+        assert json.loads((folder / "search.json").read_text())["guard"] == [{"after": 3, "back_to": 2}]
+
+
+def test_a_search_whose_cells_always_hold_skips_ends_with_the_alphas_that_it_began_with(
+    tmp_path, call_script, monkeypatch
+):
+    from pipeline.search import bilevel_search
+
+    monkeypatch.setattr(bilevel_search, "signs_of_collapse", lambda supernet: signs(skips=8))
+    folder = tmp_path / "run"
+    assert call_script("search", *TINY, *NO_BOUNDS, f"run={folder}", "guard=skips_rollback")[0] == 0
+    first, last = (load_file(folder / "alphas.safetensors")[f"epoch_0000{epoch}"] for epoch in (1, 2))
+    assert last.abs().max() < 6e-3  # 1e-3 N(0, 1), as drawn
+    assert first.abs().max() > 0.05  # after the first epoch, before the guard acted
+    assert json.loads((folder / "search.json").read_text())["guard"] == [
+        {"after": 1, "back_to": 0},
+        {"after": 2, "back_to": 0},
+    ]
+
+
+@pytest.mark.parametrize("relaxation", sorted(path.stem for path in (ROOT / "conf" / "relaxation").glob("*.yaml")))
+def test_a_bounded_search_with_every_relaxation_ends_inside_its_bounds(tmp_path, call_script, relaxation):
+    folder = tmp_path / "run"
+    channels = "search.channels=4"  # which partial channels can divide
+    status, _, err = call_script(
+        "search", *TINY, f"run={folder}", f"relaxation={relaxation}", "search.epochs=1", channels
+    )
+    assert status == 0, err
+    result = json.loads((folder / "search.json").read_text())
+    assert 2500 <= result["derived_cost"]["parameters"] <= 4000
+    assert set(result["diagnostics"]) == {"weight_free", "skips", "entropy"}
+    *_, last = read_metrics(folder, "search")
+    assert 0 < last["diagnostics"]["entropy"] <= 1
+    assert math.isfinite(last["diagnostics"]["eigenvalue"]["value"])
+
+
+def test_a_measured_eigenvalue_is_in_the_last_row_of_each_epoch_and_changes_nothing_else(tmp_path, call_script):
+    found = {}
+    for iterations in (0, 4):
+        folder = tmp_path / str(iterations)
+        status, _, err = call_script(
+            "search",
+            *TINY,
+            f"run={folder}",
+            f"search.diagnostics.iterations={iterations}",
+            "search.diagnostics.images=16",
+        )
+        assert status == 0, err
+        found[iterations] = (folder / "alphas.safetensors").read_bytes()
+    assert found[0] == found[4]
+    eigenvalues = [row.get("diagnostics", {}).get("eigenvalue") for row in read_metrics(folder, "search")]
+    assert [value is not None for value in eigenvalues] == [False, True, False, True]
+    assert all(math.isfinite(value["value"]) for value in eigenvalues if value)
+
+
+def test_a_space_without_a_choice_has_the_eigenvalue_zero(tmp_path, call_script):
+    folder = tmp_path / "run"
+    status, _, err = call_script("search", *TINY, *NO_BOUNDS, "space.operations=[sep_conv_3x3]", f"run={folder}")
+    assert status == 0, err
+    *_, last = read_metrics(folder, "search")
+    assert last["diagnostics"]["eigenvalue"] == {"value": 0.0, "residual": 0.0}
+
+
+@pytest.mark.parametrize("guard", ["none", "robust_darts"])
+def test_an_eigenvalue_that_is_not_finite_stops_only_a_search_whose_guard_reads_it(
+    tmp_path, call_script, monkeypatch, guard
+):
+    monkeypatch.setattr(
+        bilevel_search.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(math.nan, math.nan)
+    )
+    folder = tmp_path / "run"
+    more = [] if guard == "none" else [f"guard={guard}"]
+    status, _, err = call_script("search", *TINY, *NO_BOUNDS, f"run={folder}", *more)
+    if guard == "none":
+        assert status == 0, err
+        *_, last = read_metrics(folder, "search")
+        assert set(last["diagnostics"]) == {"weight_free", "skips", "entropy"}
+    else:
+        assert status == 1
+        assert "diagnostics.eigenvalue.value is nan" in err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["search.guard.action=stop", "search.diagnostics.iterations=0"],
+            "search.guard.rule=eigenvalue reads the eigenvalue",
+        ),
+        (["search.guard.ratio=1"], "search.guard.ratio"),
+        (
+            ["relaxation=darts_minus", "space.operations=[sep_conv_3x3,none]"],
+            "added to skip_connect, which is not among",
+        ),
+        (["search.relaxation.sampled_operations=1"], "sampled_operations is at least 2"),
+        (["search.relaxation.zero_one=1"], "the zero-one loss acts on sigmoids"),
+    ],
+)
+def test_a_guard_or_relaxation_that_cannot_work_is_refused_before_any_work(tmp_path, call_script, overrides, message):
+    folder = tmp_path / "run"
+    status, _, err = call_script("search", *TINY, *NO_BOUNDS, f"run={folder}", *overrides)
+    assert status == 2
+    assert message in err
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_the_normal_cell_collapses_to_skips_and_a_strong_auxiliary_skip_prevents_it(tmp_path, call_script):
+    remedy = ["relaxation=darts_minus", "search.relaxation.auxiliary_skip=3"]
+    found = {}
+    for name, overrides in (("none", []), ("remedy", remedy)):
+        folder = tmp_path / name
+        status, _, err = call_script("search", "experiment=collapse", f"run={folder}", *overrides)
+        assert status == 0, err
+        found[name] = json.loads((folder / "search.json").read_text())["diagnostics"]["weight_free"]["normal"]
+    # of 8: 6 to 8 without, 1 to 3 with the remedy, over three seeds and two orders of rounding
+    assert found["none"] >= 6
+    assert found["remedy"] <= 4
+
+
+@pytest.mark.slow
+def test_a_guard_ends_a_search_before_its_skips_take_over(tmp_path, call_script):
+    """Both searches are the same until the guard acts; which seeds collapse depends on the processor's rounding."""
+    found = {}
+    for name, overrides in (("none", []), ("guard", ["guard=darts_plus", "search.guard.most_skips=4"])):
+        folder = tmp_path / name
+        status, _, err = call_script("search", "experiment=late_collapse", "seed=3", f"run={folder}", *overrides)
+        assert status == 0, err
+        found[name] = json.loads((folder / "search.json").read_text())
+    rows = [row["diagnostics"] for row in read_metrics(tmp_path / "none", "search") if "diagnostics" in row]
+    skips = [signs["skips"]["normal"] for signs in rows]
+    first = next((epoch for epoch in range(1, len(skips)) if skips[epoch] > 4 >= min(skips[:epoch])), None)
+    kept = [epoch for epoch, count in enumerate(skips[:first], 1) if count <= 4]
+    assert found["guard"]["guard"] == ([] if first is None else [{"after": first + 1, "back_to": kept[-1]}])
+    assert found["guard"]["diagnostics"]["skips"]["normal"] == skips[-1 if first is None else kept[-1] - 1]

@@ -1,0 +1,364 @@
+"""The comparison: random cells are of the searched cells' size, its arithmetic is scipy's, and it resumes."""
+
+import json
+import math
+import re
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from e2rnas.cli.app import Refused, compose_experiment
+from pipeline.runs.metrics import read_metrics
+from pipeline.search.objectives import bounds_of
+from pipeline.search.selection.continued_search import fix_cell
+from pipeline.studies.comparison.comparison import (
+    Contender,
+    cost_table,
+    in_processes,
+    is_inside,
+    random_cells,
+    retrainings,
+)
+from pipeline.studies.comparison.comparison_report import OUTDATED, READING, strongest_attack, text, write
+from pipeline.studies.comparison.comparison_statistics import (
+    CellResult,
+    agreement,
+    beaten,
+    mean,
+    mean_difference,
+    seed_anova,
+)
+from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
+from tests.support.scripts import TINY
+
+SMALL = (
+    "experiment=comparison",
+    "seed=0",
+    *(override for override in TINY if not override.startswith("objectives")),
+    "objectives.names=[accuracy,robustness,parameters]",
+    "objectives.parameters=[2500,4000]",
+    "objectives.macs=[null,null]",
+    "attack.step=0.05",
+    "search.epochs=1",
+    "search.warm_up=0",
+    "search.selection.candidates=2",
+    "search.selection.pool=3",
+    "search.selection.finalists=1",
+    "search.selection.epochs=1",
+    "retrain.epochs=1",
+    "retrain.select_every=1",
+    "comparison.random_seeds=1",
+    "evaluate.attacks=[fgsm]",
+    "comparison.searches=1",
+    "comparison.random=2",
+    "comparison.published=[DARTS_V2]",
+    "comparison.seeds=1",
+    "pareto.adapt_epochs=1",
+    "pareto.held_back=0.5",
+    "comparison.processes=1",
+)
+
+
+def cell(kind, robust, *, parameters=100, macs=1000, judgements=()):
+    robust = tuple(np.atleast_1d(robust))
+    accuracies = {"clean": robust, "pgd-20": robust}
+    return CellResult(f"{kind}-{robust[0]}", kind, parameters, macs, accuracies, tuple(judgements))
+
+
+def evaluated(experiment, **settings):
+    """The experiment with other settings of evaluation; PGD-20 unless named."""
+    evaluate = experiment.evaluate.model_copy(update={"attacks": ("pgd-20",), **settings})
+    return experiment.model_copy(update={"evaluate": evaluate})
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return compose_experiment(SMALL)
+
+
+@pytest.fixture(scope="module")
+def table(experiment):
+    return cost_table(experiment)
+
+
+def test_random_cells_keep_the_bounds_and_are_those_of_their_seed(experiment, table):
+    cells = random_cells(experiment, table, 8)
+    assert len(set(cells)) == len(cells) == 8
+    for genotype in cells:
+        cost = network_cost(genotype, channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
+        assert 2500 <= cost.parameters <= 4000
+    assert random_cells(experiment, table, 8) == cells
+    assert not set(cells) & set(random_cells(experiment.model_copy(update={"seed": 1}), table, 8))
+    assert not set(cells) & set(random_cells(experiment, table, 8, "something else"))
+
+
+def test_random_cells_are_uniform_over_what_is_inside(experiment, table):
+    """Rejection keeps the odds between cells: those inside hold operations as often as unbounded draws that pass."""
+    bounds = bounds_of(experiment.objectives).values()
+    generator = torch.Generator().manual_seed(5)
+    inside = [g for g in (table.space.random_genotype(generator) for _ in range(150)) if is_inside(g, bounds, table)]
+    drawn = random_cells(experiment, table, 30)
+    names = SearchSpace().operations[1:]
+
+    def counts(genotypes):
+        held = [edge.operation for genotype in genotypes for edge in genotype.normal.edges]
+        return [held.count(name) for name in names]
+
+    assert stats.chi2_contingency([counts(inside), counts(drawn)]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("retrain.parameters=3000", "leave it null"),
+        ("retrain.channels=6", "needs them the same"),
+        ("objectives.parameters=[null,4000]", "need both bounds"),
+        ("objectives.parameters=[3000,3000.5]", "no cell of this space"),
+    ],
+)
+def test_a_comparison_that_would_not_be_fair_is_refused(override, message):
+    with pytest.raises(ValueError, match=message):
+        cost_table(compose_experiment([*SMALL, override]))
+
+
+@pytest.mark.parametrize("names", ["[DARTS_V2,DARTS_V2]", "[MINE]"])
+def test_published_cells_are_known_and_named_once(names):
+    with pytest.raises(Refused, match="each once: "):
+        compose_experiment([*SMALL, f"comparison.published={names}"])
+
+
+def test_every_cell_is_retrained_by_one_recipe_but_for_the_channels_of_published_ones(experiment, tmp_path):
+    genotype = PUBLISHED["DARTS_V2"].genotype
+    contenders = [Contender(kind, kind, genotype) for kind in ("searched", "random", "published")]
+    seeds = experiment.comparison.model_copy(update={"seeds": 3, "random_seeds": 2})
+    works = list(retrainings(tmp_path, experiment.model_copy(update={"comparison": seeds}), contenders, 3000))
+    assert [work.experiment.seed for work in works] == [0, 1, 2, 0, 1, 0, 1, 2]
+    recipes = {work.contender.kind: work.experiment.retrain.model_dump() for work in works}
+    assert recipes["searched"] == recipes["random"] == experiment.retrain.model_dump()
+    assert recipes["published"] == experiment.retrain.model_dump() | {"parameters": 3000}
+    assert len({work.folder for work in works}) == len(works)
+
+
+def told_apart(accuracies):
+    """What is found of random cells; accuracies: [cells, seeds]."""
+    cells = [cell("random", tuple(row)) for row in accuracies]
+    return seed_anova([*cells, cell("searched", (0.9,))], "pgd-20")
+
+
+def test_cells_that_are_equal_are_not_told_apart_and_cells_that_differ_are():
+    generator = np.random.default_rng(0)
+    noise, cells = 0.02 * generator.standard_normal((10, 3)), generator.standard_normal((10, 1))
+    equal, different = (told_apart(0.3 + spread * cells + noise) for spread in (0.0, 0.05))
+    assert equal.p > 0.05 > 1e-4 > different.p
+    assert equal.f < 3 < different.f
+    for found in (equal, different):
+        assert found.within == pytest.approx(0.02, rel=0.35)
+        assert found.by_chance == pytest.approx(found.within / 3**0.5)
+        assert found.f == pytest.approx((found.between / found.by_chance) ** 2)
+
+
+def test_what_a_seed_does_to_all_cells_tells_none_apart():
+    generator = np.random.default_rng(0)
+    accuracies = 0.3 + 0.02 * generator.standard_normal((10, 3))
+    expected, found = told_apart(accuracies), told_apart(accuracies + np.array([0.0, 0.1, -0.1]))
+    assert astuple(found) == pytest.approx(astuple(expected))
+
+
+def test_cells_are_told_apart_as_by_least_squares():
+    generator = np.random.default_rng(1)
+    accuracies = 0.3 + 0.02 * generator.standard_normal((6, 4)) + 0.03 * generator.standard_normal((6, 1))
+    row, column = np.indices(accuracies.shape).reshape(2, -1)
+    seeds, cells = np.eye(4)[column], np.eye(6)[row]
+    without, full = (
+        accuracies.ravel() - design @ np.linalg.lstsq(design, accuracies.ravel())[0]
+        for design in (seeds, np.hstack([seeds, cells]))
+    )
+    error = full @ full / 15
+    found = told_apart(accuracies)
+    assert found.f == pytest.approx((without @ without - full @ full) / 5 / error)
+    assert found.within == pytest.approx(error**0.5)
+    assert found.p == pytest.approx(stats.f.sf(found.f, 5, 15))
+
+
+@pytest.mark.parametrize(
+    "accuracies",
+    [
+        [(0.1,), (0.2,)],
+        [(0.1, 0.2), (0.2, 0.1, 0.3)],
+        [(0.1, 0.2)],
+        [(0.1, 0.2), (0.2, 0.3)],
+    ],
+    ids=["once each", "not equally often", "one cell", "no error"],
+)
+def test_some_retrainings_cannot_say_whether_cells_differ(accuracies):
+    assert told_apart(accuracies) is None
+
+
+def test_the_gain_and_its_error_are_those_of_welch():
+    rng = np.random.default_rng(0)
+    searched, random = rng.uniform(size=3), rng.uniform(size=10)
+    found = mean_difference([*(cell("searched", x) for x in searched), *(cell("random", x) for x in random)], "pgd-20")
+    welch = stats.ttest_ind(searched, random, equal_var=False)
+    assert found.value == pytest.approx(searched.mean() - random.mean())
+    assert found.value / found.error == pytest.approx(welch.statistic)
+    assert found.p == pytest.approx(welch.pvalue)
+
+
+def test_a_cell_counts_once_however_often_it_was_retrained():
+    once = [cell("searched", 0.5), cell("searched", 0.7), cell("random", 0.4), cell("random", 0.2)]
+    twice = [cell("searched", [0.4, 0.6]), cell("searched", [0.7, 0.7]), *once[2:]]
+    assert astuple(mean_difference(twice, "pgd-20")) == pytest.approx(astuple(mean_difference(once, "pgd-20")))
+    assert twice[0].deviation("pgd-20") == pytest.approx(np.std([0.4, 0.6], ddof=1))
+
+
+def test_the_error_of_one_value_is_unknown():
+    assert math.isnan(mean([0.5]).error)
+    assert mean([1.0, 3.0]).error == pytest.approx(stats.sem([1.0, 3.0]))
+    lone = mean_difference([cell("searched", 0.5), cell("random", 0.4), cell("random", 0.2)], "pgd-20")
+    assert (math.isnan(lone.error), math.isnan(lone.p)) == (True, True)
+
+
+def test_a_cell_is_beaten_by_those_that_are_no_worse_and_somewhere_better():
+    mine = cell("searched", 0.5, parameters=100)
+    others = [
+        cell("random", 0.5, parameters=100),  # the same
+        cell("random", 0.6, parameters=101),  # larger
+        cell("random", 0.4, parameters=50),  # less robust
+        cell("random", 0.5, parameters=99),
+        cell("random", 0.6, parameters=100),
+    ]
+    assert beaten(mine, others, "pgd-20", "parameters") == 2
+
+
+def test_the_rank_correlation_is_scipys_over_searched_and_random_cells():
+    rng = np.random.default_rng(1)
+    judged, robust = rng.uniform(size=8), rng.uniform(size=8)
+    kinds = ["searched"] * 3 + ["random"] * 5
+    cells = [cell(kind, y, judgements=(x - 0.1, x + 0.1)) for kind, x, y in zip(kinds, judged, robust, strict=True)]
+    found = agreement([*cells, cell("published", 0.1, judgements=(0.9,)), cell("random", 0.5)], "pgd-20")
+    assert found.cells == 8
+    assert found.kendall == pytest.approx(stats.kendalltau(judged, robust).statistic)
+    assert found.spearman == pytest.approx(np.corrcoef(stats.rankdata(judged), stats.rankdata(robust))[0, 1])
+    assert agreement(cells[:2], "pgd-20") is None
+    assert math.isnan(agreement([cell("random", y, judgements=(0.5,)) for y in robust], "pgd-20").kendall)
+
+
+def test_searched_cells_stand_also_beside_random_searches(experiment):
+    cells = [cell("searched", x) for x in (0.6, 0.8)] + [cell("random", x) for x in (0.4, 0.2)]
+    assert "random search" not in text(evaluated(experiment), cells)
+    said = text(evaluated(experiment), [*cells, cell("random search", 0.5), cell("random search", 0.7)])
+    assert "- 1 search; 2 random searches, which choose in the same way between 2 random cells; 2 random cells," in said
+    assert "**Searched minus random search: +10.0 ± 14.1 points (Welch's t test: p 0.55).**" in said
+
+
+def test_the_sizes_name_the_norm_and_the_images_that_are_attacked(experiment):
+    cells = [cell(kind, accuracy) for kind in ("searched", "random") for accuracy in (0.5, 0.6)]
+    in_l2 = evaluated(experiment, norm="L2", eps=0.5, images=50)
+    assert "50 for testing; L2, eps 0.5." in text(in_l2, cells)
+    limited = experiment.data.model_copy(update={"test_limit": 90})
+    in_linf = evaluated(experiment.model_copy(update={"data": limited}), norm="Linf", eps=8 / 255, images=None)
+    assert "90 for testing; Linf, eps 8/255." in text(in_linf, cells)
+
+
+def test_cw_is_the_strongest_attack_only_where_its_radius_is_that_of_the_others(experiment):
+    accuracies = {"clean": (0.9,), "pgd-20": (0.5,), "cw": (0.4,)}
+    cells = [CellResult(kind, kind, 100, 1000, accuracies) for kind in ("searched", "random")]
+    both = {"attacks": ("pgd-20", "cw")}
+    assert strongest_attack(evaluated(experiment, norm="L2", **both), cells) == "cw"
+    assert strongest_attack(evaluated(experiment, norm="Linf", **both), cells) == "pgd-20"
+
+
+def test_what_was_written_under_a_comparison_is_kept_and_marked_once_its_figures_change(experiment, tmp_path):
+    pgd = evaluated(experiment)
+    cells = [cell(kind, accuracy) for kind in ("searched", "random") for accuracy in (0.5, 0.6)]
+
+    def written(standings):
+        return write(tmp_path, pgd, standings, "command", 1.0).read_text(encoding="utf-8")
+
+    first = written(cells)
+    assert READING not in first
+    reading = f"\n{READING}\n\n- The searches win.\n\n- By luck.\n"
+    (tmp_path / "comparison_digits.md").write_text(first + reading, encoding="utf-8")
+    assert written(cells) == first + reading
+    others = [*cells[:-1], cell("random", 0.7)]
+    marked = written(others)
+    assert marked.endswith(reading.replace(READING, f"{READING}\n\n{OUTDATED}"))
+    assert "random-0.7" in marked
+    assert written(others) == marked
+    assert written(cells).count(OUTDATED) == 1
+
+
+def test_a_supernet_set_to_a_cell_computes_nothing_else():
+    torch.manual_seed(0)
+    space = SearchSpace()
+    supernet = Supernet(space, channels=4, layers=3, in_channels=1)
+    genotype = space.random_genotype(torch.Generator().manual_seed(3))
+    one_hot = space.one_hot(genotype)
+    images = torch.rand(6, 1, 8, 8)
+    before = supernet(images)
+    fix_cell(supernet, one_hot)
+    logits = supernet(images)
+    assert (logits - before).abs().max() > 1e-3
+    used = torch.autograd.grad(logits.square().sum(), supernet.weights(), materialize_grads=True)
+    names = [name for name, parameter in supernet.named_parameters() if parameter is not supernet.alphas]
+    silent = sum(not gradient.any() for gradient in used)
+    network = Network(genotype, channels=4, layers=3, in_channels=1)
+    assert 0 < silent < len(names)
+    assert len(names) - silent <= len(list(network.parameters()))
+
+
+def test_results_come_in_the_order_of_the_works():
+    works = [lambda value=value: value for value in range(4)]
+    assert in_processes("test", works, 1) == [0, 1, 2, 3]
+
+
+def assert_is_the_best_of_its_candidates(cell, folder):
+    """Whether a cell of a random search is the one that learned best, by the metrics of the candidates' trainings."""
+    best = {}
+    for candidate in sorted(folder.iterdir()):
+        learned = [row["training_accuracy"] for row in read_metrics(candidate, "retrain")]
+        best[candidate] = np.mean(learned[len(learned) // 2 :])
+    assert len(best) == 2
+    trained = json.loads((max(best, key=best.get) / "network.json").read_text())
+    assert trained["genotype"] == cell["genotype"]
+
+
+def lines_without_progress(out):
+    """What a script prints but for the lines of its progress, which begin with the time of day."""
+    return [line for line in out.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
+
+
+def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, call_script):
+    command = (*SMALL, f"run={tmp_path / 'run'}", f"comparison.results={tmp_path / 'results'}")
+    status, out, err = call_script("compare", *command)
+    assert status == 0, err
+    table = (tmp_path / "results" / "comparison_digits.md").read_text()
+    for name in ("searched-0", "random-search-0", "random-0", "random-1", "DARTS_V2", "random: mean of 2"):
+        assert f"{name} " in table or f"{name}** " in table
+    figures = json.loads((tmp_path / "results" / "comparison_digits.json").read_text())
+    cells = {row["name"]: row for row in figures["cells"]}
+    assert len(cells["random-0"]["judgements"]) == 1
+    searched, chosen, *random = (
+        cells[name]["accuracies"]["fgsm"][0] for name in ("searched-0", "random-search-0", "random-0", "random-1")
+    )
+    over_random, over_search = searched - np.mean(random), searched - chosen
+    unknown = {"error": None, "p": None}
+    assert figures["searched_minus_random"] == {"value": pytest.approx(over_random)} | unknown
+    assert figures["searched_minus_random_search"] == {"value": pytest.approx(over_search)} | unknown
+    assert f"**Searched minus random search: {100 * over_search:+.1f} points.**" in table
+    assert all(len(Genotype.from_json(json.dumps(row["genotype"])).normal.edges) == 8 for row in cells.values())
+    assert_is_the_best_of_its_candidates(cells["random-search-0"], tmp_path / "run" / "random_searches" / "seed0")
+    assert all(2500 <= row["parameters"] <= 4000 for row in figures["cells"] if row["kind"] != "published")
+    for name in ("comparison_digits", "comparison_digits_judgement"):
+        assert (tmp_path / "results" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+    written = tmp_path / "run" / "cells" / "random-0" / "seed0" / "network.safetensors"
+    before = written.stat().st_mtime_ns
+    assert lines_without_progress(call_script("compare", *command)[1]) == lines_without_progress(out)
+    assert written.stat().st_mtime_ns == before
+    status, _, err = call_script("compare", *command, "retrain.epochs=2")
+    assert status == 2
+    assert "holds a run with other settings" in err

@@ -1,0 +1,56 @@
+"""The checkout is what is imported, what the README shows runs, and the tests mirror the tree."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.scripts import ROOT
+
+PACKAGES = ("e2rnas", "search_space", "mgda", "attacks", "learned_optimizers", "pipeline", "compiled", "atomic_files")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_is_imported_from_the_checkout(name):
+    assert Path(importlib.import_module(name).__file__).is_relative_to(ROOT)
+
+
+def test_the_readme_example_in_python_runs_and_prints_what_it_says():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "parameters=3349342" in done.stdout
+    assert "0.3846" in done.stdout.splitlines()[-1]
+
+
+def test_every_script_and_published_cell_is_named_in_the_readme():
+    from search_space import PUBLISHED
+
+    text = (ROOT / "README.md").read_text()
+    for script in (ROOT / "scripts").glob("[a-z]*.py"):
+        assert f"scripts/{script.name}" in text or script.name == "demo.py"
+    for name in PUBLISHED:
+        assert name in text
+
+
+def test_a_folder_of_tests_is_one_of_the_tree():
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == [Path("project")]  # of all folders
+
+
+def imported_by(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_test_imports_a_test():
+    """What several share is in tests/support/; conftest.py is pytest's to import."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        ours = [name for name in imported_by(path) if name.startswith("tests.")]
+        assert all(name.startswith("tests.support.") or name == "tests.support" for name in ours), path

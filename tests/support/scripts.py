@@ -1,0 +1,80 @@
+"""The scripts, as processes and as functions, and the smallest settings with which each stage runs."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+TINY = (
+    "data.limit=80",
+    "data.test_limit=40",
+    "attack.eps=0.1",
+    "attack.steps=1",
+    "search.channels=2",
+    "search.layers=3",
+    "search.derived_channels=4",
+    "search.derived_layers=3",
+    "search.epochs=2",
+    "search.batch_size=20",
+    "search.alpha_learning_rate=0.1",
+    "search.diagnostics.iterations=2",
+    "objectives=e2rnas",
+    "objectives.parameters=[2500,4000]",
+    "objectives.macs=[null,1e5]",
+    "retrain.channels=4",
+    "retrain.layers=3",
+    "retrain.epochs=2",
+    "retrain.batch_size=24",
+    "retrain.auxiliary_weight=0.4",
+    "retrain.attack.steps=2",
+    "evaluate.attacks=[fgsm,pgd-20]",
+    "fabric.accelerator=cpu",
+)
+"""Overrides: every stage in a second or two on 8x8 digits."""
+
+
+TINY_EVALUATION = tuple(key for key in TINY if not key.startswith(("search.", "retrain.", "objectives")))
+"""Those of them that contradict no network: its training was given its own."""
+
+
+def main_of(name):
+    """What scripts/<name>.py calls with an experiment, for what it returns."""
+    return importlib.import_module(f"e2rnas.cli.stages.{name}").main
+
+
+def script_process(name, *overrides, **options):
+    """Start scripts/<name>.py as a user would, with warnings as errors where they are ours to mend."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *overrides]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def run_script(name, *overrides):
+    """Exit status, standard output and standard error of a script."""
+    process = script_process(name, *overrides)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+TINY_META = (
+    "meta.families=[quadratics,mlp_clusters]",
+    "meta.tasks=2",
+    "meta.judged_tasks=1",
+    "meta.horizon=10",
+    "meta.first_length=3",
+    "meta.last_length=5",
+    "meta.pairs=2",
+    "meta.streams=3",
+    "meta.steps=3",
+    "meta.judge_every=2",
+    "meta.outer_batches=1",
+    "meta.processes=1",
+    "fabric.threads=1",
+    "fabric.accelerator=cpu",
+)
