@@ -15,7 +15,7 @@ from torch.distributed import DistError
 
 from e2rnas.cli.config_errors import Refused, shortened
 from pipeline.compute.faults import first_line
-from pipeline.compute.interruption import REFUSED, STOPPED, Interrupted
+from pipeline.compute.interruption import GOES_ON, REFUSED, STOPPED, Interrupted
 
 PIPE_CLOSED = 141  # exit status: nobody reads what is printed, as with | head; what SIGPIPE gives other programs
 
@@ -38,7 +38,7 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: {error}"
     if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
         where = error.filename or "a file"
-        return STOPPED, f"stopped: {where}: {error.strerror}; the same command goes on from what was written before"
+        return STOPPED, f"stopped: {where}: {error.strerror}; {GOES_ON}"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))):
         return STOPPED, f"stopped: out of memory; {when_out_of_memory} ({first_line(error)})"
     if isinstance(error, RuntimeError) and PERHAPS_NO_MEMORY.search(str(error)):

@@ -19,6 +19,7 @@ INTERRUPTED_BY_HAND = 130  # exit status: what shells give for Ctrl-C (128 + SIG
 
 # Ctrl-C, SLURM's before it kills, and the one that its --signal is mostly given
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+GOES_ON = "the same command goes on from what was written before"  # not each stage has checkpoints
 PARENT = "E2RNAS_PARENT"  # environment variable: process that started this one, and that it ends with
 POLL = 0.5  # seconds between two looks at a parent
 
@@ -34,7 +35,7 @@ class Interrupted(BaseException):
     @property
     def line(self) -> str:
         """Return what is said of it on standard error."""
-        return f"interrupted by {self}; the same command goes on from the last checkpoint"
+        return f"interrupted by {self}; {GOES_ON}"
 
 
 @contextmanager

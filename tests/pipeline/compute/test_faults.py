@@ -24,7 +24,7 @@ import torch
 from e2rnas.cli import config_errors, exit_status
 from e2rnas.cli.programs import PROGRAMS
 from pipeline.compute.fabric import make_fabric
-from pipeline.compute.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, SIGNALS, Interrupted
+from pipeline.compute.interruption import GOES_ON, INTERRUPTED, INTERRUPTED_BY_HAND, SIGNALS, Interrupted
 from pipeline.compute.processes import random_state, restore_random_state
 from pipeline.compute.seeds import seed_stream
 from pipeline.compute.stop_requests import stop_requests
@@ -75,7 +75,7 @@ def test_a_stage_that_is_preempted_in_its_epochs_ends_in_the_same_bits(tmp_path,
             break
         assert (status, err) == (
             INTERRUPTED_BY_HAND if number == signal.SIGINT else INTERRUPTED,
-            f"interrupted by {number.name}; the same command goes on from the last checkpoint\n",
+            f"interrupted by {number.name}; {GOES_ON}\n",
         )
         stops.append(len(read_metrics(folder)))
     expected = {"meta-training": [1, 2, 3], "free retraining": [4, 8]}  # a replayed batch is finished first

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.compute.interruption import INTERRUPTED, INTERRUPTED_BY_HAND, STOPPED
+from pipeline.compute.interruption import GOES_ON, INTERRUPTED, INTERRUPTED_BY_HAND, STOPPED
 from pipeline.runs.metrics import MetricLog, read_metrics
 from tests.support.forks import SEARCH, in_fork
 from tests.support.scripts import TINY, TINY_EVALUATION, TINY_META, script_process
 
-LINE = r"interrupted by {}; the same command goes on from the last checkpoint\n"
+LINE = f"interrupted by {{}}; {GOES_ON}\n"
 SECONDS = 30  # in which all processes of a run are gone
 TWO = ("fabric.devices=2", "search.epochs=200")
 
