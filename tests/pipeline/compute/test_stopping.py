@@ -8,10 +8,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import kills
 import pytest
+import torch
+from matplotlib.figure import Figure
 
 from pipeline.compute.interruption import GOES_ON, INTERRUPTED, INTERRUPTED_BY_HAND, STOPPED
+from pipeline.evaluation import evaluate as evaluation
 from pipeline.runs.metrics import MetricLog, read_metrics
+from tests.support.exported import write_network
 from tests.support.forks import SEARCH, in_fork
 from tests.support.scripts import TINY, TINY_EVALUATION, TINY_META, script_process
 
@@ -193,14 +198,53 @@ def test_ctrl_c_ends_all_processes_of_a_command_in_one_line(tmp_path, name, time
         assert list(tmp_path.rglob("*.ckpt"))
 
 
+def ctrl_c_at(owner, name):
+    """To be called in a fork: it then sends itself SIGINT as it calls a function."""
+
+    def prepare():
+        call = getattr(owner, name)
+
+        def signal_and_call(*arguments, **options):
+            os.kill(os.getpid(), signal.SIGINT)
+            return call(*arguments, **options)
+
+        setattr(owner, name, signal_and_call)
+
+    return prepare
+
+
+MOMENTS = {"evaluate": (evaluation, "measure"), "export": (torch.export, "export"), "report": (Figure, "savefig")}
+
+
+@pytest.mark.parametrize("script", MOMENTS)
+def test_ctrl_c_in_a_stage_without_checkpoints_is_one_line_and_writes_nothing(tmp_path, script):
+    folder = tmp_path / "run"
+    write_network(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    status, err = in_fork(kills.Stage(script, TINY_EVALUATION, ()), folder, ctrl_c_at(*MOMENTS[script]))
+    assert (status, err) == (INTERRUPTED_BY_HAND, LINE.format("SIGINT"))
+    (folder / ".lock").unlink(missing_ok=True)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+AT_WORK = {
+    "evaluate": ("evaluate.attacks=[autoattack]", "evaluate.restarts=50"),
+    "export": ("export.formats=[torch_export,onnx]",),
+    "pareto": ("pareto.bounds=[[2500,4000]]", "pareto.epochs=300", "objectives=e2rnas", "search.epochs=1"),
+}
+
+
 @pytest.mark.slow
-def test_ctrl_c_in_an_evaluation_is_one_line_and_leaves_no_half_of_a_file(tmp_path, call_script):
-    run = f"run={tmp_path / 'run'}"
-    assert call_script("retrain", *TINY, "genotype=PDARTS", "retrain.epochs=1", run)[0] == 0
-    process = started("evaluate", *TINY_EVALUATION, "genotype=PDARTS", "evaluate.attacks=[autoattack]", run)
-    time.sleep(12)
+@pytest.mark.parametrize("script", AT_WORK)
+def test_ctrl_c_at_work_ends_a_real_process_in_one_line_and_leaves_no_half_of_a_file(tmp_path, script):
+    folder = tmp_path / "run"
+    if script != "pareto":
+        write_network(folder)
+    settings = TINY if script == "pareto" else TINY_EVALUATION
+    process = started(script, *settings, *AT_WORK[script], f"run={folder}")
+    while f" {script} " not in process.stdout.readline():
+        assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGINT)
     status, err = end_of(process)
-    assert status == INTERRUPTED_BY_HAND, err
-    assert re.fullmatch(LINE.format("SIGINT"), err)
-    assert not list((tmp_path / "run").glob(".*.tmp"))
+    assert (status, err) == (INTERRUPTED_BY_HAND, LINE.format("SIGINT"))
+    assert not list(folder.rglob("*.tmp"))
