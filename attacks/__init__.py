@@ -1,10 +1,17 @@
 """How a model is attacked: torchattacks, made safe to call in training and in evaluation."""
 
-from attacks.checked import CheckedAttack, check_images
-from attacks.evaluation_attacks import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
-from attacks.expectation import ExpectedLogits
-from attacks.guarded_model import undisturbed
-from attacks.training import TRAINING_ATTACKS, ContinuedPGD, training_attack
+from typing import TYPE_CHECKING
+
+from on_demand import exports
+
+if TYPE_CHECKING:
+    from attacks.checked import CheckedAttack, check_images
+    from attacks.evaluation_attacks import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
+    from attacks.expectation import ExpectedLogits
+    from attacks.guarded_model import undisturbed
+    from attacks.training import TRAINING_ATTACKS, ContinuedPGD, training_attack
+else:
+    __getattr__ = exports(__name__, __file__)
 
 __all__ = [
     "EVALUATION_ATTACKS",

@@ -23,7 +23,7 @@ import torch
 from matplotlib import rc_context
 from torch import Tensor
 
-from learned_optimizers import ARCHITECTURES, Theta, load_theta
+from learned_optimizers import Theta, architecture, load_theta
 from learned_optimizers.meta_training.baselines import BASELINES, RATE, UpdateRule
 from learned_optimizers.meta_training.judging import theta_curves
 from learned_optimizers.meta_training.normalisation import RATES, WINDOW, best_reached, normalised, rate_curves
@@ -78,7 +78,7 @@ def seconds_a_step(theta: Theta, task: Task, steps: int = 40) -> dict[str, float
     """Of one training alone by each optimizer, and by the learned one."""
     rate = {RATE: torch.tensor(1e-3)}
     rules: dict[str, tuple[UpdateRule, Mapping[str, Tensor]]] = {name: (rule, rate) for name, rule in BASELINES.items()}
-    rules[LEARNED] = (ARCHITECTURES[theta.architecture], theta.tensors)
+    rules[LEARNED] = (architecture(theta.architecture), theta.tensors)
     draw = Draw.of_trainings([task], seed=0, split="test")
     found = dict.fromkeys(rules, float("inf"))
     for _ in range(ROUNDS):

@@ -21,7 +21,7 @@ import torch
 from record import RESULTS, table, write
 from torch import Tensor
 
-from learned_optimizers import ARCHITECTURES, LearnedOptimizer, new_theta
+from learned_optimizers import ARCHITECTURES, LearnedOptimizer, architecture, new_theta
 
 SIDE = 1024  # of the matrices whose product gives the machine's rate
 TENSORS = 100  # of the many
@@ -30,7 +30,7 @@ LAYERS = ("input.weight", "hidden.weight", "output.weight")  # on every element
 
 def arithmetic(name: str) -> int:
     """Floating-point operations of a step for each element."""
-    shapes = ARCHITECTURES[name].shapes
+    shapes = architecture(name).shapes
     return sum(2 * shapes[layer][0] * shapes[layer][1] for layer in LAYERS)
 
 

@@ -19,7 +19,7 @@ from pipeline.settings import (
     SearchSettings,
     SpaceSettings,
 )
-from search_space.cells.space import DARTS_OPERATIONS
+from search_space.cells.choices import DARTS_OPERATIONS
 
 CLASSES = 10
 ONE_THREAD = FabricSettings(threads=1)

@@ -42,7 +42,7 @@ class Box(NamedTuple):
 IMAGES = Box(1.0, 4.55, "images", "pipeline/data/loading.py", PIPELINE)
 SUPERNET = Box(3.25, 4.55, "supernet", "search_space/\nsupernet/supernet.py", SPACE)
 GRADIENTS = Box(5.6, 4.55, "a gradient of alpha\nfor each objective", "pipeline/search/\nhypergradient.py", PIPELINE)
-DIRECTION = Box(7.85, 4.55, "min-norm direction", "mgda/min_norm.py", METHODS)
+DIRECTION = Box(7.85, 4.55, "min-norm direction", "mgda/min_norm_solver.py", METHODS)
 ALPHA = Box(9.85, 4.55, "step of alpha", "pipeline/search/bilevel.py", PIPELINE)
 WEIGHTS = Box(3.25, 3.35, "step of the weights", "pipeline/training/steps.py", PIPELINE)
 COST = Box(5.6, 3.35, "size of the network\nto be derived", "search_space/cost/cost_table.py", SPACE)

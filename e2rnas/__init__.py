@@ -9,19 +9,14 @@ print(run.evaluate(["pgd-20", "autoattack"], eps=0.1))
 run.export("onnx")
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from on_demand import exports
 
 if TYPE_CHECKING:
     from e2rnas.arrays import GivenImages, images
     from e2rnas.run import Run, search
+else:
+    __getattr__ = exports(__name__, __file__)
 
 __all__ = ["GivenImages", "Run", "images", "search"]
-_MODULES = {"GivenImages": "e2rnas.arrays", "images": "e2rnas.arrays", "Run": "e2rnas.run", "search": "e2rnas.run"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a part of the API when it is asked for: the command line starts without PyTorch."""
-    if name not in _MODULES:
-        raise AttributeError(f"module e2rnas has no attribute {name!r}; expected one of {', '.join(__all__)}")
-    return getattr(importlib.import_module(_MODULES[name]), name)

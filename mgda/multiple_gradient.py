@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mgda.aggregator import NORMALISATIONS, GradientWeights, PreferenceAggregator, rows_of
-from mgda.min_norm import min_norm
+from mgda.min_norm_solver import min_norm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from e2rnas.cli.exit_status import PIPE_CLOSED, ending, let_no_more_be_printed
 from e2rnas.cli.job_names import check_names, check_written_by_hydra
 from e2rnas.cli.output import say, show
 from e2rnas.cli.programs import PROGRAMS, Direction, Program
+from pipeline.compute.children import keep_out_current_folder
 from pipeline.compute.interruption import (
     INTERRUPTED,
     INTERRUPTED_BY_HAND,
@@ -39,7 +40,6 @@ from pipeline.compute.interruption import (
     note_end,
     stop_now,
 )
-from pipeline.compute.workers import keep_out_current_folder
 from pipeline.runs.progress import named
 from pipeline.settings import Experiment
 

@@ -11,8 +11,6 @@ import traceback
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from torch.distributed import DistError
-
 from e2rnas.cli.config_errors import Refused, shortened
 from pipeline.compute.faults import first_line
 from pipeline.compute.interruption import GOES_ON, REFUSED, STOPPED, Interrupted
@@ -47,13 +45,21 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: {NO_THREAD}, for want of memory or by a limit of this machine (ulimit -u)"
     if isinstance(error, BrokenProcessPool):
         return STOPPED, f"stopped: a worker process died, perhaps for want of memory ({first_line(error)})"
-    if isinstance(error, DistError) or (isinstance(error, RuntimeError) and LOST_PEER.search(str(error))):
+    if _lost_peer(error):
         return STOPPED, f"stopped: another process of this run ended ({first_line(error)})"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return REFUSED, f"error: {shortened(str(error.filename))}: {error.strerror}"
     if isinstance(error, Refused | ValueError) and _is_ours(error):
         return REFUSED, f"error: {error}"
     return None
+
+
+def _lost_peer(error: BaseException) -> bool:
+    """Whether another process of the run is gone; before PyTorch is imported there is none."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and LOST_PEER.search(str(error)) is not None
 
 
 def let_no_more_be_printed() -> bool:

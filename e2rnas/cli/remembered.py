@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from e2rnas.cli.command_line import SEARCH_PATH
 from e2rnas.cli.config_errors import CONF, Refused
-from pipeline.data import set_name
 from pipeline.runs.settings_record import Stage, kept_settings, leaves, result_settings
 from pipeline.settings import DataSettings, Experiment
 
@@ -66,7 +65,7 @@ def check_agrees(experiment: Experiment, overrides: Sequence[str], stage: Stage)
 
 def _check_same_images(folder: Path, made_with: Mapping[str, Any], experiment: Experiment) -> None:
     known = {key.removeprefix("data."): value for key, value in made_with.items() if key.startswith("data.")}
-    before, now = set_name(DataSettings.model_validate(known)), set_name(experiment.data)
+    before, now = DataSettings.model_validate(known).set_name, experiment.data.set_name
     if before != now:
         raise Refused(
             f"data.name: {folder} was searched on {before}, the command line says {now}; choose another run= with "

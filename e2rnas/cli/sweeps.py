@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from e2rnas.cli.job_names import job_name
 from e2rnas.cli.programs import Direction
+from pipeline.compute.children import start_tracker
 from pipeline.compute.interruption import follow, is_follower, unheard_by_children
-from pipeline.compute.workers import start_tracker
 
 FLAGS = {"-m", "--multirun"}
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from functools import cache
+from typing import TYPE_CHECKING
 
-from learned_optimizers.architectures.base import Architecture
-from learned_optimizers.architectures.hierarchical import Hierarchical
-from learned_optimizers.architectures.mlp import MLP
+from on_demand import Option, chosen
 
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({"mlp": MLP(), "hierarchical": Hierarchical()})
+if TYPE_CHECKING:
+    from learned_optimizers.architectures.base import Architecture
+
+ARCHITECTURES: Mapping[str, Option] = {
+    "mlp": Option(
+        label="MLP",
+        meaning="one small network for every element (Metz et al. 2018)",
+        code="learned_optimizers.architectures.mlp:MLP",
+    ),
+    "hierarchical": Option(
+        label="hierarchical",
+        meaning="an LSTM over tensors that steers a small network for every element (Metz et al. 2020)",
+        code="learned_optimizers.architectures.hierarchical:Hierarchical",
+    ),
+}
 
 
+@cache
 def architecture(name: str) -> Architecture:
     """Look an architecture up by name. Raises ValueError that lists them."""
-    if name not in ARCHITECTURES:
-        raise ValueError(f"expected an architecture of {', '.join(ARCHITECTURES)}, found {name!r}")
-    return ARCHITECTURES[name]
+    found: Architecture = chosen("an architecture", ARCHITECTURES, name).load()()
+    return found

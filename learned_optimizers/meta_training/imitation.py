@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from learned_optimizers.architectures.base import Architecture
 from learned_optimizers.architectures.features import TIMESCALES
-from learned_optimizers.architectures.registry import ARCHITECTURES
+from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.meta_training.baselines import RATE, UpdateRule
 from learned_optimizers.meta_training.normalisation import normalised, rate_curves, weights_of_steps
 from learned_optimizers.meta_training.teachers import RATES, falling_share, teacher
@@ -138,7 +138,7 @@ class Recording:
     def __call__(self) -> Steps:
         """The first step, and one of each few that follow, of all trainings."""
         tasks = [self.bucket.task(self.task_seed, index) for index in self.indices]
-        rule = _Followed(ARCHITECTURES[self.theta.architecture], teacher(self.teacher, self.steps))
+        rule = _Followed(architecture(self.theta.architecture), teacher(self.teacher, self.steps))
         tensors = same_in_all({**self.theta.tensors, RATE: torch.tensor(self.rate)}, len(tasks))
         draw = Draw.of_trainings(tasks, seed=self.task_seed, split="outer_validation")
         lanes, kept = draw.start(rule, tensors), []
@@ -160,7 +160,7 @@ def relative_errors(theta: Theta, steps: Steps) -> Tensor:
 
 
 def _relative_error(theta: Theta, steps: Steps) -> Tensor:
-    rule = ARCHITECTURES[theta.architecture]
+    rule = architecture(theta.architecture)
     ours, _ = rule.update(theta.tensors, steps.state, steps.params, steps.gradients, loss=steps.loss)
     errors = [
         (our - moved).square().sum() / ((param - moved).square().sum() + NO_STEP)

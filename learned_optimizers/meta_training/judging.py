@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learned_optimizers.architectures.registry import ARCHITECTURES
+from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.meta_training.normalisation import WINDOW, normalised, scales, weights_of_steps
 from learned_optimizers.meta_training.unroll import Draw, curves, same_in_all
 from learned_optimizers.tasks import Bucket, Split, Task
@@ -18,7 +18,7 @@ from learned_optimizers.theta import Theta
 def theta_curves(theta: Theta, tasks: Sequence[Task], steps: int, *, seed: int, split: Split) -> Tensor:
     """Losses of a learned optimizer: [steps, tasks]; the starts and batches of a lane of `rate_curves`."""
     draw = Draw.of_trainings(tasks, seed=seed, split=split)
-    return curves(ARCHITECTURES[theta.architecture], same_in_all(theta.tensors, len(tasks)), draw, steps)
+    return curves(architecture(theta.architecture), same_in_all(theta.tensors, len(tasks)), draw, steps)
 
 
 @dataclass(frozen=True)

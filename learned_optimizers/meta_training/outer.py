@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from learned_optimizers.meta_training.choices import Estimator
 from learned_optimizers.meta_training.estimators import merge_estimates
-from learned_optimizers.meta_training.truncated_unrolls import Estimates, Estimator, Stream, Truncation, UnrollRecipe
+from learned_optimizers.meta_training.truncated_unrolls import Estimates, Stream, Truncation, UnrollRecipe
 from learned_optimizers.optimizer import LearnedOptimizer
 from learned_optimizers.tasks import Bucket, seeded_generator
 from learned_optimizers.tasks.task import uniform

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from learned_optimizers.architectures.features import EPSILON
 from learned_optimizers.meta_training.baselines import RATE, State
+from learned_optimizers.meta_training.choices import SHAPES
+from on_demand import chosen
 
 DECAY = 0.5  # of the momentum, one of those that learned optimizers accumulate
 FINAL_SHARE = 0.1  # of the rate, after the horizon
@@ -62,12 +63,6 @@ def _rms(tensor: Tensor) -> Tensor:
     return tensor.square().mean().sqrt()
 
 
-SHAPES: Mapping[str, Shape] = MappingProxyType({"momentum": torch.clone, "squashed": torch.tanh})
-"""What teachers do to the normalised momentum, by their names: nothing, or a soft limit to each element's step."""
-
-
 def teacher(name: str, horizon: int) -> NormalisedMomentum:
     """Look a teacher up by name. Raises ValueError that lists them."""
-    if name not in SHAPES:
-        raise ValueError(f"expected a teacher of {', '.join(SHAPES)}, found {name!r}")
-    return NormalisedMomentum(SHAPES[name], horizon)
+    return NormalisedMomentum(chosen("a teacher", SHAPES, name).load(), horizon)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from learned_optimizers.architectures.registry import ARCHITECTURES
+from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.meta_training.baselines import UpdateRule
+from learned_optimizers.meta_training.choices import Estimator
 from learned_optimizers.meta_training.estimators import es_from_losses
 from learned_optimizers.meta_training.normalisation import normalised, weights_of_steps
 from learned_optimizers.meta_training.unroll import Draw, UnrollState, same_in_all, unroll
 from learned_optimizers.tasks import Bucket, seeded_generator
 from learned_optimizers.theta import Theta
 
-Estimator = Literal["es", "rp", "merged", "pes"]
 MEMBERS = 2  # of an antithetic pair: all that are moved by + sigma eps come first in the lanes, then their partners
 
 
@@ -168,7 +168,7 @@ class Truncation:
 
     @property
     def _rule(self) -> UpdateRule:
-        return ARCHITECTURES[self.theta.architecture]
+        return architecture(self.theta.architecture)
 
     def _draw(self, indices: Sequence[int], episode: int) -> Draw:
         recipe = self.recipe

@@ -9,21 +9,19 @@ import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import get_context, parent_process
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 
+from pipeline.compute.children import keep_out_current_folder, start_tracker
 from pipeline.compute.interruption import SIGNALS, Interrupted, follow, handled_by, stop_now, unheard_by_children
 from pipeline.errors import RunError
 
 T = TypeVar("T")
 P = ParamSpec("P")
-# variable of Python: python -c and -m, by which processes are begun, look first into the current folder without it
-SAFE_PATH = "PYTHONSAFEPATH"
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """As the built-in map."""
-UNASKED = "ignore:resource_tracker:UserWarning"
 
 
 @contextmanager
@@ -61,23 +59,6 @@ class _Pool(ProcessPoolExecutor):
         """Give a work to the processes; another one of them may be started for it."""
         with unheard_by_children(self._deaf_to):
             return super().submit(function, *arguments, **named)
-
-
-def start_tracker() -> None:
-    """Start the process that removes what a killed one leaves in shared memory, before it would be started unasked.
-
-    A start while signals are kept from other processes would let them through. Neither it nor that of joblib is to warn
-    of what it removes after a second Ctrl-C.
-    """
-    known = os.environ.get("PYTHONWARNINGS", "")
-    if UNASKED not in known:
-        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [known, UNASKED]))
-    resource_tracker.ensure_running()
-
-
-def keep_out_current_folder() -> None:
-    """Let processes that are started from now on look for modules nowhere in the current folder."""
-    os.environ[SAFE_PATH] = "1"
 
 
 def process_pool(

@@ -4,7 +4,7 @@ from pipeline.data.augmentation import Augmentation, augmentation
 from pipeline.data.decoding import UnreadableImageError
 from pipeline.data.image_data import ImageData
 from pipeline.data.images import NOWHERE, Batch, Images, ImageSet, Origin, as_float
-from pipeline.data.loading import load, set_name
+from pipeline.data.loading import load
 from pipeline.data.splitting import balanced_indices, split
 from pipeline.data.streaming import StreamedImages
 
@@ -22,6 +22,5 @@ __all__ = [
     "augmentation",
     "balanced_indices",
     "load",
-    "set_name",
     "split",
 ]

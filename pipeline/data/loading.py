@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,13 +27,6 @@ DIGITS_TEST_FRACTION = 0.2
 def load(settings: DataSettings) -> ImageData:
     """Load the data set that the settings name. Raises ValueError that says what is wrong with it."""
     return _digits(settings) if settings.source == "digits" else _huggingface(settings)
-
-
-def set_name(settings: DataSettings) -> str:
-    """Return the name of the set that the settings ask for, in results."""
-    if settings.source == "digits":
-        return "digits"
-    return settings.name or Path(settings.path or "").name
 
 
 def _balanced_subset(images: Images, limit: int | None, key: str) -> Images:
@@ -62,7 +54,7 @@ def _digits(settings: DataSettings) -> ImageData:
     everything = Images(pixels, labels)
     names = tuple(str(name) for name in digits.target_names)
     return ImageData(
-        set_name(settings),
+        settings.set_name,
         _balanced_subset(everything.take(torch.from_numpy(train)), settings.limit, "data.limit"),
         _balanced_subset(everything.take(torch.from_numpy(test)), settings.test_limit, "data.test_limit"),
         names,
@@ -97,8 +89,7 @@ def _huggingface(settings: DataSettings) -> ImageData:
         test = replace(test, table=test.table.in_colour())
     if train.table.shape != test.table.shape:
         raise ValueError(f"train images are {list(train.table.shape)}, test images {list(test.table.shape)}")
-    name = set_name(settings)
-    return ImageData(name, train.images(settings), test.images(settings), labelled.class_names)
+    return ImageData(settings.set_name, train.images(settings), test.images(settings), labelled.class_names)
 
 
 def _part(split: Split, column: str, labels: Labels, limit: int | None, key: str) -> _Part:

@@ -71,7 +71,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _partial_channels_have_two_inputs(self) -> Self:
-        if self.search.partial_channels > 1 and self.space.build().inputs == 1:
+        if self.search.partial_channels > 1 and self.space.inputs == 1:
             raise ValueError("search.partial_channels is for the DARTS family of cells; this space has one input")
         return self
 

@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from learned_optimizers import ARCHITECTURES
-from learned_optimizers.meta_training.teachers import SHAPES
-from learned_optimizers.meta_training.truncated_unrolls import Estimator
+from learned_optimizers.meta_training.choices import SHAPES, Estimator
 from learned_optimizers.tasks import FAMILIES, TRAINED_ON, buckets
 from pipeline.settings.base import AtLeastTwo, Count, CountOrZero, Positive, Processes, Seed, Settings, UpToOne
 

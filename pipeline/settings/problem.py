@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+import search_space
 from pipeline.settings.base import (
     BelowOne,
     Count,
@@ -19,8 +21,8 @@ from pipeline.settings.base import (
     Settings,
     Weight,
 )
+from search_space.cells.choices import DARTS_OPERATIONS, SpaceChoices
 from search_space.cells.genotype import OPERATION_NAMES
-from search_space.cells.space import DARTS_OPERATIONS, SearchSpace
 
 HOW_IMAGES_ARE_READ = ("streaming", "workers")
 """Keys of DataSettings on which no result depends."""
@@ -54,6 +56,11 @@ class DataSettings(Settings):
     flip: bool = Field(False, description="augmentation: mirror half of the images")
     cutout: Pixels = Field(0, description="augmentation: grey square of this many pixels a side; 0 for none")
 
+    @property
+    def set_name(self) -> str:
+        """The name of the set in results."""
+        return "digits" if self.source == "digits" else self.name or Path(self.path or "").name
+
     @model_validator(mode="after")
     def _path_belongs_to_huggingface(self) -> Self:
         if (self.source == "huggingface") != (self.path is not None):
@@ -86,12 +93,17 @@ class SpaceSettings(Settings):
 
     @model_validator(mode="after")
     def _a_space_can_be_built(self) -> Self:
-        self.build()
+        _ = self.inputs
         return self
 
-    def build(self) -> SearchSpace:
+    @property
+    def inputs(self) -> int:
+        """States of a cell that come from outside. Raises ValueError where no space is like this."""
+        return SpaceChoices(**dict(self)).inputs
+
+    def build(self) -> search_space.SearchSpace:
         """The search space of these settings."""
-        return SearchSpace(self.nodes, self.operations, self.normal, self.reduction, self.family)
+        return search_space.SearchSpace(**dict(self))
 
 
 ObjectiveName = Literal["accuracy", "robustness", "parameters", "macs"]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+import search_space
 from pipeline.settings.base import (
     BelowOne,
     Channels,
@@ -19,7 +20,7 @@ from pipeline.settings.base import (
     Split,
     UpToOne,
 )
-from search_space.supernet.relaxation import OperationWeights, Relaxation
+from search_space.supernet.relaxation_choices import RelaxationChoices
 
 
 class WeightOptimizerSettings(Settings):
@@ -49,7 +50,7 @@ class WeightOptimizerSettings(Settings):
 class RelaxationSettings(Settings):
     """How alphas become the weights of a mixture, and what may be random in it."""
 
-    operations: OperationWeights = Field(
+    operations: Literal["softmax", "sigmoid", "gumbel"] = Field(
         "softmax", description="weights of an edge's operations: softmax (DARTS), sigmoid (FairDARTS), gumbel (GDAS)"
     )
     normalised_edges: bool = Field(
@@ -70,12 +71,12 @@ class RelaxationSettings(Settings):
 
     @model_validator(mode="after")
     def _a_relaxation_can_be_built(self) -> Self:
-        self.build()
+        RelaxationChoices(**dict(self))
         return self
 
-    def build(self) -> Relaxation:
+    def build(self) -> search_space.Relaxation:
         """The relaxation of these settings."""
-        return Relaxation(**dict(self))
+        return search_space.Relaxation(**dict(self))
 
 
 class DiagnosticsSettings(Settings):

@@ -10,17 +10,16 @@ Published remedies for collapse, and sampling, are changes of this map; each is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from search_space.cells.genotype import Genotype
 from search_space.cells.space import SearchSpace
-
-OperationWeights = Literal["softmax", "sigmoid", "gumbel"]
+from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS, RelaxationChoices
 
 
 @dataclass(frozen=True)
@@ -55,52 +54,12 @@ class RelaxationState:
     noise: RelaxationNoise | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Relaxation:
+class Relaxation(RelaxationChoices):
     """Alphas [cells, edges, operations] -> weights of the mixture, and strengths, of the same shape.
 
     With edge normalisation the alphas are [cells, edges, operations + 1]: the last column is that of the edges
     themselves, so that whatever trains, stores or differentiates alphas holds both.
-
-    operations: weights of an edge's operations.
-    normalised_edges: multiply by the softmax, over the edges that enter a node, of the edges' alphas.
-    zero_one: weight of FairDARTS's loss that drives each sigmoid to 0 or 1; 10 as published.
-    auxiliary_skip: added to the weight of skip_connect, falling in a line to 0 over the search; 1 as published.
-    dropout: probability that an operation is left out of a step; the others grow by 1 / (1 - dropout).
-    sampled_operations, sampled_edges: as many of an edge's operations, and of a node's edges, take part in a step,
-    drawn uniformly; None for all. Unless they are normalised, sampled edges are scaled up so that a node's mean stays.
-    temperature: of gumbel, at the start and the end of the search, in a line between.
     """
-
-    operations: OperationWeights = "softmax"
-    normalised_edges: bool = False
-    zero_one: float = 0.0
-    auxiliary_skip: float = 0.0
-    dropout: float = 0.0
-    sampled_operations: int | None = None
-    sampled_edges: int | None = None
-    temperature: tuple[float, float] = (10.0, 0.1)
-
-    def __post_init__(self) -> None:
-        if self.zero_one and self.operations != "sigmoid":
-            raise ValueError(f"the zero-one loss acts on sigmoids, and operations is {self.operations}")
-        for name, count, shares in (
-            ("operations", self.sampled_operations, True),
-            ("edges", self.sampled_edges, self.normalised_edges),
-        ):
-            least = 2 if shares else 1  # what shares one unit with nothing else gets no gradient
-            if count is not None and count < least:
-                raise ValueError(f"sampled_{name} is at least {least} here, found {count}")
-
-    @property
-    def is_random(self) -> bool:
-        """Return whether a step needs a RelaxationNoise."""
-        return bool(self.operations == "gumbel" or self.dropout or self.sampled_operations or self.sampled_edges)
-
-    def check(self, space: SearchSpace) -> None:
-        """Raise ValueError when the space has not what the relaxation acts on."""
-        if self.auxiliary_skip and "skip_connect" not in space.operations:
-            raise ValueError("an auxiliary skip is added to skip_connect, which is not among the space's operations")
 
     def alpha_shape(self, space: SearchSpace) -> tuple[int, int, int]:
         """Cells, edges, columns."""
@@ -113,8 +72,8 @@ class Relaxation:
         The weights' limit at the end of a search; for gumbel the probability of each operation.
         """
         logits, edges = self._split(space, alphas)
-        chosen = torch.sigmoid(logits) if self.operations == "sigmoid" else torch.softmax(logits, dim=-1)
-        return chosen if edges is None else chosen * _softmax_by_node(space, edges).unsqueeze(-1)
+        strengths = self._of_operations(logits, None, 1.0)
+        return strengths if edges is None else strengths * _softmax_by_node(space, edges).unsqueeze(-1)
 
     def derive(self, space: SearchSpace, alphas: Tensor) -> Genotype:
         """Return the genotype of the strongest edges and operations, as `SearchSpace.strongest` chooses them.
@@ -133,7 +92,9 @@ class Relaxation:
         noise = state.noise
         if noise is not None and self.sampled_operations is not None:
             logits = logits.masked_fill(~_largest(noise.operations, self.sampled_operations, logits), -torch.inf)
-        weights = self._operation_weights(logits, state)
+        first, last = self.temperature
+        uniform = None if noise is None else noise.gumbel
+        weights = self._of_operations(logits, uniform, first + (last - first) * state.progress)
         if noise is not None and self.dropout:
             weights = weights * (noise.dropout >= self.dropout) / (1 - self.dropout)
         if self.auxiliary_skip:
@@ -156,16 +117,10 @@ class Relaxation:
             return space.masked(alphas), None
         return space.masked(alphas[..., : len(space.operations)]), alphas[..., -1]
 
-    def _operation_weights(self, logits: Tensor, state: RelaxationState) -> Tensor:
-        if self.operations == "sigmoid":
-            return torch.sigmoid(logits)
-        if self.operations == "softmax" or state.noise is None:
-            return torch.softmax(logits, dim=-1)
-        first, last = self.temperature
-        noisy = (logits + gumbel(state.noise.gumbel)) / (first + (last - first) * state.progress)
-        soft = torch.softmax(noisy, dim=-1)
-        hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
-        return hard + (soft - soft.detach())  # value of the sample, gradient of the softmax (Jang et al. 2017)
+    @cached_property
+    def _of_operations(self) -> Callable[[Tensor, Tensor | None, float], Tensor]:
+        weights: Callable[[Tensor, Tensor | None, float], Tensor] = OPERATION_WEIGHTS[self.operations].load()
+        return weights
 
     def _edge_weights(self, space: SearchSpace, edges: Tensor | None, noise: RelaxationNoise | None) -> Tensor | None:
         """Factor of each edge [cells, edges]; None for 1."""
@@ -178,11 +133,6 @@ class Relaxation:
             return _softmax_by_node(space, edges.masked_fill(~kept, -torch.inf))
         scales = [torch.full_like(node, node.shape[-1] / min(count, node.shape[-1])) for node in nodes]
         return torch.cat(scales, dim=-1) * kept
-
-
-def gumbel(uniform: Tensor) -> Tensor:
-    """Standard Gumbel noise of uniform numbers in [0, 1): logits plus it are largest where their softmax would draw."""
-    return -torch.log(-torch.log(uniform.clamp_min(torch.finfo(uniform.dtype).tiny)))
 
 
 def _largest(numbers: Tensor, count: int, logits: Tensor) -> Tensor:

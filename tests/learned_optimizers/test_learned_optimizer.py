@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.func import grad, vmap
 
-from learned_optimizers import ARCHITECTURES, LearnedOptimizer, Theta, load_theta, new_theta
+from learned_optimizers import LearnedOptimizer, Theta, architecture, load_theta, new_theta
 from learned_optimizers.architectures.batch import spans
 from learned_optimizers.architectures.features import Segments
 from tests.support.learned_steps import NAMES, close, functional, optimized, plain, problem, stepped, theta_of
@@ -318,7 +318,7 @@ def test_what_cannot_be_optimized_is_refused_in_one_line():
     weight.grad = torch.ones(2)
     with pytest.raises(ValueError, match="expected the training loss"):
         LearnedOptimizer([weight], theta_of("hierarchical", torch.float32)).step()
-    rule = ARCHITECTURES["mlp"]
+    rule = architecture("mlp")
     state = rule.initial_state(theta.tensors, [torch.ones(2)])
     with pytest.raises(ValueError, match=r"found parameters \[\[2\]\] and gradients \[\[3\]\]"):
         rule.update(theta.tensors, state, [torch.ones(2)], [torch.ones(3)])
@@ -348,7 +348,7 @@ def test_a_file_that_holds_no_meta_parameters_is_refused_in_one_line(tmp_path):
     refusals = [
         (tensors, {"learned_optimizer/9": "mlp"}, "expected an optimizer's header"),
         (tensors, None, "expected an optimizer's header"),
-        (tensors, {"learned_optimizer/1": "tree"}, "expected an architecture of mlp, hierarchical"),
+        (tensors, {"learned_optimizer/1": "tree"}, "expected an architecture out of mlp, hierarchical"),
         (tensors | {"hidden.bias": torch.zeros(3)}, header, r"hidden.bias \(expected \(32,\), found \(3,\)\)"),
         (
             {k: v for k, v in tensors.items() if k != "input.bias"},
@@ -367,7 +367,7 @@ def test_a_file_that_holds_no_meta_parameters_is_refused_in_one_line(tmp_path):
         load_theta(path)
     with pytest.raises(ValueError, match=r"expected a vector \[1762\], found \[3\]"):
         theta.with_vector(torch.zeros(3))
-    with pytest.raises(ValueError, match="expected an architecture of mlp, hierarchical"):
+    with pytest.raises(ValueError, match="expected an architecture out of mlp, hierarchical"):
         Theta("tree", {})
 
 

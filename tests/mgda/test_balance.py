@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mgda import MGDA, Balance, balance
-from mgda.balance import NORMALISATIONS
+from mgda.balancing import NORMALISATIONS
 
 Aggregator = Callable[[Tensor], Tensor]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mgda import MinNormSolution, min_norm
-from mgda.min_norm import _lengths_and_cosines, _violations, _wolfe
+from mgda.min_norm_solver import _lengths_and_cosines, _violations, _wolfe
 from tests.support.scripts import ROOT
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]

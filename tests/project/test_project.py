@@ -11,7 +11,17 @@ import pytest
 
 from tests.support.scripts import ROOT
 
-PACKAGES = ("e2rnas", "search_space", "mgda", "attacks", "learned_optimizers", "pipeline", "compiled", "atomic_files")
+PACKAGES = (
+    "e2rnas",
+    "search_space",
+    "mgda",
+    "attacks",
+    "learned_optimizers",
+    "pipeline",
+    "compiled",
+    "atomic_files",
+    "on_demand",
+)
 
 
 @pytest.mark.parametrize("name", PACKAGES)

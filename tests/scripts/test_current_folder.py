@@ -7,7 +7,8 @@ import sys
 import pytest
 from joblib import Parallel, delayed
 
-from pipeline.compute.workers import keep_out_current_folder, process_pool
+from pipeline.compute.children import keep_out_current_folder
+from pipeline.compute.workers import process_pool
 from pipeline.networks.module_path import let_be_found
 from tests.support.run_folders import write_network, write_search
 from tests.support.scripts import ROOT, TINY

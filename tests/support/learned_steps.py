@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from learned_optimizers import ARCHITECTURES, LearnedOptimizer, new_theta
+from learned_optimizers import LearnedOptimizer, architecture, new_theta
 from tests.support.plain_learned import plain_hierarchical, plain_mlp
 
 NAMES = ("mlp", "hierarchical")
@@ -37,7 +37,7 @@ def problem(steps=4, shapes=SHAPES, dtype=torch.float64, seed=2):
 
 
 def functional(theta, params, rows):
-    rule = ARCHITECTURES[theta.architecture]
+    rule = architecture(theta.architecture)
     state = rule.initial_state(theta.tensors, params)
     for gradients, loss, valid_loss in rows:
         params, state = rule.update(theta.tensors, state, params, gradients, loss=loss, valid_loss=valid_loss)

@@ -31,7 +31,8 @@ from pipeline.settings import Experiment
 from pipeline.training.retrain import retrain, train_until
 from pipeline.training.training_images import STAGE
 from search_space import CostTable, Genotype
-from search_space.supernet.relaxation import Relaxation, gumbel
+from search_space.supernet.operation_weights import gumbel
+from search_space.supernet.relaxation import Relaxation
 
 MOST_DRAWS = 20  # for each candidate: alphas that have decided keep giving the same cells
 

@@ -39,7 +39,7 @@ from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM,
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
-from search_space.cost.network_cost import QUANTITIES
+from search_space.cost.quantities import QUANTITIES
 
 MOST_DRAWS = 20_000  # of random cells, for one inside the bounds
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import torch
 from torch.func import vmap
 
 from e2rnas.cli.app import Refused, compose_experiment
-from learned_optimizers import ARCHITECTURES, load_theta, new_theta
+from learned_optimizers import ARCHITECTURES, architecture, load_theta, new_theta
 from learned_optimizers.meta_training.baselines import BASELINES, RATE
 from learned_optimizers.meta_training.imitation import Recording, Trial, imitated, relative_errors
 from learned_optimizers.meta_training.judging import Judging, theta_curves
@@ -101,7 +101,7 @@ def test_recorded_steps_are_the_teachers_on_its_own_path(architecture):
 def test_theta_is_in_no_error_against_itself_and_in_a_whole_one_against_a_much_larger_step():
     theta = new("mlp")
     steps = recording(theta, BUCKETS[1])
-    ours = vmap(lambda s: ARCHITECTURES["mlp"].update(theta.tensors, s.state, s.params, s.gradients)[0])(steps)
+    ours = vmap(lambda s: architecture("mlp").update(theta.tensors, s.state, s.params, s.gradients)[0])(steps)
     assert relative_errors(theta, steps._replace(moved=tuple(ours))).max() < 1e-4
     far = tuple(param + 100 for param in steps.params)
     torch.testing.assert_close(
@@ -200,7 +200,7 @@ def test_what_is_kept_is_the_imitation_where_outer_training_makes_it_worse(tmp_p
 def test_a_teacher_that_is_not_is_refused_with_those_that_are():
     with pytest.raises(Refused, match=r"meta.imitate.teacher: expected one of momentum, squashed"):
         compose_experiment(["meta.imitate.teacher=adam"])
-    with pytest.raises(ValueError, match="expected a teacher of momentum, squashed, found 'adam'"):
+    with pytest.raises(ValueError, match="expected a teacher out of momentum, squashed, found 'adam'"):
         teacher("adam", 10)
 
 

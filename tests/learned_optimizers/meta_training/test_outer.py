@@ -221,12 +221,12 @@ def test_training_lowers_the_loss_on_tasks_that_train_nothing(theta):
 
 
 def test_a_curve_of_theta_is_that_of_the_optimizer_step_by_step(theta):
-    from learned_optimizers.architectures.registry import ARCHITECTURES
+    from learned_optimizers.architectures.registry import architecture
     from learned_optimizers.meta_training.unroll import Draw
 
     task = CLUSTERS.task(0, 1)
     found = theta_curves(theta, [CLUSTERS.task(0, 0), task], 6, seed=0, split="test")[:, 1]
-    draw, rule = Draw.of_trainings([task], seed=0, split="test"), ARCHITECTURES["mlp"]
+    draw, rule = Draw.of_trainings([task], seed=0, split="test"), architecture("mlp")
     batches = draw.batches(0, 6)
     params = [p[0] for p in draw.start(rule, {k: v[None] for k, v in theta.tensors.items()}).params]
     state = rule.initial_state(theta.tensors, params)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import compiled
-from learned_optimizers import ARCHITECTURES, LearnedOptimizer, Theta, load_theta, native
+from learned_optimizers import ARCHITECTURES, LearnedOptimizer, Theta, architecture, load_theta, native
 from tests.support.learned_steps import NAMES, close, optimized, plain, problem, stepped, theta_of
 from tests.support.scripts import ROOT
 
@@ -209,7 +209,7 @@ def test_what_it_is_not_for_is_left_to_pytorch(change, passes, monkeypatch):
         monkeypatch.setenv("E2RNAS_COMPILED", "0")
         monkeypatch.setattr(native, "library", native.library.__wrapped__)
     if change == "torch.func":
-        rule = ARCHITECTURES["mlp"]
+        rule = architecture("mlp")
         state = rule.initial_state(theta.tensors, [weight])
         ((moved,), _) = rule.update(theta.tensors, state, [weight], [weight.grad])
     else:
@@ -231,7 +231,7 @@ def test_a_graph_from_before_a_compiled_step_is_refused_as_after_any_other_optim
 def test_every_architecture_has_the_sizes_that_are_compiled():
     source = (ROOT / "learned_optimizers/native/kernels.cpp").read_text()
     hidden, most = map(int, re.search(r"int HIDDEN = (\d+), MOST_INPUTS = (\d+);", source).groups())
-    for rule in ARCHITECTURES.values():
+    for rule in map(architecture, ARCHITECTURES):
         decays = len(rule.shares)
         assert rule.shapes["hidden.weight"] == (hidden, hidden)
         assert (3 + 4 * decays if "squares" in rule.accumulators else 2 + decays) <= most
@@ -260,7 +260,7 @@ def test_what_is_not_a_number_does_not_become_one(name, passes):
 
 
 def test_the_exponential_is_exact_to_a_few_roundings_and_ends_in_zero_and_infinity(instructions):
-    tensors = {name: torch.zeros(shape) for name, shape in ARCHITECTURES["mlp"].shapes.items()}
+    tensors = {name: torch.zeros(shape) for name, shape in architecture("mlp").shapes.items()}
     arguments = [*np.linspace(-80, 80, 161), -1e-3, 1e-3, -300.0, 300.0]
     for argument in arguments:
         weight = torch.nn.Parameter(torch.zeros(1))
@@ -283,7 +283,7 @@ def test_logarithm_and_root_are_exact_to_a_few_roundings(instructions):
     gradients = values.clamp(-1e15, 1e15)
     states = [{"momenta": torch.zeros(5, 1), "squares": torch.zeros(5, 1)} for _ in values]
     elements = native.Elements(list(values[:, None]), list(gradients[:, None]), states, 1)
-    sums = native.accumulate(ARCHITECTURES["hierarchical"], elements, {"gradient_rms": torch.full((501, 1), 1e18)})
+    sums = native.accumulate(architecture("hierarchical"), elements, {"gradient_rms": torch.full((501, 1), 1e18)})
     logarithms = np.log(np.float64(values.abs() + 1e-8))
     np.testing.assert_allclose(sums[:, 24 + 2], logarithms, rtol=2 * SINGLE)  # sums: after 24 of squares
     squares = torch.cat([state["squares"][:1] for state in states], 1)[0]

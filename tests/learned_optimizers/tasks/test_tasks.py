@@ -163,7 +163,7 @@ def test_a_lane_is_what_it_is_alone():
 
 
 def test_a_family_that_there_is_not_is_refused_with_those_that_there_are():
-    with pytest.raises(ValueError, match=r"expected a family of tasks \(mlp_digits, .*found 'imagenet'"):
+    with pytest.raises(ValueError, match=r"expected a family of tasks out of mlp_digits, .*found 'imagenet'"):
         sample_task("imagenet", 0, 0)
     with pytest.raises(ValueError, match="from 0 up, found 0 and -1"):
         sample_task("copy", 0, -1)

@@ -13,7 +13,7 @@ from e2rnas.cli.app import compose_experiment
 from pipeline.errors import RunError
 from search_space import CostTable, Genotype, Network, NetworkShape, SearchSpace, Supernet, network_cost
 from search_space.cells.genotype import Cell, Edge
-from search_space.cost.network_cost import QUANTITIES
+from search_space.cost.quantities import QUANTITIES
 from search_space.drawing.cell_layout import plan_cell
 from search_space.network.operations import OPERATIONS, batch_norm
 from tests.support.scripts import ROOT, TINY
@@ -124,7 +124,7 @@ def test_a_derived_edge_holds_what_it_may_even_where_all_of_that_underflows():
         ({"normal": (("none",),) * 14}, "normal: edge 0 has no operation to keep"),
         ({"normal": ((),) * 14}, "normal: edge 0 has no operation to keep"),
         ({"normal": (("none", "none"),) * 14}, "each once"),
-        ({"family": "nasbench101"}, "unknown family 'nasbench101'; known are darts, nasbench201"),
+        ({"family": "nasbench101"}, "out of darts, nasbench201, found 'nasbench101'"),
         ({"family": "nasbench201", "reduction": (("skip_connect",),) * 10}, "has no reduction cell"),
         ({"family": "nasbench201", "operations": ("none", "noise")}, "other than noise and none"),
     ],
