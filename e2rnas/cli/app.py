@@ -8,8 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -43,6 +42,7 @@ from pipeline.compute.interruption import (
 from pipeline.runs.progress import named
 from pipeline.settings import Experiment
 
+Result = TypeVar("Result")
 FIRST_MAY_SPEAK = 10.0  # seconds; a process that it started ends silently with it
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
@@ -63,22 +63,26 @@ def run_app(name: str) -> None:
         everything = command_line.HELP_ALL in arguments
         _or_exit(lambda: show(*explain(name, overrides, everything=everything).split("\n")))
         return
-    is_sweep = bool(sweeps.FLAGS & set(arguments))
-    if is_sweep:
-        _or_exit(lambda: _prepare_sweep(overrides, program.direction))
-    else:
-        _or_exit(lambda: _experiment(_composed(overrides), overrides, program))
-        sys.argv[1:] = overrides
+    if sweeps.FLAGS & set(arguments):
+        _run_sweep(name, overrides)
+        return
+    experiment = _or_exit(lambda: _experiment(_composed(overrides), overrides, program))
+    sys.argv[1:] = overrides  # of processes that a stage starts
+    stage = _stage(name)
+    _or_exit(lambda: stage(experiment), program.when_out_of_memory)
+
+
+def _run_sweep(name: str, overrides: Sequence[str]) -> None:
+    """Run the jobs of a sweep by Hydra's launcher, once they are known to be ones that a stage can do."""
+    program = PROGRAMS[name]
+    _or_exit(lambda: _prepare_sweep(overrides, program.direction))
     stage = _stage(name)
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def app(config: DictConfig) -> float | None:
-        if is_sweep:
-            return _job(config, stage, program)
-        _or_exit(lambda: stage(_experiment(config, overrides, program)), program.when_out_of_memory)
-        return None
+        return _job(config, stage, program)
 
-    with sweeps.unheard_by_jobs(overrides) if is_sweep else nullcontext():
+    with sweeps.unheard_by_jobs(overrides):
         app()
 
 
@@ -239,12 +243,13 @@ def explain(name: str, overrides: Sequence[str], *, everything: bool = False) ->
     return "\n".join(lines)
 
 
-def _or_exit(work: Callable[[], Any], when_out_of_memory: str = "") -> None:
-    """Do the work; what a user can mend ends the process with one line and a status of its own."""
+def _or_exit(work: Callable[[], Result], when_out_of_memory: str = "") -> Result:
+    """Return what the work gives; what a user can mend ends the process with one line and a status of its own."""
     try:
         with handled_by(stop_now):
-            work()
+            result = work()
             sys.stdout.flush()
+            return result
     except BrokenPipeError:
         if not let_no_more_be_printed():
             raise
