@@ -27,13 +27,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import kornia.augmentation  # noqa: F401 - imported once, for all forks
 import rich
+import sklearn.datasets  # noqa: F401
 import torch
+from hydra.core.plugins import Plugins
 from record import RESULTS, table, write
 
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar
-from pipeline.search import search  # noqa: F401 - imported once, for all forks
+from pipeline.search import search  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL = 0.002  # seconds
@@ -108,6 +111,7 @@ def start(
     before: called there first.  err: file of its standard error; its other output is dropped.
     """
     sys.stdout.flush()
+    Plugins.instance()  # looks for Hydra's plugins once, for all forks
     pid = os.fork()
     if pid:
         return pid

@@ -1,12 +1,12 @@
-"""What every test may ask for: one thread of PyTorch, and the scripts called in this process."""
+"""What every test may ask for: one thread of PyTorch, coarse figures, and the scripts called in this process."""
 
-import runpy
-import sys
+import gc
 
 import pytest
 import torch
 
-from tests.support.scripts import ROOT
+from pipeline.presentation import style
+from tests.support.scripts import status_of
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -14,20 +14,24 @@ def _one_thread():
     torch.set_num_threads(1)  # the tensors are tiny; threads would wait for one another
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _coarse():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 40)  # fewer pixels, a quarter of the time of a page
+        yield
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # modules and tests live to the end; looking for cycles in them takes a tenth of all time
+
+
 @pytest.fixture
 def call_script(monkeypatch, capsys):
     """Run scripts/<name>.py in this process, which saves the seconds of importing PyTorch again."""
 
-    # of a process that ends with its program; this one runs other tests after it
-    monkeypatch.setattr("e2rnas.cli.signals.watch", lambda: None)
-
     def call(name, *overrides):
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *overrides])
-        status = 0
-        try:
-            runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
+        status = status_of(monkeypatch, name, overrides)
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 

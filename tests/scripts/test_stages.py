@@ -15,7 +15,7 @@ from pipeline.networks.network_files import load_network
 from pipeline.runs.metrics import read_metrics
 from search_space import Genotype, network_cost
 from tests.support.forks import killed_until_done
-from tests.support.scripts import TINY, run_script, script_process
+from tests.support.scripts import TINY, finish_script, run_script, script_process
 
 
 @pytest.fixture
@@ -33,8 +33,7 @@ def run(tmp_path_factory):
     """A run folder after search, retrain, evaluate and export."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     for script in ("search", "retrain", "evaluate", "export"):
-        status, _, err = run_script(script, *TINY, f"run={folder}")
-        assert status == 0, err
+        finish_script(script, *TINY, f"run={folder}")
     return folder
 
 

@@ -2,8 +2,6 @@
 
 from html.parser import HTMLParser
 
-from tests.support.run_folders import accuracy, coarse, write_network, write_robustness, write_search  # noqa: F401 - coarse is autouse
-
 VOID = {"meta", "link", "img", "br"}
 
 

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 
-import pytest
 import torch
 from safetensors.torch import save
 
@@ -13,7 +12,6 @@ from pipeline.evaluation.stored_evaluation import Evaluation, Protocol, read_rob
 from pipeline.evaluation.stored_evaluation import write_robustness as write_stored
 from pipeline.networks.description import NetworkDescription
 from pipeline.networks.network_files import load_network, save_network
-from pipeline.presentation import style
 from pipeline.runs.files import write_atomically, write_json
 from pipeline.runs.same_settings import plain
 from pipeline.runs.schemas import checked
@@ -173,10 +171,3 @@ def append_rows(folder, rows):
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "metrics.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def coarse():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 40)  # fewer pixels, less time
-        yield

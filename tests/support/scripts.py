@@ -2,9 +2,12 @@
 
 import importlib
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +47,24 @@ TINY_EVALUATION = tuple(key for key in TINY if not key.startswith(("search.", "r
 def main_of(name):
     """What scripts/<name>.py calls with an experiment, for what it returns."""
     return importlib.import_module(f"e2rnas.cli.stages.{name}").main
+
+
+def status_of(patch, name, overrides):
+    """Exit status of scripts/<name>.py, run in this process."""
+    # of a process that ends with its program; this one runs other tests after it
+    patch.setattr("e2rnas.cli.signals.watch", lambda: None)
+    patch.setattr(sys, "argv", [f"{name}.py", *overrides])
+    try:
+        runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def finish_script(name, *overrides):
+    """Run scripts/<name>.py in this process, as fixtures of a module do, and see that it succeeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        assert status_of(patch, name, overrides) == 0
 
 
 def script_process(name, *overrides, **options):

@@ -9,7 +9,7 @@ import yaml
 from e2rnas.cli.app import compose_experiment
 from e2rnas.cli.config_errors import reason
 from pipeline.evaluation.stored_evaluation import read_robustness
-from tests.support.scripts import TINY, main_of, run_script
+from tests.support.scripts import TINY, finish_script, main_of, run_script
 
 SMALL = (*TINY, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
 RESULTS = ("alphas.safetensors", "genotype.json")
@@ -24,8 +24,7 @@ def alone(tmp_path_factory):
     """What a search of each seed writes without a sweep."""
     folder = tmp_path_factory.mktemp("alone")
     for seed in (0, 1):
-        status, _, err = run_script("search", *SMALL, f"seed={seed}", f"run={folder / str(seed)}")
-        assert status == 0, err
+        finish_script("search", *SMALL, f"seed={seed}", f"run={folder / str(seed)}")
     return {seed: [(folder / str(seed) / name).read_bytes() for name in RESULTS] for seed in (0, 1)}
 
 
@@ -101,8 +100,8 @@ def test_a_report_over_a_sweep_makes_one_group_of_its_seeds(tmp_path, call_scrip
 
 
 @needs("hydra_plugins.hydra_joblib_launcher")
-def test_jobs_side_by_side_on_one_machine_write_what_each_alone_does(alone, tmp_path):
-    status, _, err = run_script(
+def test_jobs_side_by_side_on_one_machine_write_what_each_alone_does(alone, tmp_path, call_script):
+    status, _, err = call_script(
         "search", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *SMALL, "seed=0,1", f"run={tmp_path}"
     )
     assert status == 0, err
@@ -137,11 +136,12 @@ def test_ray_starts_the_jobs_of_a_sweep(alone, tmp_path):
 
 
 @needs("hydra_plugins.hydra_optuna_sweeper")
-def test_optuna_looks_for_the_highest_accuracy_on_held_back_images(tmp_path):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of optuna 2
+def test_optuna_looks_for_the_highest_accuracy_on_held_back_images(tmp_path, call_script):
     study = ("hydra/sweeper=optuna", f"hydra.sweeper.storage=sqlite:///{tmp_path / 'study.db'}")
     tuned = ("hydra.sweeper.study_name=rates", "weight_optimizer.learning_rate=tag(log,interval(1e-3,1e-1))")
     for trials in (2, 1):  # the second command goes on with the study of the first
-        status, _, err = run_script(
+        status, _, err = call_script(
             "retrain", "-m", *study, *tuned, f"hydra.sweeper.n_trials={trials}", *SMALL, "data.limit=200",
             "genotype=DARTS_V2", f"run={tmp_path / 'tuned'}",
         )  # fmt: skip
@@ -251,9 +251,10 @@ def test_a_sampler_of_optuna_may_be_chosen_and_no_other_code(call_script):
 
 
 @needs("hydra_plugins.hydra_optuna_sweeper")
-def test_a_search_that_chooses_nothing_is_not_begun_for_optuna(tmp_path):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of optuna 2
+def test_a_search_that_chooses_nothing_is_not_begun_for_optuna(tmp_path, call_script):
     one = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "search.alpha_learning_rate=interval(0.01,0.1)")
-    status, _, err = run_script("search", "-m", *SMALL, *one, f"run={tmp_path}")
+    status, _, err = call_script("search", "-m", *SMALL, *one, f"run={tmp_path}")
     assert status == 1
     assert "optuna needs a figure to improve; set search.selection.candidates to 2 or more" in err
     assert not list(tmp_path.glob("search*"))

@@ -20,7 +20,7 @@ from pipeline.evaluation.transfer import load_models
 from pipeline.networks.user_module import _digest
 from pipeline.runs.files import write_json
 from pipeline.settings import DataSettings
-from tests.support.scripts import TINY, run_script
+from tests.support.scripts import TINY, finish_script
 
 THEIRS = (*TINY, "data.limit=null", "evaluate.model=their_models:fitted")
 FACTORIES = """
@@ -78,8 +78,7 @@ def _importable(theirs, monkeypatch):
 def trained(tmp_path_factory):
     """A run folder with a network of the project."""
     folder = tmp_path_factory.mktemp("runs") / "pdarts"
-    status, _, err = run_script("retrain", *TINY, f"run={folder}", "genotype=PDARTS", "retrain.recipe=standard")
-    assert status == 0, err
+    finish_script("retrain", *TINY, f"run={folder}", "genotype=PDARTS", "retrain.recipe=standard")
     return folder
 
 

@@ -16,7 +16,7 @@ from pipeline.runs.files import write_atomically
 from pipeline.settings import Experiment
 from search_space import PUBLISHED
 from tests.support.pages import Page
-from tests.support.run_folders import accuracy, coarse, write_network, write_robustness, write_search  # noqa: F401 - coarse is autouse
+from tests.support.run_folders import accuracy, write_network, write_robustness, write_search
 
 RIGHT = {0: 120, 1: 130, 2: 110}
 

@@ -18,7 +18,7 @@ from pipeline.report.figures import examples_picture, sweep_picture
 from pipeline.report.html import TEMPLATES
 from pipeline.settings import DataSettings
 from tests.support.pages import Page
-from tests.support.run_folders import accuracy, coarse, write_network, write_robustness, write_search  # noqa: F401 - coarse is autouse
+from tests.support.run_folders import accuracy, write_network, write_robustness, write_search
 
 EPS = 0.2
 PGD = Origin(attack={"name": "pgd-20", "eps": 8 / 255})

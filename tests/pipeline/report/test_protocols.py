@@ -18,7 +18,7 @@ from pipeline.report.run_reader import read_run
 from pipeline.runs.files import keep_beside, write_json
 from pipeline.settings import Experiment
 from tests.support.exported import write_network
-from tests.support.run_folders import ONNX, accuracy, coarse, evaluation_of, write_robustness  # noqa: F401 - coarse is autouse
+from tests.support.run_folders import ONNX, accuracy, evaluation_of, write_robustness
 
 SMALL = (  # each is given, as a run folder remembers what was given before
     "fabric.accelerator=cpu",

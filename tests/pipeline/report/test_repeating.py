@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.presentation import style
 from tests.support.scripts import ROOT, TINY
 
 OWN = ("evaluate.images=20", "evaluate.attacks=[fgsm]", "data.crop_padding=2", "fabric.threads=1", "seed=3")
@@ -21,7 +20,6 @@ OWN = ("evaluate.images=20", "evaluate.attacks=[fgsm]", "data.crop_padding=2", "
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """The folder that a run is made in, by a relative name."""
-    monkeypatch.setattr(style, "DPI", 40)  # fewer pixels, less time
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"

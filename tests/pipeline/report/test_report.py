@@ -25,12 +25,11 @@ from pipeline.runs.files import write_atomically, write_json
 from pipeline.settings import Experiment
 from search_space import SearchSpace
 from search_space.supernet.relaxation import Relaxation
-from tests.support.run_folders import (  # noqa: F401 - coarse applies to every test
+from tests.support.run_folders import (
     DERIVED,
     GENOTYPE,
     ONNX,
     accuracy,
-    coarse,
     write_network,
     write_robustness,
     write_search,

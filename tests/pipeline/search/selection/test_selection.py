@@ -22,7 +22,7 @@ from pipeline.search.selection.supernet_ranking import supernet_accuracies
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED, CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.supernet.relaxation import DARTS
-from tests.support.scripts import TINY, run_script
+from tests.support.scripts import TINY, finish_script
 
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
 SELECTION = ("search.selection.candidates=3", "search.selection.epochs=1", "search.epochs=1")
@@ -87,8 +87,7 @@ def test_alphas_that_have_decided_give_one_cell():
 
 def searched(folder, overrides):
     """The run folder, after a tiny search."""
-    status, _, err = run_script("search", *TINY, *overrides, f"run={folder}")
-    assert status == 0, err
+    finish_script("search", *TINY, *overrides, f"run={folder}")
     return folder
 
 

@@ -179,13 +179,6 @@ def test_a_walk_that_cannot_be_gone_is_refused_before_any_work(tmp_path, call_sc
     assert not (tmp_path / "run").exists()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _coarse():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.presentation.style.DPI", 40)  # fewer pixels, less time
-        yield
-
-
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory, data):
     """A run folder after the search alone."""
