@@ -66,7 +66,7 @@ def run_app(name: str) -> None:
     if sweeps.FLAGS & set(arguments):
         _run_sweep(name, overrides)
         return
-    experiment = _or_exit(lambda: _experiment(_composed(overrides), overrides, program))
+    experiment = _or_exit(lambda: _experiment(composed(overrides), overrides, program))
     sys.argv[1:] = overrides  # of processes that a stage starts
     stage = _stage(name)
     _or_exit(lambda: stage(experiment), program.when_out_of_memory)
@@ -102,7 +102,7 @@ def _prepare_sweep(overrides: Sequence[str], direction: Direction | None) -> Non
         raise Refused(command_line.unreadable(error.override)) from error
     except HydraException as error:
         raise Refused(reason(str(error))) from error
-    configs = [_composed(job) for job in jobs]
+    configs = [composed(job) for job in jobs]
     runs = [run for run in map(_run_of_job, configs) if run is not None]
     if sweeps.names_folders(parsed) and len(set(runs)) < len(runs):
         raise Refused(f"run={runs[0]} is the folder of several jobs; name what is varied in it, or nothing at all")
@@ -175,7 +175,7 @@ def settings_of(name: str, values: Iterable[tuple[str, Any]]) -> Experiment:
     """The experiment that a program would run with these values by dotted key. Raises ValueError."""
     overrides = [*PROGRAMS[name].defaults, *(f"{key}={command_line.written(value)}" for key, value in values)]
     try:
-        experiment = _experiment(_composed(overrides), overrides, PROGRAMS[name])
+        experiment = _experiment(composed(overrides), overrides, PROGRAMS[name])
     except Refused as refused:
         raise ValueError(str(refused)) from refused
     if experiment.fabric.devices > 1:
@@ -185,10 +185,11 @@ def settings_of(name: str, values: Iterable[tuple[str, Any]]) -> Experiment:
 
 def compose_experiment(overrides: Sequence[str] = ()) -> Experiment:
     """The experiment that overrides describe. Raises Refused."""
-    return validated(_composed(overrides))
+    return validated(composed(overrides))
 
 
-def _composed(overrides: Sequence[str]) -> DictConfig:
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """Compose a configuration that has not been checked. Raises Refused."""
     with initialize_config_dir(str(CONF), version_base="1.3"), warnings.catch_warnings():
         warnings.filterwarnings("error", message=f"provider={SEARCH_PATH}", category=UserWarning)
         try:

@@ -102,24 +102,44 @@ def _search_path(overrides: Sequence[str]) -> list[Path]:
 
 
 def _of_option(folders: Sequence[Path], group: str, option: str) -> Iterator[str]:
-    """Keys in the file of a group's option, and in those that its list of defaults names.
+    """Keys that an option of a group stands for: those of all the group's options, and of the defaults it names.
 
-    A group that is a node of the settings, such as data, is chosen whole: what its file leaves out is as by default.
+    Choosing one undoes the others, so that what its own file leaves out is as by default. That of a file that reaches
+    over all settings, as an experiment does, is left as it was.
     """
-    path = next((path for path in (folder / group / f"{option}.yaml" for folder in folders) if path.is_file()), None)
+    files = [path for folder in folders for path in sorted((folder / group).glob("*.yaml"))]
+    path = next((path for path in files if path.stem == option), None)
     if path is None:
         return
-    content = OmegaConf.load(path)
-    if not isinstance(content, DictConfig):
-        return
-    for default in content.pop("defaults", None) or ():
+    for default in _content(path).get("defaults") or ():
         yield from _of_default(folders, group, default)
-    package = re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"))
+    alike = [path] if _package(path) == "" else [path for path in files if _package(path) != ""]
+    for each in alike:
+        yield from _of_file(each, group)
+
+
+def _of_file(path: Path, group: str) -> Iterator[str]:
+    """Keys that a file gives a value; a group that is a node of the settings, such as data, as a whole."""
+    package, content = _package(path), OmegaConf.to_container(_content(path), resolve=False)
     if package is None:
         yield group.replace("/", ".")
-        return
-    prefix = "" if package[1] == "_global_" else f"{package[1]}."
-    yield from (f"{prefix}{key}" for key, _ in _paths(OmegaConf.to_container(content, resolve=False)))
+    elif isinstance(content, dict):
+        values = {name: value for name, value in content.items() if name != "defaults"}
+        yield from (f"{package}{key}" for key, _ in _paths(values) if key)
+
+
+def _content(path: Path) -> DictConfig:
+    """What a file holds; nothing where it is all comment, or no mapping."""
+    content = OmegaConf.load(path)
+    return content if isinstance(content, DictConfig) else OmegaConf.create({})
+
+
+def _package(path: Path) -> str | None:
+    """Where the values of a file stand, with a dot at the end: "" for all settings, None for its group."""
+    found = re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"))
+    if found is None:
+        return None
+    return "" if found[1] == "_global_" else f"{found[1]}."
 
 
 def _of_default(folders: Sequence[Path], group: str, default: Any) -> Iterator[str]:

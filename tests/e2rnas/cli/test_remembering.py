@@ -17,6 +17,8 @@ from pipeline.settings import Experiment
 from pipeline.training.retrain import retrain
 from tests.support.scripts import TINY
 
+LARGER = [f"{key}layers" for key in ("search.", "search.derived_", "retrain.")]
+LARGER += ["search.derived_channels", "retrain.channels"]
 OWN = ("data.crop_padding=2", "evaluate.images=20", "evaluate.attacks=[fgsm]", "export.formats=[json]")
 
 
@@ -149,7 +151,7 @@ def test_what_an_evaluation_may_choose_anew_is_not_refused(mine, call_script, ov
 
 def evaluated_eps(folder, *overrides):
     given = [f"run={folder}", *overrides]
-    return app.validated(remembered.filled(app._composed(given), given, "evaluate", one_process=False)).evaluate.eps
+    return app.validated(remembered.filled(app.composed(given), given, "evaluate", one_process=False)).evaluate.eps
 
 
 def test_a_radius_follows_that_of_the_attack_unless_it_was_given_one_of_its_own(mine):
@@ -242,14 +244,20 @@ def test_code_that_a_record_names_is_not_run(mine, call_script):
         (("search.guard={action: stop, window: 3}",), {"search.guard.action", "search.guard.window"}),
         (("evaluate.attacks=[fgsm]", "+data.limit=3"), {"evaluate.attacks", "data.limit"}),
         (("data=digits",), {"data"}),
-        (("attack=fgsm", "recipe=trades"), {"attack", "retrain.recipe"}),
-        (("relaxation=gdas",), {"search.relaxation.operations", "search.relaxation.temperature"}),
+        (("attack=fgsm", "recipe=trades"), {"attack", "retrain.recipe", "retrain.beta", "retrain.check_overfitting"}),
+        (("balance=mgda",), {"objectives.balance.name", "objectives.balance.normalisation"}),
+        (("space=nasbench201",), {"space.family", "space.nodes", "space.operations", *LARGER}),
     ],
 )
 def test_keys_that_a_command_line_gives_are_those_of_its_groups_too(overrides, keys):
     assert set(given_keys(overrides)) >= keys
     if "recipe=trades" not in overrides:
         assert set(given_keys(overrides)) == keys
+
+
+def test_an_option_of_a_group_undoes_all_that_another_one_sets():
+    assert {"search.partial_channels", "search.relaxation.zero_one"} <= set(given_keys(["relaxation=softmax"]))
+    assert set(given_keys(["guard=none"])) == set(given_keys(["guard=robust_darts_rollback"]))
 
 
 def test_an_experiment_gives_the_keys_of_the_files_that_it_builds_on():

@@ -26,7 +26,7 @@ def test_every_option_says_what_it_is_in_its_first_line(group, option):
     text = (CONF / group / f"{option}.yaml").read_text()
     comment = next(line for line in text.splitlines() if not line.startswith("# @package"))
     assert comment.startswith("# ")
-    assert yaml.safe_load(text)
+    assert yaml.safe_load(text) or "what holds by default." in text.lower()
 
 
 def test_paper_is_the_published_setting():
