@@ -1,6 +1,7 @@
 """What every test may ask for: one thread of PyTorch, coarse figures, and the scripts called in this process."""
 
 import gc
+import os
 
 import pytest
 import torch
@@ -18,6 +19,13 @@ def _one_thread():
 def _coarse():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "DPI", 40)  # fewer pixels, a quarter of the time of a page
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_disks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)  # nothing here outlives a power cut
         yield
 
 

@@ -11,8 +11,7 @@ from pipeline.evaluation.stored_evaluation import WHAT_IS_TRIED
 from pipeline.presentation.words import shown
 from pipeline.report.run_reader import Plain, Run, Runs
 from pipeline.runs.metrics import flattened
-from pipeline.runs.settings_record import BASES, IN_FABRIC, kept_settings, leaves
-from pipeline.settings import Experiment
+from pipeline.runs.settings_record import BASES, IN_FABRIC, defaults, kept_settings
 from search_space import PUBLISHED
 
 FABRIC = {name: f"fabric.{key}" for name, key in IN_FABRIC.items()}
@@ -55,9 +54,10 @@ def _in_order(run: Run) -> Iterator[tuple[str, Plain]]:
 
 def _started_with(run: Run, stage: str) -> dict[str, Any]:
     """Which images a stage was given and where it ran, as far as its result does not say, but what is as by default."""
-    default = dict(leaves(Experiment()))
     kept = kept_settings(run.folder, stage) if stage in BASES else {}
-    return {key: value for key, value in kept.items() if key.startswith(("data.", "fabric.")) and value != default[key]}
+    return {
+        key: value for key, value in kept.items() if key.startswith(("data.", "fabric.")) and value != defaults()[key]
+    }
 
 
 def origins(run: Run) -> list[Plain]:

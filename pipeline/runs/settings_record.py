@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pipeline.errors import RunError
@@ -113,13 +115,18 @@ def _recorded(folder: Path, stage: Stage) -> dict[str, Any]:
 def _checked(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Values by dotted key; raises RunError for keys that are none, and for text that would be looked up."""
     found = dict(_flat(content, Experiment))
-    known = {key for key, _ in leaves(Experiment())}
     for key, value in found.items():
-        if key not in known:
+        if key not in defaults():
             raise RunError(f"{path}: unknown key {key[:100]}; {MENDED}")
         if "${" in str(value):
             raise RunError(f"{path}: {key} holds ${{...}}, which is for the command line alone; {MENDED}")
     return {key: value for key, value in found.items() if key not in NOT_KEPT}
+
+
+@cache
+def defaults() -> Mapping[str, Any]:
+    """Return the default of every setting by its dotted key, as JSON has it."""
+    return MappingProxyType(dict(leaves(Experiment())))
 
 
 def leaves(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:

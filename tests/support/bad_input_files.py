@@ -174,7 +174,7 @@ OF_FILES = [
     (
         "search",
         "weight_optimizer=learned weight_optimizer.theta={files}/lstm.safetensors",
-        "an architecture of mlp, hierarchical",
+        "an architecture out of mlp, hierarchical",
     ),
     (
         "search",

@@ -177,12 +177,12 @@ def in_little_time(run):
             trainings[key] = Retraining(experiment, data, fabric, genotype)
         return trainings[key]
 
-    networks = {}
+    networks, load_anew = {}, load_network
 
     def loaded(folder):
         key = tuple((folder / name).read_bytes() for name in ("network.json", "network.safetensors"))
         if key not in networks:
-            networks[key] = load_network(folder)
+            networks[key] = load_anew(folder)
         return networks[key]
 
     drawn, draw = itertools.count(1), run_report._draw
@@ -199,8 +199,8 @@ def in_little_time(run):
                 patch.setattr(module, name, once(getattr(module, name)))
         patch.setattr(evaluation, "measure", made_up)
         patch.setattr(evaluation, "keep_examples", lambda *_, **__: None)
-        patch.setattr(run_reader, "load_network", loaded)
-        patch.setattr(export_stage, "load_network", loaded)
+        for module in (run_reader, export_stage, sys.modules[__name__]):
+            patch.setattr(module, "load_network", loaded)
         patch.setattr(run_report, "_draw", seldom)
         patch.setattr(sweep_report, "group_pictures", lambda *_: [])
         patch.setattr(style, "DPI", 20)
