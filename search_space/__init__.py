@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from on_demand import exports
 
 if TYPE_CHECKING:
+    from search_space.cells.canonical import canonical_form
     from search_space.cells.choices import DARTS_OPERATIONS, SpaceChoices
     from search_space.cells.genotype import Cell, Edge, Genotype
     from search_space.cells.published import PUBLISHED, PublishedCell
@@ -37,6 +38,7 @@ __all__ = [
     "SearchSpace",
     "SpaceChoices",
     "Supernet",
+    "canonical_form",
     "channels_for_parameters",
     "inherit",
     "network_cost",
