@@ -11,7 +11,14 @@ from torch.nn import functional as F
 from search_space.cells.genotype import Cell, Genotype
 from search_space.kernels.fast_gradients import fast_gradients
 from search_space.network.nasbench201 import ResidualLayer
-from search_space.network.operations import OPERATIONS, FactorizedReduce, NormFactory, batch_norm, relu_conv_norm
+from search_space.network.operations import (
+    OPERATIONS,
+    FactorizedReduce,
+    NormFactory,
+    batch_norm,
+    concatenate,
+    relu_conv_norm,
+)
 from search_space.network.skeleton import CellPlan, Skeleton, plan_skeleton
 
 
@@ -97,7 +104,12 @@ class AuxiliaryHead(nn.Module):
 
 
 class NetworkCell(nn.Module):
-    """One cell of a genotype; `forward` takes the outputs of the two cells before, and reads as many as it has."""
+    """One cell of a genotype; `forward` takes the outputs of the two cells before, and reads as many as it has.
+
+    groups: of channels, each a cell of its own; more than one in networks side by side.
+    """
+
+    groups = 1
 
     def __init__(self, cell: Cell, plan: CellPlan, norm: NormFactory) -> None:
         super().__init__()
@@ -115,7 +127,7 @@ class NetworkCell(nn.Module):
         for edges in self.cell.nodes:
             terms = [_apply(next(operations), states[edge.source], drop_probability) for edge in edges]
             states.append(sum(terms[1:], start=terms[0]))
-        return torch.cat([states[state] for state in self.cell.concat], dim=1)
+        return concatenate([states[state] for state in self.cell.concat], self.groups)
 
 
 def network_layer(genotype: Genotype, plan: CellPlan, norm: NormFactory) -> nn.Module:

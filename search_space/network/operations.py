@@ -6,7 +6,7 @@ Zela et al. 2020).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
@@ -82,8 +82,23 @@ def even_and_odd_pixels(images: Tensor) -> tuple[Tensor, Tensor]:
     return even, odd
 
 
+def concatenate(parts: Sequence[Tensor], groups: int) -> Tensor:
+    """Join the channels of features [N, groups * C_i, H, W], group by group: [N, groups * sum of C_i, H, W]."""
+    if groups == 1:
+        return torch.cat(tuple(parts), dim=1)
+    rows = [
+        part.permute(0, 2, 3, 1).reshape(len(part), *part.shape[2:], groups, -1) for part in parts
+    ]  # keeps channels_last
+    return torch.cat(rows, dim=4).flatten(3).permute(0, 3, 1, 2)
+
+
 class FactorizedReduce(nn.Module):
-    """Halves the resolution by two 1x1 convolutions of every second pixel, the second shifted by one; any size."""
+    """Halves the resolution by two 1x1 convolutions of every second pixel, the second shifted by one; any size.
+
+    groups: of channels, each reduced by itself; more than one in networks side by side.
+    """
+
+    groups = 1
 
     def __init__(self, in_channels: int, out_channels: int, norm: NormFactory) -> None:
         super().__init__()
@@ -94,7 +109,7 @@ class FactorizedReduce(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[N, in_channels, H, W] -> [N, out_channels, ceil(H / 2), ceil(W / 2)]."""
         even, odd = even_and_odd_pixels(F.relu(images))
-        normalised: Tensor = self.norm(torch.cat([self.even(even), self.odd(odd)], dim=1))
+        normalised: Tensor = self.norm(concatenate([self.even(even), self.odd(odd)], self.groups))
         return normalised
 
 
