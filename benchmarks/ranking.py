@@ -24,8 +24,8 @@ from pipeline.data import load
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, wilson_interval
 from pipeline.presentation.words import recipe_in_words
 from pipeline.report.figures import accuracy_picture
-from pipeline.studies.comparison.comparison import seeded, seeds
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
+from pipeline.studies.work import seeded, seeds
 from search_space import PUBLISHED
 
 ATTACKS = ("pgd-20", "pgd-100", "autoattack")  # from the weakest to the strongest

@@ -9,13 +9,10 @@ that a comparison that was stopped goes on where it was.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,20 +20,17 @@ import torch
 from lightning_fabric import Fabric
 
 from pipeline.compute.fabric import make_fabric
-from pipeline.compute.interruption import Interrupted
 from pipeline.compute.seeds import stream_seed
-from pipeline.compute.workers import interruptible, note_signals, process_pool
-from pipeline.data import ImageData, load
-from pipeline.errors import RunError
+from pipeline.data import ImageData
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
-from pipeline.runs.progress import progress_bar, silently
 from pipeline.search.objectives import Bound, bounds_of, check_attainable, derived_shape
 from pipeline.search.search import search
 from pipeline.search.selection.candidate_selection import best_first, try_cells
 from pipeline.search.selection.supernet_ranking import check_supernet_ranking, supernet_accuracies
-from pipeline.settings import DataSettings, Experiment
+from pipeline.settings import Experiment
 from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, CellResult
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
+from pipeline.studies.work import images_of, in_processes, seeded, seeds
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
 from search_space.cost.quantities import QUANTITIES
@@ -92,12 +86,6 @@ class RetrainingWork:
         return name, Retrained(
             *retrain_and_evaluate(self.folder, experiment, data, fabric, name=name, genotype=genotype)
         )
-
-
-@cache
-def images_of(settings: DataSettings) -> ImageData:
-    """Return the images, loaded once a process."""
-    return load(settings)
 
 
 def of_cells(
@@ -210,16 +198,6 @@ def is_inside(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) -> 
     return not any(bound.violation(cost[QUANTITIES.index(bound.quantity)]) > 0 for bound in bounds)
 
 
-def seeds(experiment: Experiment, count: int) -> range:
-    """`count` seeds from the experiment's own."""
-    return range(experiment.seed, experiment.seed + count)
-
-
-def seeded(experiment: Experiment, seed: int) -> Experiment:
-    """Return the experiment with another seed."""
-    return experiment.model_copy(update={"seed": seed})
-
-
 def retrainings(
     folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
 ) -> Iterator[RetrainingWork]:
@@ -231,39 +209,6 @@ def retrainings(
         chosen = sized if contender.kind == PUBLISHED else experiment
         for seed in seeds(experiment, settings.random_seeds if contender.kind == RANDOM else settings.seeds):
             yield RetrainingWork(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
-
-
-def in_processes(stage: str, works: Sequence[Callable[[], T]], processes: int | None) -> list[T]:
-    """Return what each work returns, in their order; `processes` at once, None for one a core."""
-    count = min(processes or os.cpu_count() or 1, len(works))
-    results: dict[int, T] = {}
-    with progress_bar(stage, len(works)) as bar:
-        if count == 1:
-            for index, work in enumerate(works):
-                results[index] = quiet(work)
-                bar.advance("")
-            return list(results.values())
-        with process_pool(count, torch.get_num_threads(), prepare=note_signals) as pool:
-            futures = {pool.submit(interruptible, partial(quiet, work)): index for index, work in enumerate(works)}
-            try:
-                for future in as_completed(futures):
-                    results[futures[future]] = future.result()
-                    bar.advance("")
-            except RunError as error:
-                raise RunError(str(error)) from error  # raised here, so that it is read as ours
-            except Interrupted:
-                for worker in multiprocessing.active_children():
-                    worker.terminate()  # a training stops at its next step, with a checkpoint; the pool stays whole
-                raise
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-    return [results[index] for index in range(len(works))]
-
-
-def quiet(work: Callable[[], T]) -> T:
-    """Work without its progress bar."""
-    with silently():
-        return work()
 
 
 def _standing(

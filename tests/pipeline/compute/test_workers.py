@@ -70,7 +70,7 @@ INTERRUPTED = """
 import os, signal, sys, time
 from functools import partial
 from pathlib import Path
-from pipeline.studies.comparison.comparison import in_processes
+from pipeline.studies.work import in_processes
 from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 
 def note(folder):
@@ -99,7 +99,7 @@ IDLE = """
 import os, signal, sys, time
 from functools import partial
 from pathlib import Path
-from pipeline.studies.comparison.comparison import in_processes
+from pipeline.studies.work import in_processes
 from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 
 def note(folder, index):

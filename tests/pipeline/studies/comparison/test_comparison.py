@@ -17,7 +17,6 @@ from pipeline.search.selection.continued_search import fix_cell
 from pipeline.studies.comparison.comparison import (
     Contender,
     cost_table,
-    in_processes,
     is_inside,
     random_cells,
     retrainings,
@@ -31,6 +30,7 @@ from pipeline.studies.comparison.comparison_statistics import (
     mean_difference,
     seed_anova,
 )
+from pipeline.studies.work import in_processes
 from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
 from tests.support.scripts import TINY
 
