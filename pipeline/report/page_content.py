@@ -10,11 +10,11 @@ from pipeline.evaluation.accuracy import CLEAN, Accuracy, interval_in_words, str
 from pipeline.evaluation.gradient_masking import remarks
 from pipeline.networks.description import NetworkDescription
 from pipeline.presentation.words import bound_in_words, counted, magnitude, named, percent, recipe_in_words, shown
-from pipeline.report.group_table import group_rows
 from pipeline.report.protocols import protocol_rows, remarks_on_weights
 from pipeline.report.reproduction import differences, origins, stages
 from pipeline.report.run_reader import Plain, Run, Runs, attacks_of
-from pipeline.report.seed_groups import groups
+from pipeline.report.sweeps.group_table import group_rows
+from pipeline.report.sweeps.seed_groups import groups
 from pipeline.runs.stored_settings import StageSettings, settings_of_stage
 from pipeline.studies.pareto.front import Front, asked_in_words, reference_in_words
 

@@ -28,7 +28,8 @@ from pipeline.export.export import export, find
 from pipeline.networks.genotype_reference import load_genotype
 from pipeline.networks.network_files import load_network
 from pipeline.presentation import style
-from pipeline.report import run_reader, run_report, sweep_report
+from pipeline.report import run_reader, run_report
+from pipeline.report.sweeps import sweep_report
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.settings_record import kept_settings
 from pipeline.search import search as search_stage

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from e2rnas.cli.output import show
-from pipeline.report import run_report, sweep_report
-from pipeline.report.seed_groups import runs_in
+from pipeline.report import run_report
+from pipeline.report.sweeps import sweep_report
+from pipeline.report.sweeps.seed_groups import runs_in
 from pipeline.settings import Experiment
 
 

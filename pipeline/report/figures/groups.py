@@ -25,7 +25,7 @@ from pipeline.presentation.style import (
     shortened,
 )
 from pipeline.presentation.words import magnitude, named, percent
-from pipeline.report.seed_groups import SIZES, Group
+from pipeline.report.sweeps.seed_groups import SIZES, Group
 
 FAINT = 0.6  # of a single run
 

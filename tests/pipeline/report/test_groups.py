@@ -9,9 +9,10 @@ from urllib.parse import unquote
 import pytest
 
 from pipeline.errors import RunError
-from pipeline.report import run_report, sweep_report
+from pipeline.report import run_report
 from pipeline.report.run_reader import read_runs
-from pipeline.report.seed_groups import front, groups, runs_in, spread
+from pipeline.report.sweeps import sweep_report
+from pipeline.report.sweeps.seed_groups import front, groups, runs_in, spread
 from pipeline.runs.files import write_atomically
 from pipeline.settings import Experiment
 from search_space import PUBLISHED

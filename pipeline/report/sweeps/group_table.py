@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.presentation.words import magnitude, percent
 from pipeline.report.run_reader import Plain
-from pipeline.report.seed_groups import Group, Spread, front, strongest_of
+from pipeline.report.sweeps.seed_groups import Group, Spread, front, strongest_of
 
 
 def group_rows(found: Sequence[Group], attacks: Sequence[str]) -> list[Plain]:

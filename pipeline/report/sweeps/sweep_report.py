@@ -13,11 +13,11 @@ from pipeline.evaluation.accuracy import CLEAN
 from pipeline.presentation.words import counted, printable
 from pipeline.report import run_report
 from pipeline.report.figures import group_pictures
-from pipeline.report.group_table import accuracy_in_words, group_rows, size_in_words
 from pipeline.report.html import page, text_table, write_page
 from pipeline.report.reproduction import differences
 from pipeline.report.run_reader import Plain, Run, Runs, attacks_of, read_run
-from pipeline.report.seed_groups import Group, Spread, front, groups, members, strongest_of
+from pipeline.report.sweeps.group_table import accuracy_in_words, group_rows, size_in_words
+from pipeline.report.sweeps.seed_groups import Group, Spread, front, groups, members, strongest_of
 from pipeline.runs.progress import progress_bar
 
 

@@ -1,0 +1,1 @@
+"""The report of many runs, in groups that differ in their seed alone."""
