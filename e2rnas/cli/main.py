@@ -19,6 +19,8 @@ def run(name: str) -> None:
     """Run a program of PROGRAMS with the arguments in sys.argv."""
     if Path(sys.argv[0]).resolve().parent == SCRIPTS:  # not in the process of another program
         signals.watch()
+        # Python looks for modules beside a script first: there is a package tabulate that PyTorch imports
+        sys.path[:] = [place for place in sys.path if Path(place).resolve() != SCRIPTS]
     from e2rnas.cli.app import run_app  # only now: it takes seconds, in which signals come as well
 
     run_app(name)
