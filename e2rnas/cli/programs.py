@@ -134,6 +134,17 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             one_process=True,
             when_out_of_memory="lower search.batch_size or search.channels, or set search.recompute=true",
         ),
+        "tabulate": Program(
+            "Train and attack many cells of a space, as one table that searches can be judged by.",
+            keys=("run", "seed", "tabulate"),
+            examples=(
+                "experiment=table_nasbench201 run=runs/table",
+                "-m experiment=table_nasbench201 tabulate.shards=4 tabulate.shard=0,1,2,3 run=runs/shards",
+                "run=runs/whole tabulate.merge=[runs/shard0,runs/shard1]",
+            ),
+            one_process=True,
+            when_out_of_memory="lower tabulate.processes or evaluate.batch_size",
+        ),
         "meta_train": Program(
             "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).",
             keys=("run", "seed", "meta"),

@@ -33,6 +33,7 @@ from pipeline.settings.searching import (
     SelectionSettings,
     WeightOptimizerSettings,
 )
+from pipeline.settings.tables import TabulateSettings
 
 __all__ = [
     "HOW_IMAGES_ARE_READ",
@@ -60,5 +61,6 @@ __all__ = [
     "SelectionSettings",
     "Settings",
     "SpaceSettings",
+    "TabulateSettings",
     "WeightOptimizerSettings",
 ]

@@ -26,6 +26,7 @@ from pipeline.settings.searching import (
     SearchSettings,
     WeightOptimizerSettings,
 )
+from pipeline.settings.tables import TabulateSettings
 
 
 class Experiment(Settings):
@@ -49,6 +50,7 @@ class Experiment(Settings):
     export: ExportSettings = ExportSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     pareto: ParetoSettings = ParetoSettings()
+    tabulate: TabulateSettings = TabulateSettings()
     meta: MetaSettings = MetaSettings()
     fabric: FabricSettings = FabricSettings()
 

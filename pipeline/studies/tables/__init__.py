@@ -1,0 +1,1 @@
+"""Tabular benchmarks: every cell of a part of a search space, trained and attacked, as one file."""

@@ -1,0 +1,207 @@
+"""Several seeds of one cell, trained side by side by one recipe, and measured after every epoch and at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from attacks import EVALUATION_ATTACKS, CheckedAttack, evaluation_attack
+from pipeline.compute.seeds import seed_stream, stream_seed
+from pipeline.data import ImageData, ImageSet, augmentation, split
+from pipeline.evaluation.accuracy import CLEAN, classified_right
+from pipeline.settings import Experiment
+from pipeline.training.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate, take_step
+from pipeline.training.recipes import RECIPES, Outputs, WeightAverage
+from pipeline.training.steps import attack_on
+from pipeline.training.training_images import STAGE
+from search_space import Genotype, Network
+from search_space.network.side_by_side import SideBySide
+
+TOGETHER = frozenset({"PGD", "FGSM"})
+"""Classes that change every image they are given. Others go on with those not yet broken, of one network each."""
+
+Counts = tuple[int, ...]
+"""Images classified right, one number a seed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the seeds of one cell gave. Each tuple has one number a seed.
+
+    trained: training images classified right in each epoch, as the recipe changes them.
+    clean, robust: validation images classified right after each epoch, as they are and under the recipe's PGD.
+    validation, test: images classified right at the end, by attack, `clean` among them.
+    """
+
+    trained: tuple[Counts, ...]
+    clean: tuple[Counts, ...]
+    robust: tuple[Counts, ...]
+    validation: dict[str, Counts]
+    test: dict[str, Counts]
+    seconds: float
+
+
+def train_and_measure(
+    experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype, seeds: Sequence[int]
+) -> Measured:
+    """Train the cell's network once a seed, all side by side, and measure each.
+
+    A seed draws the first weights, the order of the images and, with the others, augmentation and attacks; all have
+    the same validation part of the training set, drawn by the experiment's own seed. The last weights are measured, or
+    their mean with retrain.average_decay.
+    """
+    started = time.monotonic()
+    training = SideBySideTraining(experiment, data, fabric, genotype, seeds)
+    trained, clean, robust = [], [], []
+    for epoch in range(experiment.retrain.epochs):
+        trained.append(training.run_epoch(epoch))
+        clean.append(training.right_in(training.validation, None, f"epoch {epoch}"))
+        robust.append(training.right_in(training.validation, training.judging_attack, f"epoch {epoch}"))
+    return Measured(
+        tuple(trained),
+        tuple(clean),
+        tuple(robust),
+        validation=training.final(training.validation),
+        test=training.final(data.test.to(fabric.device)),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+class SideBySideTraining:
+    """Trains the networks of one cell, one a seed, as `retrain` would train each.
+
+    validation: the images that train none.  judging_attack: PGD of the recipe's numbers, on the networks as kept.
+    """
+
+    def __init__(
+        self, experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype, seeds: Sequence[int]
+    ) -> None:
+        settings = experiment.retrain
+        self._experiment, self._fabric, self._seeds = experiment, fabric, tuple(seeds)
+        self._num_classes = data.num_classes
+        part_seed = stream_seed(experiment.seed, "held back")
+        train, held_back = split(data.train, settings.held_back, part_seed, key="retrain.held_back")
+        self._train, self.validation = train.to(fabric.device), held_back.to(fabric.device)
+        self._augment = augmentation(experiment.data, data.image_size)
+        self._networks = SideBySide([_network(experiment, data, genotype, seed) for seed in seeds])
+        fabric.to_device(self._networks)
+        # depthwise convolutions are faster in it
+        self._networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._weights = list(self._networks.parameters())
+        self._optimizer = make_weight_optimizer(self._weights, experiment.weight_optimizer)
+        self._average = WeightAverage(self._networks, settings.average_decay) if settings.average_decay else None
+        self._recipe = RECIPES[settings.recipe]
+        name = self._recipe.attack_name(settings.attack.name)
+        self._attack = None if name is None else attack_on(self._networks, settings.attack, name)
+        self.judging_attack = attack_on(self.kept, settings.attack, "pgd")
+
+    @property
+    def kept(self) -> SideBySide:
+        """Return the networks that are measured: those that train, or the means of their weights."""
+        return cast("SideBySide", self._average.network) if self._average else self._networks
+
+    def run_epoch(self, epoch: int) -> Counts:
+        """Train one epoch, from 0; return how many training images of it each network had right."""
+        settings, right = self._experiment.retrain, torch.zeros(len(self._seeds), dtype=torch.int64)
+        steps = len(self._train) // settings.batch_size
+        orders = [
+            self._train.shuffled_indices(settings.batch_size, stream_seed(seed, STAGE, "order", epoch))
+            for seed in self._seeds
+        ]
+        seed_stream(self._experiment.seed, STAGE, epoch, *self._seeds)
+        self._networks.train()
+        # in a batch, an image of each network follows one of the network before
+        indices = (torch.stack(of_seeds, dim=1).flatten() for of_seeds in zip(*orders, strict=True))
+        for step, (_, images, labels) in enumerate(self._train.read(indices)):
+            done = epoch + step / steps if settings.rate_interval == "step" else epoch
+            rate = rate_of_epoch(self._experiment.weight_optimizer, done, settings.epochs, settings.final_rate)
+            set_learning_rate(self._optimizer, rate)
+            right += self._by_seed(self._step(self._augment(images), labels))
+        return tuple(right.tolist())
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Train on a batch; return which of its images were right, bool [N * seeds]."""
+        settings = self._experiment.retrain
+        attacked = images if self._attack is None else self._attack(images, labels)
+        beta = self._recipe.beta if settings.beta is None else settings.beta
+        loss, outputs = self._recipe.loss(self._forward, images, attacked, labels, beta)
+        # a mean over the images of all networks: each network's own mean counts 1 / seeds in it
+        slopes = torch.autograd.grad(loss * len(self._seeds), self._weights, materialize_grads=True)
+        clip = self._experiment.weight_optimizer.clip
+        if clip is not None:
+            clip_each(self._networks, slopes, clip)
+        for weight, slope in zip(self._weights, slopes, strict=True):
+            weight.grad = slope
+        take_step(self._optimizer, loss.detach())
+        if self._average:
+            self._average.update(self._networks)
+        return outputs.logits.argmax(dim=1) == labels
+
+    def _forward(self, images: Tensor) -> Outputs:
+        return Outputs(self._networks(images))
+
+    def final(self, images: ImageSet) -> dict[str, Counts]:
+        """Return how many images each network has right, clean and under the attacks of evaluate.attacks."""
+        found = {CLEAN: self.right_in(images, None, CLEAN)}
+        for name in self._experiment.evaluate.attacks:
+            if set(EVALUATION_ATTACKS[name].classes) <= TOGETHER:
+                found[name] = self.right_in(images, self._evaluation_attack(name, self.kept), name)
+            else:
+                alone = (self.kept.eval().alone(index) for index in range(len(self._seeds)))
+                found[name] = tuple(self._right_alone(images, network, name) for network in alone)
+        return found
+
+    def _evaluation_attack(self, name: str, network: nn.Module) -> CheckedAttack:
+        settings = self._experiment.evaluate
+        return evaluation_attack(name, network, eps=settings.eps, norm=settings.norm, num_classes=self._num_classes)
+
+    def _right_alone(self, images: ImageSet, network: Network, name: str) -> int:
+        attack = self._evaluation_attack(name, network)
+        batches = images.batches(self._experiment.evaluate.batch_size)
+        return sum(int(classified_right(network, attack(*batch), batch[1]).sum()) for batch in batches)
+
+    def right_in(self, images: ImageSet, attack: CheckedAttack | None, purpose: str) -> Counts:
+        """Return how many of the images each network has right, under an attack where one is given."""
+        networks, right = self.kept.eval(), torch.zeros(len(self._seeds), dtype=torch.int64)
+        for batch, (inputs, labels) in enumerate(images.batches(self._experiment.evaluate.batch_size)):
+            repeated, targets = (each.repeat_interleave(len(self._seeds), dim=0) for each in (inputs, labels))
+            seed_stream(self._experiment.seed, "tabulate", purpose, batch, *self._seeds)
+            changed = repeated if attack is None else attack(repeated, targets)
+            right += self._by_seed(classified_right(networks, changed, targets))
+        return tuple(right.tolist())
+
+    def _by_seed(self, right: Tensor) -> Tensor:
+        """Count by network: bool [N * seeds] -> int64 [seeds], on the CPU."""
+        return right.reshape(-1, len(self._seeds)).sum(dim=0).cpu()
+
+
+def _network(experiment: Experiment, data: ImageData, genotype: Genotype, seed: int) -> Network:
+    """Build a network with the first weights that `retrain` gives this seed."""
+    seed_stream(seed, STAGE, "weights")
+    mean, std = data.statistics()
+    return Network(
+        genotype,
+        channels=experiment.retrain.channels,
+        layers=experiment.retrain.layers,
+        num_classes=data.num_classes,
+        in_channels=data.in_channels,
+        mean=mean,
+        std=std,
+    )
+
+
+@torch.no_grad()
+def clip_each(networks: SideBySide, slopes: Sequence[Tensor], largest: float) -> Tensor:
+    """Scale each network's gradient, in place, to at most the norm `largest`; return the norms before, [S]."""
+    norms = torch.stack([networks.blocks(slope).flatten(1).square().sum(dim=1) for slope in slopes]).sum(dim=0).sqrt()
+    factors = (largest / (norms + 1e-6)).clamp(max=1)  # 1e-6: as torch.nn.utils.clip_grad_norm_
+    for slope in slopes:
+        blocks = networks.blocks(slope)
+        blocks.mul_(factors.reshape(-1, *[1] * (blocks.ndim - 1)))
+    return norms

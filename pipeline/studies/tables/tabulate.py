@@ -1,0 +1,156 @@
+"""Tabulation: cells of a search space that compute different functions, each trained with several seeds and attacked.
+
+What a search, or any other way to choose a cell, would have found is then read from the table instead of trained.
+NAS-Bench-201 (Dong & Yang 2020) tabulates accuracies so; here cells are trained under attack, and attacked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipeline.compute.environment import environment
+from pipeline.compute.fabric import make_fabric
+from pipeline.data import ImageData, split
+from pipeline.errors import RunError
+from pipeline.runs.run_folder import exclusive
+from pipeline.runs.same_settings import check_same_settings, plain, what_training_depends_on
+from pipeline.settings import Experiment
+from pipeline.studies.tables import rows as stored
+from pipeline.studies.tables.distinct_cells import distinct_cells
+from pipeline.studies.tables.rows import Header, Images, Row
+from pipeline.studies.tables.side_by_side_training import SideBySideTraining, train_and_measure
+from pipeline.studies.tables.table import FILE, write_table
+from pipeline.studies.work import images_of, in_processes, seeds
+from search_space import Genotype, canonical_form, network_cost
+
+STAGE = "tabulate"
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """A cell to be trained and measured."""
+
+    experiment: Experiment
+    genotype: Genotype
+
+    def __call__(self) -> Row:
+        """Train all seeds side by side, and count what each has right."""
+        experiment, data = self.experiment, images_of(self.experiment.data)
+        cost = network_cost(
+            self.genotype,
+            channels=experiment.retrain.channels,
+            layers=experiment.retrain.layers,
+            num_classes=data.num_classes,
+            image_size=data.image_size,
+            in_channels=data.in_channels,
+        )
+        trained_with = seeds(experiment, experiment.tabulate.seeds)
+        found = train_and_measure(experiment, data, make_fabric(experiment.fabric), self.genotype, trained_with)
+        return Row(
+            genotype=json.loads(self.genotype.to_json()),
+            parameters=cost.parameters,
+            conv_linear_macs=cost.conv_linear_macs,
+            seconds=found.seconds,
+            trained=found.trained,
+            clean=found.clean,
+            robust=found.robust,
+            validation=found.validation,
+            test=found.test,
+        )
+
+
+def tabulate(folder: Path, experiment: Experiment) -> Path:
+    """Train and measure the cells that are not yet in the folder, and write all of them as table.parquet.
+
+    A call that is stopped goes on with the next cell; one with more cells, or another shard, adds to the table. With
+    tabulate.merge the rows of other folders are joined instead.
+    Raises ValueError before any work for settings of which no table can be made, and RunError where the folder, or one
+    to be merged, holds a table of other settings.
+    """
+    if experiment.tabulate.merge:
+        return _merge(folder, experiment)
+    _check(experiment)
+    settings = experiment.tabulate
+    cells = distinct_cells(experiment.space.build(), settings.cells, experiment.seed)[settings.shard :: settings.shards]
+    header = _header(experiment, images_of(experiment.data))
+    SideBySideTraining(experiment, images_of(experiment.data), make_fabric(experiment.fabric), cells[0], (0,))  # checks
+    with exclusive(folder, STAGE):
+        done = {form_of(row) for row in stored.begin(folder, header)}
+        works = [CellWork(experiment, cell) for cell in cells if canonical_form(cell) not in done]
+        in_processes(STAGE, works, settings.processes, done=partial(_note, folder))
+        return write_table(folder / FILE, *stored.read(folder))
+
+
+def form_of(row: Row) -> str:
+    """Return the canonical form of a row's cell."""
+    return canonical_form(Genotype.from_json(json.dumps(row.genotype)))
+
+
+def _note(folder: Path, row: Row) -> str:
+    """Keep the row; return what the progress bar shows of it."""
+    stored.append(folder, row)
+    name, counts = list(row.test.items())[-1]
+    return f"{name}: {sum(counts) / len(counts):.0f} images right | {row.seconds:.1f} s a cell"
+
+
+def _header(experiment: Experiment, data: ImageData) -> Header:
+    settings = what_training_depends_on(experiment, "retrain") | plain({"space": experiment.space})
+    settings["data"] |= plain({"data": experiment.data})["data"]
+    evaluate = plain({"evaluate": experiment.evaluate})["evaluate"]
+    settings["evaluate"] = {name: evaluate[name] for name in ("attacks", "eps", "norm", "batch_size")}
+    settings["tabulate"] = {"seeds": experiment.tabulate.seeds}
+    train, validation = split(data.train, experiment.retrain.held_back, 0, key="retrain.held_back")
+    images = Images(train=_seen(len(train), experiment), validation=len(validation), test=len(data.test))
+    return Header(settings=settings, data=data.name, images=images, environment=environment())
+
+
+def _seen(images: int, experiment: Experiment) -> int:
+    """Return how many images an epoch trains on: whole batches."""
+    return images - images % experiment.retrain.batch_size
+
+
+def _check(experiment: Experiment) -> None:
+    """Raise ValueError for settings under which networks cannot be trained side by side, or not be compared."""
+    recipe, evaluate = experiment.retrain, experiment.evaluate
+    refused = {
+        "retrain.recipe": recipe.recipe == "free",
+        "retrain.awp_gamma": recipe.awp_gamma > 0,
+        "retrain.auxiliary_weight": recipe.auxiliary_weight > 0,
+        "retrain.drop_path": recipe.drop_path > 0,
+        "retrain.parameters": recipe.parameters is not None,
+        "weight_optimizer.name": experiment.weight_optimizer.name == "learned",
+        "fabric.precision": experiment.fabric.precision != "32-true",
+        "evaluate.restarts": evaluate.restarts > 1,
+    }
+    for key, is_refused in refused.items():
+        if is_refused:
+            group, name = key.split(".")
+            value = getattr(getattr(experiment, group), name)
+            raise ValueError(f"{key}={value}: the cells of a table are trained side by side, which it does not fit")
+    if not evaluate.attacks:
+        raise ValueError("evaluate.attacks names none; a table of robust cells needs one, such as pgd-20")
+
+
+def _merge(folder: Path, experiment: Experiment) -> Path:
+    found: dict[str, Row] = {}
+    first: Header | None = None
+    for name in experiment.tabulate.merge:
+        header, rows = stored.read(Path(name))
+        if first is not None:
+            check_same_settings(first.settings, header.settings, Path(name))
+        first = first or header
+        for row in rows:
+            before = found.setdefault(form_of(row), row)
+            if before.model_copy(update={"seconds": row.seconds}) != row:
+                raise RunError(f"{Path(name) / stored.FILE} has other figures of a cell than a folder merged before it")
+    if first is None:
+        raise ValueError("tabulate.merge names no folder")
+    with exclusive(folder, STAGE):
+        known = {form_of(row) for row in stored.begin(folder, first)}
+        for form, row in found.items():
+            if form not in known:
+                stored.append(folder, row)
+        return write_table(folder / FILE, *stored.read(folder))

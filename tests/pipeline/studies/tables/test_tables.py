@@ -1,0 +1,310 @@
+"""Tables: cells trained side by side are as retrained alone, the stage resumes and merges, what is read is checked."""
+
+import json
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from attacks import evaluation_attack
+from e2rnas.cli.app import Refused, compose_experiment
+from pipeline.compute.environment import environment
+from pipeline.compute.fabric import make_fabric
+from pipeline.data import load
+from pipeline.errors import RunError
+from pipeline.evaluation.accuracy import classified_right
+from pipeline.studies.tables import rows as stored
+from pipeline.studies.tables.distinct_cells import distinct_cells
+from pipeline.studies.tables.rows import Header, Images, Row
+from pipeline.studies.tables.side_by_side_training import SideBySideTraining, clip_each
+from pipeline.studies.tables.table import FILE, Table, load_table, write_table
+from pipeline.studies.tables.tabulate import form_of
+from pipeline.training.network_trainer import Retraining
+from search_space import Genotype, Network, SearchSpace, canonical_form
+from search_space.network.side_by_side import SideBySide
+from tests.support.scripts import finish_script
+
+NASBENCH201 = SearchSpace(
+    nodes=3, operations=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"), family="nasbench201"
+)
+TINY = (
+    "experiment=table_nasbench201",
+    "space.nodes=2",
+    "data.limit=120",
+    "data.test_limit=40",
+    "retrain.layers=3",
+    "retrain.epochs=2",
+    "retrain.batch_size=32",
+    "tabulate.cells=3",
+    "tabulate.seeds=2",
+    "tabulate.processes=1",
+    "evaluate.attacks=[fgsm]",
+)
+CELL = Genotype.from_nasbench201(
+    "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|skip_connect~2|"
+)
+
+
+def made(*overrides, seeds=(0,)):
+    experiment = compose_experiment([*TINY, *overrides])
+    data, fabric = load(experiment.data), make_fabric(experiment.fabric)
+    return experiment, data, fabric, SideBySideTraining(experiment, data, fabric, CELL, seeds)
+
+
+def trained(training, epochs=2):
+    for epoch in range(epochs):
+        training.run_epoch(epoch)
+    return training.kept
+
+
+def test_one_seed_beside_none_is_trained_as_retraining_trains_it():
+    experiment, data, fabric, training = made("recipe=standard", "weight_optimizer.clip=0.5")
+    kept = trained(training).alone(0)
+    alone = Retraining(experiment, data, fabric, CELL)
+    for epoch in range(2):
+        alone.start_epoch()
+        for images, labels in alone.batches():
+            alone.step(images, labels)
+            alone.end_step()
+        assert alone.epoch == epoch + 1
+    for name, values in alone.network.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], values, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("overrides", [("recipe=standard",), ("recipe=standard", "retrain.average_decay=0.9")])
+def test_seeds_side_by_side_are_those_seeds_alone(overrides):
+    together = trained(made(*overrides, seeds=(3, 4, 5))[-1])
+    for index, seed in enumerate((3, 4, 5)):
+        own = trained(made(*overrides, seeds=(seed,))[-1]).alone(0).state_dict()
+        for name, values in together.alone(index).state_dict().items():
+            torch.testing.assert_close(values, own[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_each_networks_gradient_is_clipped_as_pytorch_clips_one():
+    networks = [Network(CELL, channels=4, layers=3, in_channels=1) for _ in range(3)]
+    together = SideBySide(networks)
+    generator = torch.Generator().manual_seed(0)
+    slopes = [torch.randn(weight.shape, generator=generator) for weight in together.parameters()]
+    expected, norms = [], []
+    for index, factor in enumerate((1, 0.001, 1)):
+        for slope in slopes:
+            together.blocks(slope)[index].mul_(factor)
+        weights = [torch.zeros_like(together.blocks(slope)[index]).requires_grad_() for slope in slopes]
+        for weight, slope in zip(weights, slopes, strict=True):
+            weight.grad = together.blocks(slope)[index].clone()
+        norms.append(torch.nn.utils.clip_grad_norm_(weights, 2.0))
+        expected.append([weight.grad for weight in weights])
+    torch.testing.assert_close(clip_each(together, slopes, 2.0), torch.stack(norms))
+    for index, own in enumerate(expected):
+        for slope, grad in zip(slopes, own, strict=True):
+            torch.testing.assert_close(together.blocks(slope)[index], grad)
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "apgd-ce"])
+def test_the_final_counts_are_those_of_each_network_attacked_alone(attack):
+    experiment, data, _, training = made(f"evaluate.attacks=[{attack}]", seeds=(0, 1))
+    trained(training)
+    found = training.final(data.test)
+    images, labels = next(data.test.batches(100))
+    for index in range(2):
+        network = training.kept.eval().alone(index)
+        attacked = evaluation_attack(attack, network, eps=experiment.evaluate.eps)(images, labels)
+        assert found["clean"][index] == int(classified_right(network, images, labels).sum())
+        assert found[attack][index] == pytest.approx(int(classified_right(network, attacked, labels).sum()), abs=1)
+
+
+def test_cells_are_distinct_and_those_of_a_larger_count_begin_with_those_of_a_smaller():
+    for space, count in ((replace(NASBENCH201, nodes=2), 40), (SearchSpace(nodes=2), 20)):
+        cells = distinct_cells(space, count, seed=5)
+        assert len({canonical_form(cell) for cell in cells}) == count
+        assert cells[:7] == distinct_cells(space, 7, seed=5) != distinct_cells(space, 7, seed=6)
+        for cell in cells:
+            space.check_member(cell)
+    small = SearchSpace(nodes=2, operations=("none", "skip_connect", "nor_conv_1x1"), family="nasbench201")
+    with pytest.raises(ValueError, match=r"the space has 8 cells that compute different functions; lower it"):
+        distinct_cells(small, 9, seed=0)
+    with pytest.raises(ValueError, match=r"tabulate.cells=null asks for all cells of a space"):
+        distinct_cells(SearchSpace(), None, seed=0)
+
+
+@pytest.fixture(scope="module")
+def tabulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    finish_script("tabulate", *TINY, f"run={folder}")
+    return folder
+
+
+def without_seconds(folder):
+    return {form_of(row): row.model_copy(update={"seconds": 0.0}) for row in stored.read(folder)[1]}
+
+
+def test_the_stage_makes_a_table_and_a_page(tabulated):
+    table = load_table(tabulated)
+    assert len(table) == 3
+    assert table.attack == "fgsm"
+    assert table.accuracies().shape == (3, 2)
+    assert table[0].robust.shape == (2, 2)
+    page = (tabulated / "report.html").read_text(encoding="utf-8")
+    assert "3 cells that compute different functions, each trained with 2 seeds" in page
+    assert table[0].genotype.to_nasbench201().split("|")[1] in page
+    assert len(list((tabulated / "figures").glob("table-*.png"))) == 4
+
+
+def test_a_killed_tabulation_goes_on_with_the_next_cell(tabulated, tmp_path, call_script, monkeypatch):
+    lines = (tabulated / stored.FILE).read_text().splitlines(keepends=True)
+    (tmp_path / stored.FILE).write_text("".join(lines[:-1]) + lines[-1][:100])
+    status, _, err = call_script("tabulate", *TINY, f"run={tmp_path}")
+    assert (status, err) == (0, "")
+    assert without_seconds(tmp_path) == without_seconds(tabulated)
+    ran = [row.seconds for row in stored.read(tmp_path)[1][:2]]
+    assert ran == [row.seconds for row in stored.read(tabulated)[1][:2]]
+
+
+def test_shards_merge_into_the_table_of_all(tabulated, tmp_path, call_script):
+    shards = [tmp_path / "a", tmp_path / "b"]
+    header, rows = stored.read(tabulated)
+    for place, folder in enumerate(shards):
+        folder.mkdir()
+        stored.begin(folder, header)
+        for row in rows[place::2]:
+            stored.append(folder, row)
+    merge = f"tabulate.merge=[{','.join(map(str, shards))}]"
+    assert call_script("tabulate", merge, f"run={tmp_path / 'whole'}")[0] == 0
+    assert without_seconds(tmp_path / "whole") == without_seconds(tabulated)
+    assert (tmp_path / "whole" / FILE).read_bytes() == (tabulated / FILE).read_bytes()
+    other = rows[0].model_copy(update={"test": dict.fromkeys(rows[0].test, (0, 0))})
+    (tmp_path / "c").mkdir()
+    stored.begin(tmp_path / "c", header)
+    stored.append(tmp_path / "c", other)
+    status, _, err = call_script("tabulate", f"{merge[:-1]},{tmp_path / 'c'}]", f"run={tmp_path / 'other'}")
+    assert status == 2
+    assert "has other figures of a cell than a folder merged before it" in err
+    assert not (tmp_path / "other").exists()
+
+
+def test_other_settings_in_the_folder_are_refused(tabulated, call_script):
+    before = (tabulated / stored.FILE).read_bytes()
+    status, _, err = call_script("tabulate", *TINY, f"run={tabulated}", "retrain.epochs=3")
+    assert status == 2
+    assert "retrain.epochs was 2, is 3" in err
+    assert (tabulated / stored.FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe=free", "retrain.recipe=free: the cells of a table are trained side by side"),
+        ("retrain.awp_gamma=0.01", "retrain.awp_gamma=0.01: the cells"),
+        ("retrain.drop_path=0.1", "retrain.drop_path=0.1: the cells"),
+        ("evaluate.attacks=[]", "evaluate.attacks names none"),
+        ("tabulate.cells=600", "cells that compute different functions; lower it, or set it to null for all"),
+        ("tabulate.shard=1", "tabulate.shard=1 counts from 0 and is below tabulate.shards=1"),
+        ("tabulate.merge=[runs/nowhere]", "runs/nowhere/cells.jsonl does not exist"),
+    ],
+)
+def test_what_cannot_be_tabulated_is_refused_in_one_line(override, message, tmp_path, call_script):
+    status, out, err = call_script("tabulate", *TINY, f"run={tmp_path / 'new'}", override)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+CELLS = [
+    Genotype.from_nasbench201(f"|{name}~0|+|{other}~0|none~1|+|none~0|skip_connect~1|avg_pool_3x3~2|")
+    for name, other in product(("nor_conv_1x1", "nor_conv_3x3"), repeat=2)
+]
+
+
+def rows_of(accuracies):
+    """A row for each of some cells, with so many of 100 test images right."""
+    for place, (cell, right) in enumerate(zip(CELLS, accuracies, strict=False)):
+        yield Row(
+            genotype=json.loads(cell.to_json()),
+            parameters=1000 + place,
+            conv_linear_macs=5000 - place,
+            seconds=1.0,
+            trained=(right,),
+            clean=(right,),
+            robust=(right,),
+            validation={"clean": right, "pgd-20": right},
+            test={"clean": right, "pgd-20": right},
+        )
+
+
+HEADER = Header(
+    settings={"seed": 0},
+    data="digits",
+    images=Images(train=100, validation=100, test=100),
+    environment=environment(),
+)
+
+
+def test_a_table_says_where_a_cell_stands():
+    table = Table(HEADER, list(rows_of([(50, 60), (30, 30), (70, 90), (55, 55)])))
+    assert table.means.tolist() == pytest.approx([0.55, 0.3, 0.8, 0.55])
+    cells = [entry.genotype for entry in table]
+    assert [table.percentile(cell) for cell in cells] == pytest.approx([50, 12.5, 87.5, 50])
+    assert [table.regret(cell) for cell in cells] == pytest.approx([0.25, 0.5, 0, 0.25])
+    assert table.best() is table[2]
+    assert table.best(within={"parameters": (None, 1001)}) is table[0]
+    assert table.percentile(cells[0], within={"conv_linear_macs": (4999, None)}) == pytest.approx(75)
+    assert table.seed_deviation == pytest.approx(np.sqrt((0.005 + 0 + 0.02 + 0) / 4))
+    with pytest.raises(ValueError, match="none of the 4 cells lies inside"):
+        table.best(within={"parameters": (2000, None)})
+    with pytest.raises(ValueError, match="expected parameters or conv_linear_macs, found 'flops'"):
+        table.best(within={"flops": (0, 1)})
+
+
+def test_a_cell_is_found_by_what_it_computes():
+    (row,) = rows_of([(1, 2)])
+    genotype = Genotype.from_nasbench201("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|")
+    table = Table(HEADER, [row.model_copy(update={"genotype": json.loads(genotype.to_json())})])
+    same = "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|skip_connect~2|"
+    assert table[same] is table[genotype] is table[0]
+    assert same in table
+    other = "|nor_conv_1x1~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"
+    assert other not in table
+    with pytest.raises(KeyError, match="not one of the 1 that were tabulated: nor_conv_1x1"):
+        table[other]
+
+
+def loaded(path):
+    """The accuracies that a file holds, or why it is refused."""
+    try:
+        return [entry.test["pgd-20"].tolist() for entry in load_table(path)], ""
+    except RunError as error:
+        return None, str(error)
+
+
+def test_a_damaged_table_is_refused_wherever_a_byte_changes(tmp_path):
+    path = write_table(tmp_path / FILE, HEADER, list(rows_of([(50, 60), (30, 30)])))
+    content = path.read_bytes()
+    whole, _ = loaded(path)
+    for place in range(0, len(content), 97):
+        changed = bytearray(content)
+        changed[place] ^= 0x55
+        path.write_bytes(changed)
+        found, refusal = loaded(path)
+        assert found == whole or refusal.startswith(f"{path} is not a table")
+        assert "\n" not in refusal
+    path.write_bytes(content[:100])
+    with pytest.raises(RunError, match="or damaged"):
+        load_table(path)
+
+
+@pytest.mark.parametrize(("field", "value"), [*product(["test", "validation"], [(101, 0), (1,), (1, 2, 3)])])
+def test_counts_that_cannot_be_are_refused(field, value, tmp_path):
+    (row,) = rows_of([(1, 2)])
+    path = write_table(tmp_path / FILE, HEADER, [row.model_copy(update={field: {"clean": value, "pgd-20": (1, 2)}})])
+    with pytest.raises(RunError, match=r"cell 0: expected (at most 100|as many numbers everywhere as seeds)"):
+        load_table(path)
+
+
+def test_a_table_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    with pytest.raises(ValueError, match=r"no table 'nothing': expected a file, a run folder, or one of those shipped"):
+        load_table("nothing")
+    with pytest.raises(Refused, match=r"tabulate.seeds"):
+        compose_experiment([*TINY, "tabulate.seeds=1"])
