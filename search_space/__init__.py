@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from search_space.cells.space import SearchSpace
     from search_space.cost.cost_table import CostTable
     from search_space.cost.network_cost import NetworkShape, channels_for_parameters, network_cost
-    from search_space.cost.quantities import QUANTITIES, NetworkCost
     from search_space.network.network import Network
     from search_space.network.operations import OPERATIONS
+    from search_space.quantities import QUANTITIES, NetworkCost
     from search_space.supernet.inheritance import inherit
     from search_space.supernet.relaxation import Relaxation
     from search_space.supernet.supernet import Supernet

@@ -12,7 +12,7 @@ from mgda import MGDA
 from pipeline.data import ImageData
 from pipeline.settings import Experiment, ObjectiveSettings
 from search_space import CostTable, Genotype, NetworkShape
-from search_space.cost.quantities import QUANTITIES
+from search_space.quantities import QUANTITIES
 from search_space.supernet.relaxation import DARTS, Relaxation
 
 Loss = Callable[[], Tensor]

@@ -9,7 +9,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from search_space.cells.genotype import Genotype
-from search_space.cost.quantities import NetworkCost
+from search_space.quantities import NetworkCost
 
 
 @dataclass(frozen=True)

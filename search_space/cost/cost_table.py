@@ -13,7 +13,7 @@ from search_space.cells.genotype import Genotype
 from search_space.cells.space import SearchSpace
 from search_space.cost.cost_frontier import LEFT_OUT, CellsByCost, cells_by_cost
 from search_space.cost.network_cost import NetworkShape, cells_by_kind, edge_cost, fixed_cost
-from search_space.cost.quantities import QUANTITIES, PartCost
+from search_space.quantities import QUANTITIES, PartCost
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
 """Quantity -> lower and upper bound of a network; a side that is None is open."""

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from search_space.cells.genotype import Genotype
 from search_space.cost.counters import UncountableError, product_macs, thop_macs
-from search_space.cost.quantities import NetworkCost, PartCost
 from search_space.network.nasbench201 import ResidualBlock
 from search_space.network.network import AuxiliaryHead, cell_inputs, classifier, stem
 from search_space.network.operations import OPERATIONS, batch_norm
 from search_space.network.skeleton import CellPlan, Skeleton, plan_skeleton
+from search_space.quantities import NetworkCost, PartCost
 
 
 @dataclass(frozen=True, kw_only=True)

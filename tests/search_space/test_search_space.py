@@ -20,8 +20,8 @@ from search_space import (
     network_cost,
 )
 from search_space.cost.cost_table import keep_probabilities
-from search_space.cost.quantities import QUANTITIES
 from search_space.network.network import drop_path
+from search_space.quantities import QUANTITIES
 
 SMALL = NetworkShape(channels=4, layers=5, num_classes=10, image_size=8, in_channels=1)
 

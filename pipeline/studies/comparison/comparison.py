@@ -33,7 +33,7 @@ from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, re
 from pipeline.studies.work import images_of, in_processes, seeded, seeds
 from search_space import PUBLISHED as PUBLISHED_CELLS
 from search_space import CostTable, Genotype
-from search_space.cost.quantities import QUANTITIES
+from search_space.quantities import QUANTITIES
 
 MOST_DRAWS = 20_000  # of random cells, for one inside the bounds
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from e2rnas.cli.app import compose_experiment
 from pipeline.errors import RunError
 from search_space import CostTable, Genotype, Network, NetworkShape, SearchSpace, Supernet, network_cost
 from search_space.cells.genotype import Cell, Edge
-from search_space.cost.quantities import QUANTITIES
 from search_space.drawing.cell_layout import plan_cell
 from search_space.network.operations import OPERATIONS, batch_norm
+from search_space.quantities import QUANTITIES
 from tests.support.scripts import ROOT, TINY
 from tests.support.spaces import DOCUMENT, NAMES, SPACES, block
 
