@@ -2,8 +2,9 @@
 
 import e2rnas
 
-data = e2rnas.images(train_x, train_y, test_x, test_y)
+data = e2rnas.images(train_x, train_y, test_x, test_y)  # [N, H, W] or [N, H, W, 3], and classes [N]
 run = e2rnas.search("runs/mine", preset="demo", data=data, objectives={"parameters": (18e3, 26e3)})
+print(run.genotype, run.cost, run.history[-1])
 run.retrain(epochs=10)
 print(run.evaluate(["pgd-20", "autoattack"], eps=0.1))
 run.export("onnx")
@@ -15,8 +16,33 @@ from on_demand import exports
 
 if TYPE_CHECKING:
     from e2rnas.arrays import GivenImages, images
-    from e2rnas.run import Run, search
+    from e2rnas.evaluation import evaluate
+    from e2rnas.results import Accuracies, Comparison, ExportedFiles
+    from e2rnas.run import Run, open_run, retrain, search
+    from e2rnas.stored import load_network, published_cell, published_cells
+    from e2rnas.studies import compare, meta_train, pareto
 else:
     __getattr__ = exports(__name__, __file__)
 
-__all__ = ["GivenImages", "Run", "images", "search"]
+__all__ = [
+    "Accuracies",
+    "Comparison",
+    "ExportedFiles",
+    "GivenImages",
+    "Run",
+    "compare",
+    "evaluate",
+    "images",
+    "load_network",
+    "meta_train",
+    "open_run",
+    "pareto",
+    "published_cell",
+    "published_cells",
+    "retrain",
+    "search",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

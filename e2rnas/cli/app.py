@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 import hydra
@@ -171,9 +171,8 @@ def _experiment(config: DictConfig, overrides: Sequence[str], program: Program) 
     return experiment
 
 
-def settings_of(name: str, values: Iterable[tuple[str, Any]]) -> Experiment:
-    """The experiment that a program would run with these values by dotted key. Raises ValueError."""
-    overrides = [*PROGRAMS[name].defaults, *(f"{key}={command_line.written(value)}" for key, value in values)]
+def settings_of(name: str, overrides: Sequence[str]) -> Experiment:
+    """Return the experiment that a program would run with these overrides. Raises ValueError."""
     try:
         experiment = _experiment(composed(overrides), overrides, PROGRAMS[name])
     except Refused as refused:

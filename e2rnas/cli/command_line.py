@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -48,8 +49,8 @@ def written(value: Any) -> str:
     >>> written(["pgd-20", 0.5, None, True])
     '["pgd-20",0.5,null,true]'
     """
-    if isinstance(value, str):
-        return _quoted(value)
+    if isinstance(value, str | PurePath):
+        return _quoted(str(value))
     if isinstance(value, list | tuple):
         return f"[{','.join(map(written, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -88,7 +88,7 @@ class ImageSet(ABC):
 
 @dataclass(frozen=True)
 class Images(ImageSet):
-    """In memory, or in that of a device.  images: uint8 [N, C, H, W].  labels: int64 [N]."""
+    """In memory, or in that of a device.  images: uint8 [N, C, H, W], or float in [0, 1].  labels: int64 [N]."""
 
     images: Tensor
     labels: Tensor
@@ -137,8 +137,8 @@ class Batch:
 
 
 def as_float(images: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1]."""
-    return images.float().div_(255)
+    """uint8 -> float32 in [0, 1]; what is float already is taken as it is."""
+    return images if images.is_floating_point() else images.float().div_(255)
 
 
 def parts(indices: Tensor, size: int) -> Iterator[Tensor]:

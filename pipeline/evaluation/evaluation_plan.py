@@ -39,17 +39,24 @@ def planned(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fab
     probed.check_gradient([*settings.attacks, *sweep, *checks])
     make = partial(attack_on, probed, experiment, data.num_classes)
     trials = {
-        "attacks": [
-            EvaluationCase(CLEAN),
-            *(_trial(make(name, restarts=_restarts(name, settings))) for name in settings.attacks),
-        ],
         "sweep": [_trial(make(settings.sweep_attack, eps=eps)) for eps in sorted(settings.sweep)],
         "check_rows": _check_trials(probed, experiment, data, fabric) if settings.checks else [],
         "corruptions": [
             _corruption(name, severity, experiment.seed) for name in settings.corruptions for severity in SEVERITIES
         ],
     }
-    return {section: [_of_network(trial, probed) for trial in found] for section, found in trials.items()}
+    others = {section: [_of_network(trial, probed) for trial in found] for section, found in trials.items()}
+    return {"attacks": attack_cases(probed, experiment, data.num_classes), **others}
+
+
+def attack_cases(probed: Probed, experiment: Experiment, num_classes: int) -> list[EvaluationCase]:
+    """Return the images as they are, then each attack of `evaluate.attacks`. Raises ValueError as `planned` does."""
+    settings = experiment.evaluate
+    attacks = [
+        attack_on(probed, experiment, num_classes, name, restarts=_restarts(name, settings))
+        for name in settings.attacks
+    ]
+    return [_of_network(case, probed) for case in (EvaluationCase(CLEAN), *map(_trial, attacks))]
 
 
 def attack_on(

@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import Field
 
 from pipeline.networks.state_digest import state_sha256
+from pipeline.presentation.notebook import TextInNotebook
 from pipeline.settings import Channels, Layers, Settings
 from search_space import Genotype, Network, network_cost
 
 NETWORK_FORMAT_VERSION = 1
 
 
-class NetworkDescription(Settings):
+class NetworkDescription(Settings, TextInNotebook):
     """All that rebuilds a trained network beside its weights: the content of network.json."""
 
     format: str = Field("network", pattern="^network$")
@@ -56,6 +57,18 @@ class NetworkDescription(Settings):
             in_channels=self.in_channels,
         )
         return asdict(cost)
+
+    def __str__(self) -> str:
+        cost, training = self.cost(), self.training
+        last, overfitted = training["held_back"]["last"], training["overfitted_in_epoch"]
+        found = (
+            f"{cost['parameters']:,} parameters, {cost['conv_linear_macs']:,} MACs; "
+            f"{training['held_back_accuracy']:.1%} on the held-back images, epoch {training['best_epoch']}; "
+            f"{last['accuracy']:.1%} after the last, {last['epoch']}"
+        )
+        if overfitted is None:
+            return found
+        return f"{found}\n  catastrophic overfitting was found first in epoch {overfitted}"
 
 
 @dataclass(frozen=True)

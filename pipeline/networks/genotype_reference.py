@@ -53,14 +53,19 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
 
 
 def _no_genotype(reference: str) -> str:
-    near = get_close_matches(reference.upper(), [name.upper() for name in PUBLISHED], n=1)
+    near = nearest_published(reference)
     if near:
-        meant = next(name for name in PUBLISHED if name.upper() == near[0])
-        return f"is no published cell and no file; did you mean {meant}?"
+        return f"is no published cell and no file; did you mean {near}?"
     return (
         f"is not a published name ({', '.join(PUBLISHED)}), a genotype.json, Python text "
         "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
     )
+
+
+def nearest_published(name: str) -> str | None:
+    """Return the published cell whose name comes near to one that is none; None where none does."""
+    near = get_close_matches(name.upper(), [known.upper() for known in PUBLISHED], n=1)
+    return next((known for known in PUBLISHED if near and known.upper() == near[0]), None)
 
 
 def read_genotype(path: Path) -> Genotype:

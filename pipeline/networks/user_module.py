@@ -77,7 +77,12 @@ def load_foreign(
         load_weights(module, Path(weights), f"the module of {factory}")
     _put_in_evaluation_mode(module)
     images = torch.zeros(1, data.in_channels, data.image_size, data.image_size)
-    _check_logits(factory, module, images, data)
+    count = logit_count(f"evaluate.model={factory}", module, images, of=f" of {data.name}")
+    if count != data.num_classes:
+        raise RunError(
+            f"evaluate.model={factory}: expected logits [1, {data.num_classes}] of an image {list(images.shape)} of "
+            f"{data.name}, found [1, {count}]"
+        )
     cost = module_cost(module, images)
     description = ForeignDescription(
         name=factory.rpartition(":")[2],
@@ -119,19 +124,21 @@ def _put_in_evaluation_mode(module: nn.Module) -> None:
         module.eval()
 
 
-def _check_logits(reference: str, module: nn.Module, images: torch.Tensor, data: ImageData) -> None:
-    shape = list(images.shape)
+def logit_count(name: str, module: nn.Module, image: torch.Tensor, *, of: str = "") -> int:
+    """Return how many classes the module tells apart, from its logits of one image, float [1, C, H, W].
+
+    name, of: what the module and the image are called.  Raises RunError where it cannot take the image, or gives none.
+    """
+    given = f"an image {list(image.shape)}{of}"
     try:
         with torch.no_grad():
-            logits = module(images)
+            logits = module(image)
     except Exception as error:  # see above
-        raise RunError(f"evaluate.model={reference}: an image {shape} of {data.name} raised {_said(error)}") from error
-    if not isinstance(logits, torch.Tensor) or logits.shape != (1, data.num_classes):
+        raise RunError(f"{name}: {given} raised {_said(error)}") from error
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
         found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise RunError(
-            f"evaluate.model={reference}: expected logits [1, {data.num_classes}] of an image {shape} of {data.name}, "
-            f"found {found}"
-        )
+        raise RunError(f"{name}: expected logits [1, classes] of {given}, found {found}")
+    return logits.shape[1]
 
 
 def _digest(reference: str, module: nn.Module) -> str:

@@ -142,6 +142,11 @@ class Genotype:
         """Return the names of all operations that it holds."""
         return frozenset(edge.operation for cell in self.cells.values() for edge in cell.edges)
 
+    def _repr_html_(self) -> str:
+        from search_space.drawing.draw import cells_as_html  # matplotlib, which takes a second to import
+
+        return cells_as_html(self.cells)
+
     def to_json(self) -> str:
         """JSON text with a format version; `from_json` reads it back to an equal genotype."""
         content: dict[str, Any] = {"format": "genotype", "version": FORMAT_VERSION}

@@ -8,14 +8,9 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from e2rnas.cli.output import show
-from pipeline.compute.fabric import make_fabric
-from pipeline.compute.ranks import launch
-from pipeline.data import load
+from e2rnas.stages import measured_accuracies, prepared
 from pipeline.errors import RunError
-from pipeline.evaluation.accuracy import Accuracy
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.gradient_masking import remarks
-from pipeline.evaluation.stored_evaluation import FILE, read_robustness
 from pipeline.evaluation.transfer import load_models, transfer
 from pipeline.networks.genotype_reference import check_cell
 from pipeline.networks.module_path import let_be_found
@@ -32,22 +27,22 @@ def main(experiment: Experiment) -> None:
         check_cell(folder, trained, experiment.genotype)
     elif experiment.genotype is not None:
         raise RunError("genotype= names the cell of a run's network; leave it out beside evaluate.model and .models")
-    fabric, data = make_fabric(experiment.fabric), load(experiment.data)
-    launch(fabric)
+    context = prepared(experiment)
+    data, fabric = context.data, context.fabric
     named = list(what_is_run(settings))
     if settings.models:
-        found = transfer(folder, experiment, data, fabric, load_models(settings.models, data))
+        found = transfer(*context, load_models(settings.models, data))
         _show_all(named, fabric)
         for row in found.rows if fabric.is_global_zero else ():
             show(f"made on {row.made_on}, tried on {row.tried_on}: {row.accuracy:.1%}")
         return
     subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
-    results = evaluate(folder, experiment, data, fabric, subject)
+    results = evaluate(*context, subject)
     _show_all(named, fabric)
     if fabric.is_global_zero:
         if isinstance(subject, ForeignNetwork) and subject.uncounted:
             show(f"not counted of its size: {'; '.join(subject.uncounted)}")
-        show_results(results, folder, settings)
+        show(*str(measured_accuracies(context, results)).split("\n"))
 
 
 def _show_all(lines: Sequence[str], fabric: Fabric) -> None:
@@ -62,25 +57,3 @@ def what_is_run(settings: EvaluateSettings) -> Iterator[str]:
         file = None if Path(reference).is_dir() else let_be_found(reference)
         if file:
             yield f"{reference} runs the code of {file}"
-
-
-def show_results(results: Sequence[Accuracy], folder: Path, settings: EvaluateSettings) -> None:
-    """Print what was measured."""
-    for result in results:
-        show(in_words(result, result.attack))
-    evaluation = read_robustness(folder / FILE)[0]
-    for row in (row for row in evaluation.sweep if row.attack == settings.sweep_attack):
-        show(in_words(row, f"eps {row.settings['eps']:.3g}"))
-    for row in evaluation.corruptions:
-        show(in_words(row, row.attack))
-    for remark in remarks((*results, *evaluation.sweep, *evaluation.corruptions)):
-        show(remark)
-    if settings.checks and evaluation.checks:
-        show(evaluation.checks.verdict)
-
-
-def in_words(row: Accuracy, name: str) -> str:
-    """A line of the table."""
-    interval = f"[{row.low:.1%}, {row.high:.1%}]"
-    drawn = f", {row.draws} draws ± {row.spread:.1%}" if row.draws > 1 else ""
-    return f"{name:>16}  {row.accuracy:6.1%}  {interval}  {row.images} images{drawn}, {row.seconds:.1f} s"

@@ -21,6 +21,7 @@ from scipy.stats import kendalltau
 from typing_extensions import TypedDict
 
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
+from pipeline.presentation.notebook import TextInNotebook
 from pipeline.presentation.words import bound_in_words, magnitude, named, printable
 from pipeline.runs.schemas import EXACT, Count, Figure, Share, checked, read_as
 from pipeline.runs.stored_settings import PlainSettings
@@ -88,7 +89,7 @@ class FrontCell:
 
 
 @dataclass(frozen=True)
-class Front:
+class Front(TextInNotebook):
     """All points of a walk, those on the front marked, and published cells judged alike: the content of pareto.json.
 
     reference, hypervolume: see `hypervolume`; published cells are no part of it.
@@ -130,6 +131,9 @@ class Front:
             points=marked,
             published=published,
         )
+
+    def __str__(self) -> str:
+        return table(self)
 
 
 def on_front(cells: Sequence[FrontCell]) -> list[bool]:
