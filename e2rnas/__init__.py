@@ -2,8 +2,12 @@
 
 import e2rnas
 
-data = e2rnas.images(train_x, train_y, test_x, test_y)  # [N, H, W] or [N, H, W, 3], and classes [N]
-run = e2rnas.search("runs/mine", preset="demo", data=data, objectives={"parameters": (18e3, 26e3)})
+run = e2rnas.search(
+    "runs/mine",
+    preset="demo",
+    data=e2rnas.images(train_x, train_y, test_x, test_y),  # [N, H, W] or [N, H, W, 3], and classes [N]
+    objectives={"parameters": (18e3, 26e3)},
+)
 print(run.genotype, run.cost, run.history[-1])
 run.retrain(epochs=10)
 print(run.evaluate(["pgd-20", "autoattack"], eps=0.1))

@@ -54,8 +54,9 @@ def evaluate(
         >>> images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         >>> bright = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3, 2))
         >>> labels = bright(images).argmax(dim=1)
-        >>> [row.attack for row in evaluate(bright, images, labels, attacks=["pgd-20"], eps=0.1)]
-        ['clean', 'pgd-20']
+        >>> found = evaluate(bright, images, labels, attacks=["pgd-20"], eps=0.1)
+        >>> [row.attack for row in found], found["clean"].accuracy
+        (['clean', 'pgd-20'], 1.0)
     """
     asked = {"attacks": list(attacks), "eps": eps, "norm": norm, "restarts": restarts}
     experiment = _experiment(seed, asked | {"batch_size": batch_size, "draws": draws})

@@ -1,64 +1,178 @@
-"""The Python API: the method in ten lines, in run folders that the command line goes on with."""
+"""The Python API: every documented example runs, in run folders that the command line goes on with."""
 
 import doctest
+import inspect
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rich
+import torch
 from sklearn.datasets import load_digits
+from torch import nn
 
 import e2rnas
-from e2rnas import arrays
+from attacks import EVALUATION_ATTACKS
+from e2rnas import arrays, evaluation, overrides, results, stored
 from e2rnas.cli import command_line
+from tests.support.scripts import ROOT
 
-SMALL = {
-    "search": {
-        "channels": 2,
-        "layers": 3,
-        "derived_channels": 4,
-        "derived_layers": 3,
-        "epochs": 1,
-        "batch_size": 20,
-        "selection": {"candidates": 1, "pool": None, "finalists": 1, "epochs": 1},
-    },
-    "attack": {"steps": 1},
-    "retrain": {"channels": 4, "layers": 3, "batch_size": 24, "attack": {"steps": 2}},
-    "fabric": {"accelerator": "cpu"},
+DOCUMENTED = (ROOT / "docs" / "python_api.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENTED, re.DOTALL)
+README_LINES = inspect.cleandoc(
+    re.search(r"\*\*From Python\*\*.*?\n\n(.*?)\n\nand its parts", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+)
+
+SMALL_SEARCH = (
+    "attack.steps=1",
+    "search.channels=2",
+    "search.derived_channels=4",
+    "search.epochs=1",
+    "search.diagnostics.iterations=0",
+    "retrain.channels=4",
+    "retrain.epochs=1",
+    "retrain.select_every=1",
+    "retrain.attack.steps=1",
+    "data.limit=80",
+    "data.test_limit=40",
+    "search.batch_size=20",
+    "retrain.batch_size=24",
+)
+SMALLER = {
+    "search": ("search.diagnostics.iterations=0",),
+    "evaluate": ("evaluate.checks=false", "evaluate.sweep=[]", "evaluate.corruptions=[contrast]"),
+    "pareto": (
+        *SMALL_SEARCH,
+        "pareto.epochs=1",
+        "pareto.adapt_epochs=1",
+        "pareto.attack.steps=1",
+        "pareto.published=[]",
+    ),
+    "compare": (
+        *SMALL_SEARCH,
+        "objectives.names=[accuracy,robustness,parameters]",
+        "objectives.parameters=[2500,4000]",
+        "objectives.macs=[null,null]",
+        "search.selection.candidates=1",
+        "search.selection.pool=null",
+        "search.selection.finalists=1",
+        "search.warm_up=0",
+        "comparison.searches=1",
+        "comparison.random=2",
+        "comparison.seeds=1",
+        "comparison.random_seeds=1",
+        "comparison.published=[]",
+        "evaluate.attacks=[fgsm]",
+        "pareto.held_back=0.5",
+        "pareto.attack.steps=1",
+    ),
+    "meta_train": (
+        "meta.families=[quadratics]",
+        "meta.tasks=2",
+        "meta.horizon=5",
+        "meta.first_length=2",
+        "meta.last_length=3",
+        "meta.pairs=2",
+        "meta.streams=2",
+        "meta.steps=2",
+        "meta.judge_every=1",
+        "meta.outer_batches=1",
+        "meta.imitate.steps=0",
+        "meta.processes=1",
+    ),
 }
+"""Overrides by program, before those of an example: it means the same, and takes seconds."""
 
 
-def digits():
+def digits(train=144, test=64):
     found = load_digits()
     pixels, labels = np.round(found.images * (255 / 16)).astype(np.uint8), found.target
-    return pixels[:80], labels[:80], pixels[80:160], labels[80:160]
+    parts = slice(train), slice(train, train + test)
+    return [values[part] for part in parts for values in (pixels, labels)]
 
 
-@pytest.mark.parametrize("module", [arrays, command_line])
-def test_the_examples_in_docstrings_run(module):
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    """What the README's lines define, in a current folder of their own, with small settings and budgets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("api"))
+        composed = overrides.settings_of
+        patch.setattr(overrides, "settings_of", lambda name, given: composed(name, [*SMALLER.get(name, ()), *given]))
+        small = replace(EVALUATION_ATTACKS["autoattack"], steps=2, queries=10)
+        patch.setattr("attacks.evaluation_attacks.EVALUATION_ATTACKS", {**EVALUATION_ATTACKS, "autoattack": small})
+        found = dict(zip(("train_x", "train_y", "test_x", "test_y"), digits(), strict=True))
+        exec(README_LINES, found)  # noqa: S102 - our own
+        yield found
+
+
+def test_the_readme_and_the_package_show_the_same_ten_lines():
+    assert README_LINES in e2rnas.__doc__
+
+
+def test_the_ten_lines_search_train_measure_and_export(names):
+    run = names["run"]
+    assert set(run.genotype.cells) == {"normal", "reduction"}
+    assert 18e3 <= run.cost["parameters"] <= 26e3
+    assert run.history[-1]["objectives"]["robustness"] > 0
+    found = run.evaluate(["pgd-20", "autoattack"], eps=0.1)
+    assert [row.attack for row in found] == ["clean", "pgd-20", "autoattack"]
+    assert found["autoattack"].accuracy <= found["clean"].accuracy
+    assert {"pgd-20", "contrast-5"} <= set(str(found).split())
+    assert (run.folder / "network.onnx").is_file()
+
+
+def test_the_examples_of_the_documentation_run_in_their_order(names, capsys):
+    for example in EXAMPLES:
+        exec(example, names)  # noqa: S102 - our own
+    assert capsys.readouterr().out
+    assert names["page"].is_file()
+    assert names["published"].genotype == names["genotype"]
+    assert {path.name for path in names["files"].paths} == {"genotype_darts.py", "network.safetensors", "model_card.md"}
+    assert sum(point.on_front for point in names["front"].points) >= 1
+    assert names["comparison"].page.parent == Path("runs/compared")
+    assert {cell.kind for cell in names["comparison"].cells} == {"searched", "random"}
+    assert names["theta"].is_file()
+
+
+def test_the_command_line_goes_on_with_a_run_from_python(names, call_script):
+    status, out, err = call_script(
+        "evaluate", f"run={names['run'].folder}", *SMALLER["evaluate"], "evaluate.attacks=[fgsm]"
+    )
+    assert (status, "fgsm" in out) == (0, True), err
+
+
+def test_results_show_themselves_in_a_notebook(names):
+    assert names["run"]._repr_html_().count("<img ") == 2
+    assert names["run"].evaluate(["pgd-20"], eps=0.1)._repr_html_().startswith("<pre>           clean")
+
+
+def test_a_network_measured_alone_has_the_figures_of_its_run(names):
+    network = e2rnas.load_network("runs/mine")
+    assert not network.training
+    alone = e2rnas.evaluate(network, names["data"], attacks=["pgd-20"], eps=0.1)
+    in_run = names["run"].evaluate(["pgd-20"], eps=0.1)
+    assert [row.right_by_class for row in alone] == [row.right_by_class for row in in_run]
+
+
+@pytest.mark.parametrize("module", [arrays, command_line, evaluation, results, stored])
+def test_the_examples_in_docstrings_run(module, monkeypatch):
+    monkeypatch.setattr(rich.get_console(), "_file", io.StringIO())  # progress is not what an example prints
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 0
 
 
-def test_the_ten_lines_run_and_the_command_line_goes_on_with_their_folder(tmp_path, call_script):
-    folder = tmp_path / "mine"
-    train_x, train_y, test_x, test_y = digits()
-    given = {"preset": "demo", "objectives": {"parameters": (2500, 4000)}, **SMALL}
-    data = e2rnas.images(train_x, train_y, test_x, test_y)
-    run = e2rnas.search(folder, data=data, **given)
-    assert set(run.genotype.cells) == {"normal", "reduction"}
-    assert run.cost["parameters"] > 0
-    assert run.history[0]["objectives"]
-    assert run.retrain(epochs=1).training["held_back_accuracy"] >= 0
-    found = run.evaluate(["fgsm", "pgd-20"], eps=0.1)
-    assert [row.attack for row in found] == ["clean", "fgsm", "pgd-20"]
-    assert "pgd-20" in str(found)
-    assert "genotype_darts.py" in run.export("darts")
+def test_every_function_of_the_api_says_what_it_does_and_is_documented():
+    for name in e2rnas.__all__:
+        assert getattr(e2rnas, name).__doc__
+        if inspect.isfunction(getattr(e2rnas, name)):
+            assert re.search(rf"\b(e2rnas\.)?{name}\(", DOCUMENTED), name
+    assert set(e2rnas.__all__) <= set(dir(e2rnas))
 
-    again = e2rnas.search(folder, data=data, **given)
-    assert again.genotype == run.genotype
-    status, out, err = call_script("evaluate", f"run={folder}")
-    assert (status, "pgd-20" in out) == (0, True), err
-    with pytest.raises(ValueError, match=r"retrain\.epochs"):
-        run.retrain(epochs=0)
+
+IMAGES = np.zeros((3, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -66,22 +180,99 @@ def test_the_ten_lines_run_and_the_command_line_goes_on_with_their_folder(tmp_pa
     [
         ({"train_x": np.zeros((3, 8, 8, 2))}, r"train_x: expected images \[N, H, W\] or \[N, H, W, 3\]"),
         ({"train_x": np.full((3, 8, 8), 7.0)}, r"train_x: expected uint8 or numbers in \[0, 1\], found 7 to 7"),
+        ({"train_x": np.full((3, 8, 8), np.nan)}, r"train_x: expected uint8 or numbers in \[0, 1\], found nan to nan"),
+        ({"test_x": np.full((3, 8, 8), 1 / 16)}, r"test_x: expected uint8 or multiples of 1/255, .* found 0.0625"),
+        ({"test_x": np.zeros((3, 9, 9))}, r"test_x: expected images \[8, 8\] like those of train_x, found \[9, 9\]"),
         ({"test_y": [0, 1]}, "test_y: expected 3 labels, found 2"),
         ({"test_y": [0, 1, 9]}, "test_y: expected classes up to 2, found 9"),
         ({"train_y": [0.5, 1, 2]}, "train_y: expected whole numbers from 0"),
     ],
 )
 def test_arrays_that_are_no_images_are_refused_with_what_was_expected(change, says):
-    arguments = {
-        "train_x": np.zeros((3, 8, 8)),
-        "train_y": [0, 1, 2],
-        "test_x": np.zeros((3, 8, 8)),
-        "test_y": [0, 1, 2],
-    }
+    arguments = {"train_x": IMAGES, "train_y": [0, 1, 2], "test_x": IMAGES, "test_y": [0, 1, 2]}
     with pytest.raises(ValueError, match=says):
         e2rnas.images(**{**arguments, **change})
 
 
-def test_a_setting_that_is_unknown_is_a_value_error_in_plain_words(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown key seach.epochs; did you mean search.epochs\?"):
-        e2rnas.search(tmp_path / "run", seach={"epochs": 3})
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"seach": {"epochs": 3}}, r"unknown key seach.epochs; did you mean search.epochs\?"),
+        ({"search": {"epochs": 0}}, r"search.epochs: Input should be greater than 0, found 0"),
+        ({"objectives": {"parameters": (1, 2)}}, "no cell of this space meets"),  # known only beside the images
+        ({"run": "elsewhere"}, "run: expected none among the settings; give the folder as the first argument"),
+        ({"experiment": "demo"}, "experiment: expected none among the settings; give it as preset="),
+        ({"fabric": {"devices": 2}}, "fabric.devices: expected 1, found 2"),
+    ],
+)
+def test_a_search_that_is_refused_leaves_nothing_behind(settings, says, tmp_path):
+    with pytest.raises(ValueError, match=says) as refused:
+        e2rnas.search(tmp_path / "new" / "run", preset="demo", data=e2rnas.images(*digits()), **settings)
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_beside_other_files_are_taken_away_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    data = e2rnas.images(*digits())
+    with pytest.raises(ValueError, match="refused"), data.kept_in(tmp_path):
+        raise ValueError("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+    def fail_in_training():
+        (tmp_path / "metrics.jsonl").touch()
+        raise ValueError("in epoch 3")
+
+    with pytest.raises(ValueError, match="in epoch 3"), data.kept_in(tmp_path):
+        fail_in_training()
+    assert data.place_in(tmp_path).is_dir()
+
+
+LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+TENSOR = torch.zeros(4, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"images": TENSOR[0]}, r"images: expected \[N, C, H, W\], found the shape \[1, 8, 8\]"),
+        ({"images": TENSOR + 2}, r"images: expected uint8 or numbers in \[0, 1\], found 2 to 2; put normalisation"),
+        ({"labels": [0, 1, 2]}, "labels: expected 4 whole numbers from 0, found torch.int64"),
+        ({"labels": None}, "labels: expected 4 whole numbers from 0"),
+        ({"labels": [0, 1, 2, 10]}, "labels: expected classes up to 9, as the module has 10 logits, found 10"),
+        ({"attacks": ["pgd"]}, "evaluate.attacks.0: Input should be 'fgsm', .* found 'pgd'"),
+        ({"eps": 8}, "evaluate.eps and sweep are radii in Linf, at most 1, found 8"),
+        (
+            {"module": nn.Flatten(0)},
+            r"the module: expected logits \[1, classes\] of an image \[1, 1, 8, 8\], found \[64\]",
+        ),
+        ({"module": nn.Linear(3, 10)}, r"the module: an image \[1, 1, 8, 8\] raised RuntimeError: mat1 and mat2"),
+    ],
+)
+def test_a_module_that_cannot_be_measured_is_refused_in_one_line(change, says):
+    given = {"module": LINEAR, "images": TENSOR, "labels": [0, 1, 2, 3], "attacks": ["fgsm"], **change}
+    with pytest.raises(ValueError, match=says) as refused:
+        e2rnas.evaluate(**given)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_module_is_left_in_its_mode_and_random_numbers_where_they_were():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Dropout()).train()
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    e2rnas.evaluate(module, TENSOR, [0, 1, 2, 3], attacks=["fgsm"])
+    assert torch.equal(torch.rand(2), expected)
+    assert all(part.training for part in module.modules())
+    assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_what_is_not_there_is_refused_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"DARTS_V9 is no published cell; did you mean DARTS_V2\?"):
+        e2rnas.published_cell("DARTS_V9")
+    with pytest.raises(ValueError, match="holds no cell yet"):
+        e2rnas.open_run(tmp_path)
+    with pytest.raises(ValueError, match=r"network\.json does not exist"):
+        e2rnas.load_network(tmp_path)
+    with pytest.raises(AttributeError, match="has no attribute 'serach'"):
+        e2rnas.serach()
