@@ -81,7 +81,8 @@ class Run:
     def __str__(self) -> str:
         if (self.folder / "search.json").exists():
             return "\n".join(search_in_words(self.folder))
-        return f"{self.folder}: {read_description(self.folder / 'network.json')}"
+        trained = self.folder / "network.json"
+        return f"{self.folder}: {read_description(trained) if trained.exists() else self.genotype}"
 
     def _repr_html_(self) -> str:
         return self.genotype._repr_html_()

@@ -142,6 +142,15 @@ class Genotype:
         """Return the names of all operations that it holds."""
         return frozenset(edge.operation for cell in self.cells.values() for edge in cell.edges)
 
+    def __str__(self) -> str:
+        """Write a line a node, `2 = sep_conv_3x3(0) + skip_connect(1)`, below the name of each cell."""
+        lines = []
+        for name, cell in self.cells.items():
+            lines.append(f"{name}, output {', '.join(map(str, cell.concat))}")
+            for node, edges in enumerate(cell.nodes, start=cell.inputs):
+                lines.append(f"  {node} = {' + '.join(f'{edge.operation}({edge.source})' for edge in edges)}")
+        return "\n".join(lines)
+
     def _repr_html_(self) -> str:
         from search_space.drawing.draw import cells_as_html  # matplotlib, which takes a second to import
 

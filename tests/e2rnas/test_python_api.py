@@ -144,7 +144,10 @@ def test_the_command_line_goes_on_with_a_run_from_python(names, call_script):
     assert (status, "fgsm" in out) == (0, True), err
 
 
-def test_results_show_themselves_in_a_notebook(names):
+def test_results_show_themselves_as_text_and_in_a_notebook(names):
+    genotype = e2rnas.published_cell("DARTS_V2")
+    assert "  3 = sep_conv_3x3(0) + sep_conv_3x3(1)\n  4 = sep_conv_3x3(1) + skip_connect(0)\n" in str(genotype)
+    assert str(e2rnas.Run(Path("runs/darts"))).startswith("runs/darts: ")
     assert names["run"]._repr_html_().count("<img ") == 2
     assert names["run"].evaluate(["pgd-20"], eps=0.1)._repr_html_().startswith("<pre>           clean")
 
