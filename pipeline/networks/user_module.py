@@ -77,12 +77,7 @@ def load_foreign(
         load_weights(module, Path(weights), f"the module of {factory}")
     _put_in_evaluation_mode(module)
     images = torch.zeros(1, data.in_channels, data.image_size, data.image_size)
-    count = logit_count(f"evaluate.model={factory}", module, images, of=f" of {data.name}")
-    if count != data.num_classes:
-        raise RunError(
-            f"evaluate.model={factory}: expected logits [1, {data.num_classes}] of an image {list(images.shape)} of "
-            f"{data.name}, found [1, {count}]"
-        )
+    logit_count(f"evaluate.model={factory}", module, images, of=f" of {data.name}", expected=data.num_classes)
     cost = module_cost(module, images)
     description = ForeignDescription(
         name=factory.rpartition(":")[2],
@@ -124,10 +119,11 @@ def _put_in_evaluation_mode(module: nn.Module) -> None:
         module.eval()
 
 
-def logit_count(name: str, module: nn.Module, image: torch.Tensor, *, of: str = "") -> int:
+def logit_count(name: str, module: nn.Module, image: torch.Tensor, *, of: str = "", expected: int | None = None) -> int:
     """Return how many classes the module tells apart, from its logits of one image, float [1, C, H, W].
 
-    name, of: what the module and the image are called.  Raises RunError where it cannot take the image, or gives none.
+    name, of: what the module and the image are called.  expected: classes, where they are known.
+    Raises RunError where it cannot take the image, or gives no logits, or others than expected.
     """
     given = f"an image {list(image.shape)}{of}"
     try:
@@ -135,10 +131,12 @@ def logit_count(name: str, module: nn.Module, image: torch.Tensor, *, of: str = 
             logits = module(image)
     except Exception as error:  # see above
         raise RunError(f"{name}: {given} raised {_said(error)}") from error
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
+    is_row = isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) == 1
+    if not is_row or expected not in (None, logits.shape[1]):
         found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise RunError(f"{name}: expected logits [1, classes] of {given}, found {found}")
-    return logits.shape[1]
+        raise RunError(f"{name}: expected logits [1, {expected or 'classes'}] of {given}, found {found}")
+    count: int = logits.shape[1]
+    return count
 
 
 def _digest(reference: str, module: nn.Module) -> str:
