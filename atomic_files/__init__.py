@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 MARK = ".e2rnas.tmp"  # ends the names of unfinished files, by which they are told from other programs'
-KINDS = {
+FILE_KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a symbolic link",
@@ -75,7 +75,7 @@ def open_regular(path: Path, flags: int) -> int:
 
 def kind_of(mode: int) -> str:
     """What a file of a mode is, in words. mode: as os.stat and os.lstat give it."""
-    return KINDS.get(stat.S_IFMT(mode), "a device")
+    return FILE_KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def _not_regular(path: Path, mode: int) -> str:

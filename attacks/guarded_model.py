@@ -7,13 +7,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from attacks.spec import Statistics
+from attacks.spec import BatchNormStatistics
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @contextmanager
-def undisturbed(model: nn.Module, statistics: Statistics) -> Iterator[None]:
+def undisturbed(model: nn.Module, statistics: BatchNormStatistics) -> Iterator[None]:
     """For the duration, every module in eval mode and no parameter asking for a gradient; then all as it was.
 
     statistics: "running", BatchNorm normalises as in eval mode; "batch", with the statistics of the batch at hand, the

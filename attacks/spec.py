@@ -10,7 +10,7 @@ import torchattacks
 from torch import Tensor, nn
 
 Norm = Literal["Linf", "L2"]
-Statistics = Literal["running", "batch"]
+BatchNormStatistics = Literal["running", "batch"]
 ImageAttack = Callable[[Tensor, Tensor], Tensor]  # images [N, C, H, W], labels [N] -> images
 
 
@@ -63,7 +63,7 @@ class AttackSpec:
     eps: float
     norm: Norm = "Linf"
     restarts: int = 1
-    statistics: Statistics = "running"
+    statistics: BatchNormStatistics = "running"
     seed: int | None = None
     num_classes: int | None = None
     pixel_margin: float | None = None
@@ -78,7 +78,7 @@ class AttackSpec:
             )
         if self.restarts < 1:
             raise ValueError(f"expected restarts >= 1, found {self.restarts}; 1 is a single run")
-        if self.statistics not in get_args(Statistics):
+        if self.statistics not in get_args(BatchNormStatistics):
             raise ValueError(f"expected statistics to be 'running' or 'batch', found {self.statistics!r}")
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.checked import CheckedAttack
-from attacks.spec import AttackSpec, ImageAttack, Part, Statistics
+from attacks.spec import AttackSpec, BatchNormStatistics, ImageAttack, Part
 
 
 def _pgd(eps: float, step: float, steps: int) -> Part:
@@ -49,7 +49,7 @@ def training_attack(
     eps: float = 8 / 255,
     step: float = 2 / 255,
     steps: int = 7,
-    statistics: Statistics = "running",
+    statistics: BatchNormStatistics = "running",
 ) -> CheckedAttack:
     """The Linf attack `name` of TRAINING_ATTACKS on `model`, to be called on images and labels at each training step.
 
@@ -79,7 +79,7 @@ class ContinuedPGD:
     eps: float = 8 / 255
     step: float = 2 / 255
     steps: int = 1
-    statistics: Statistics = "running"
+    statistics: BatchNormStatistics = "running"
 
     def __post_init__(self) -> None:
         _check("pgd", self.step, self.steps)

@@ -26,7 +26,7 @@ from torch import Tensor
 from learned_optimizers import Theta, architecture, load_theta
 from learned_optimizers.meta_training.baselines import BASELINES, RATE, UpdateRule
 from learned_optimizers.meta_training.judging import theta_curves
-from learned_optimizers.meta_training.normalisation import RATES, WINDOW, best_reached, normalised, rate_curves
+from learned_optimizers.meta_training.normalisation import ADAM_RATES, WINDOW, best_reached, normalised, rate_curves
 from learned_optimizers.meta_training.unroll import Draw, curves, same_in_all
 from learned_optimizers.tasks import HELD_OUT, TRAINED_ON, Task, buckets
 from learned_optimizers.tasks.classifiers import MlpClassifier
@@ -95,7 +95,7 @@ def on_digits(theta: Theta, steps: int, seeds: int) -> Digits:
     return Digits(
         theta_curves(theta, tasks, steps, seed=1, split="outer_validation"),
         {
-            name: rate_curves(rule, RATES, tasks, steps, seed=1, split="outer_validation")
+            name: rate_curves(rule, ADAM_RATES, tasks, steps, seed=1, split="outer_validation")
             for name, rule in BASELINES.items()
         },
         seconds_a_step(theta, tasks[0]),
@@ -107,7 +107,9 @@ def on_held_out(theta: Theta, families: Sequence[str], count: int, steps: int) -
     parts: dict[str, list[Tensor]] = {}
     for bucket in buckets(families):
         tasks = [bucket.task(0, FIRST_NEW + index) for index in range(count)]
-        swept = {name: rate_curves(rule, RATES, tasks, steps, seed=1, split="test") for name, rule in BASELINES.items()}
+        swept = {
+            name: rate_curves(rule, ADAM_RATES, tasks, steps, seed=1, split="test") for name, rule in BASELINES.items()
+        }
         initial = swept["adam"][0, 0]
         scale = torch.stack([initial, torch.minimum(best_reached(swept["adam"]).amin(0), initial)], -1)
         learned = normalised(theta_curves(theta, tasks, steps, seed=1, split="test"), scale, CAP)
@@ -120,7 +122,7 @@ def on_held_out(theta: Theta, families: Sequence[str], count: int, steps: int) -
     adam = joined["adam"]
     return {
         LEARNED: joined[LEARNED],
-        f"Adam, one rate for all ({RATES[int(adam.median(1).values.argmin())]:g})": adam[
+        f"Adam, one rate for all ({ADAM_RATES[int(adam.median(1).values.argmin())]:g})": adam[
             adam.median(1).values.argmin()
         ],
         "Adam, swept per task": adam.amin(0),
@@ -130,7 +132,7 @@ def on_held_out(theta: Theta, families: Sequence[str], count: int, steps: int) -
 
 
 def _at(rate: float) -> int:
-    return RATES.index(rate)
+    return ADAM_RATES.index(rate)
 
 
 def digits_table(found: Digits) -> str:
@@ -144,7 +146,7 @@ def digits_table(found: Digits) -> str:
         seconds = ratio * found.seconds[LEARNED] / found.seconds[name]
         lines.append(
             [
-                f"{name}, best rate {RATES[at]:g}",
+                f"{name}, best rate {ADAM_RATES[at]:g}",
                 f"{target.mean():.3f}",
                 f"{theirs.median():.0f}",
                 f"{ours.median():.0f}",

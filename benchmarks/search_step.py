@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from pipeline.search.hypergradient import exact_product, first_order, unrolled
 from pipeline.settings import AttackSettings
-from pipeline.training.steps import attack_on
+from pipeline.training.steps import attack_of_settings
 from search_space import SearchSpace, Supernet
 
 EPS, STEP, STEPS, RATE = 8 / 255, 2 / 255, 7, 0.025
@@ -167,9 +167,9 @@ def build(
 def attacks(name: str, plain: nn.Module, fused: nn.Module) -> tuple[Attack, Attack]:
     """By torchattacks alone, and as a search runs it."""
     if name == "fgsm":
-        return torchattacks.FGSM(plain, eps=EPS), attack_on(fused, AttackSettings(name="fgsm", eps=EPS))
+        return torchattacks.FGSM(plain, eps=EPS), attack_of_settings(fused, AttackSettings(name="fgsm", eps=EPS))
     by_hand = torchattacks.PGD(plain, eps=EPS, alpha=STEP, steps=STEPS)
-    return by_hand, attack_on(fused, AttackSettings(eps=EPS, step=STEP, steps=STEPS))
+    return by_hand, attack_of_settings(fused, AttackSettings(eps=EPS, step=STEP, steps=STEPS))
 
 
 def vectors(plain: PlainSupernet, fused: Supernet, found: Gradients, of_plain: bool) -> list[Tensor]:

@@ -11,7 +11,7 @@ POINTER, INT = ctypes.c_void_p, ctypes.c_int
 SWITCH = "E2RNAS_COMPILED"  # environment variable; 0 leaves everything to PyTorch
 
 
-def load(module: str) -> ctypes.CDLL | None:
+def load_library(module: str) -> ctypes.CDLL | None:
     """The library that was built as a module of that name.
 
     None where the project was installed without a C++ compiler, or where E2RNAS_COMPILED=0.

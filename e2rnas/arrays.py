@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.data import Images
 
-DIGITS = 12  # of a digest that tells sets apart
-ROUNDING = 0.01  # of a level: half precision is farther off
+SET_DIGITS = 12  # of a digest that tells sets apart
+LEVEL_ROUNDING = 0.01  # of a level: half precision is farther off
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class GivenImages:
         found = hashlib.sha256()
         for split, pixels in self.pixels.items():
             found.update(f"{split} {pixels.shape}".encode() + pixels.tobytes() + self.labels[split].tobytes())
-        return found.hexdigest()[:DIGITS]
+        return found.hexdigest()[:SET_DIGITS]
 
     def place_in(self, folder: Path) -> Path:
         """Return where a run folder keeps them, from the root: a notebook may be opened elsewhere."""
@@ -137,7 +137,7 @@ def _levels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if not 0 <= lowest <= highest <= 1:
         raise ValueError(f"{name}: expected uint8 or numbers in [0, 1], found {lowest:.3g} to {highest:.3g}")
     levels = np.round(array * 255)
-    far = np.abs(array * 255 - levels) > ROUNDING
+    far = np.abs(array * 255 - levels) > LEVEL_ROUNDING
     if far.any():
         raise ValueError(
             f"{name}: expected uint8 or multiples of 1/255, as 8 bits are kept, found {float(array[far][0]):.6g}; "

@@ -15,7 +15,7 @@ from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
 from pipeline.data import ImageData, load
 from pipeline.evaluation.accuracy import Accuracy
-from pipeline.evaluation.stored_evaluation import FILE as ROBUSTNESS
+from pipeline.evaluation.stored_evaluation import ROBUSTNESS_FILE as ROBUSTNESS
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.export.export import export, find, forms_of, needs_images
 from pipeline.networks.description import NetworkDescription

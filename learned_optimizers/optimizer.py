@@ -18,7 +18,7 @@ from learned_optimizers.architectures.features import Facts
 from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.theta import Theta
 
-DTYPES = (torch.float32, torch.float64)
+WEIGHT_DTYPES = (torch.float32, torch.float64)
 SHARED = "shared"  # key of a state_dict for what is no parameter's own
 
 
@@ -62,7 +62,7 @@ class LearnedOptimizer(Optimizer):
         """Add parameters, with their own `lr`; their accumulators start at their first step."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        wrong = [parameter.dtype for parameter in group["params"] if parameter.dtype not in DTYPES]
+        wrong = [parameter.dtype for parameter in group["params"] if parameter.dtype not in WEIGHT_DTYPES]
         if wrong or not 0 <= group["lr"] < float("inf"):
             del self.param_groups[-1]
             found = f"parameters of {wrong[0]}" if wrong else f"lr={group['lr']}"

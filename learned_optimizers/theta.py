@@ -17,7 +17,7 @@ from atomic_files import write_atomically
 from learned_optimizers.architectures.registry import architecture
 
 HEADER = "learned_optimizer/1"  # format and version; a single entry, since safetensors writes several in any order
-LARGEST = 10**9  # bytes of a file
+LARGEST_THETA = 10**9  # bytes of a file
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # of fewer bits PyTorch has no arithmetic
 TRAINED = Path(__file__).resolve().parent / "trained"
 
@@ -94,8 +94,8 @@ def load_theta(reference: Path | str) -> Theta:
         raise FileNotFoundError(
             f"{reference} is no file, and no shipped optimizer (there are: {', '.join(shipped()) or 'none'})"
         )
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; meta-parameters have at most {LARGEST:,}")
+    if path.stat().st_size > LARGEST_THETA:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; meta-parameters have at most {LARGEST_THETA:,}")
     try:
         with safe_open(path, framework="pt") as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -39,7 +39,7 @@ from pipeline.compute.interruption import (
     note_end,
     stop_now,
 )
-from pipeline.runs.progress import named
+from pipeline.runs.progress import lines_named
 from pipeline.settings import Experiment
 
 Result = TypeVar("Result")
@@ -63,7 +63,7 @@ def run_app(name: str) -> None:
         everything = command_line.HELP_ALL in arguments
         _or_exit(lambda: show(*explain(name, overrides, everything=everything).split("\n")))
         return
-    if sweeps.FLAGS & set(arguments):
+    if sweeps.SWEEP_FLAGS & set(arguments):
         _run_sweep(name, overrides)
         return
     experiment = _or_exit(lambda: _experiment(composed(overrides), overrides, program))
@@ -140,7 +140,7 @@ def _job(
             job.draw_no_bars_over_others()
             job.end_with_launcher()
             say(f"job {job.number}: {experiment.run}")
-            with named(f"job {job.number}:"):
+            with lines_named(f"job {job.number}:"):
                 return stage(experiment)
     except (Interrupted, Exception) as error:
         found = ending(error, program.when_out_of_memory)

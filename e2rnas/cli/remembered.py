@@ -15,11 +15,11 @@ from e2rnas.cli.config_errors import CONF, Refused
 from pipeline.runs.settings_record import Stage, kept_settings, leaves, result_settings
 from pipeline.settings import DataSettings, Experiment
 
-SEARCHED = ("space.", "objectives.", "search.")
+SEARCH_KEYS = ("space.", "objectives.", "search.")
 FIXED: Mapping[Stage, Mapping[Stage, tuple[str, ...]]] = {
-    "retrain": {"search": SEARCHED},
-    "evaluate": {"search": SEARCHED, "retrain": ("retrain.",)},
-    "export": {"search": SEARCHED, "retrain": ("retrain.",)},
+    "retrain": {"search": SEARCH_KEYS},
+    "evaluate": {"search": SEARCH_KEYS, "retrain": ("retrain.",)},
+    "export": {"search": SEARCH_KEYS, "retrain": ("retrain.",)},
 }
 """Of a stage: what earlier ones were made with, and nothing can be done about it now."""
 DONE = {"search": "searched", "retrain": "trained"}

@@ -22,7 +22,7 @@ from e2rnas.cli.programs import Direction
 from pipeline.compute.children import start_tracker
 from pipeline.compute.interruption import follow, is_follower, unheard_by_children
 
-FLAGS = {"-m", "--multirun"}
+SWEEP_FLAGS = {"-m", "--multirun"}
 
 LAUNCHERS = {
     "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",

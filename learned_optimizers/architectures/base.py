@@ -95,7 +95,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class NetworkLayers:
     """The network on the scaled inputs x of an element, after `plan`; weights are [outputs, inputs].
 
     direction, magnitude = output b + bias, b = max(second a, second_floor), a = max(first x + start, first_floor).
@@ -161,7 +161,7 @@ class Architecture(ABC):
         """Between the passes: what the second one needs, new state of the tensors, new shared state."""
 
     @abstractmethod
-    def layers(self, tensors: Tensors, plan: Plan) -> Layers:
+    def layers(self, tensors: Tensors, plan: Plan) -> NetworkLayers:
         """Return the network of the second pass."""
 
     @abstractmethod

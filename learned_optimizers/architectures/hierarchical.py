@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from learned_optimizers.architectures.base import Architecture, Block, Layers, Plan, Tensors, bias_after
+from learned_optimizers.architectures.base import Architecture, Block, NetworkLayers, Plan, Tensors, bias_after
 from learned_optimizers.architectures.features import (
     SMALLEST,
     TIMESCALES,
@@ -26,11 +26,13 @@ from learned_optimizers.architectures.features import (
 )
 from learned_optimizers.architectures.mlp import HIDDEN, initial_layers
 
-SHARES = 1 - torch.tensor([0.5, 0.9, 0.99, 0.999, 0.9999], dtype=torch.float64)[:, None]  # 1 - decay of the moments
+MOMENT_SHARES = (
+    1 - torch.tensor([0.5, 0.9, 0.99, 0.999, 0.9999], dtype=torch.float64)[:, None]
+)  # 1 - decay of the moments
 TRAIN_DECAY, VALID_DECAY, CLIP_DECAY = 0.9, 0.95, 0.99
-MOST = 5.0  # largest size of a loss feature and of a logarithm that the LSTM sees
+MOST_FEATURE = 5.0  # largest size of a loss feature and of a logarithm that the LSTM sees
 CLIP = 10.0  # of the running root mean square of a tensor's gradient
-VARYING = 3 + 4 * len(SHARES)  # inputs of the MLP that differ from element to element
+MLP_INPUTS = 3 + 4 * len(MOMENT_SHARES)  # inputs of the MLP that differ from element to element
 PARAMS, MOMENTA, SQUARES, SUMMED = 1, slice(3, 8), slice(13, 18), slice(18)  # some of them
 OF_TENSOR = len(TIMESCALES) + 3  # inputs that do not differ, without the message
 SEEN = 18  # what the LSTM sees of a tensor beside messages
@@ -50,7 +52,7 @@ class Hierarchical(Architecture):
             "around.bias": (AROUND,),
             "down.weight": (DOWN, LSTM),
             "down.bias": (DOWN,),
-            "input.weight": (HIDDEN, VARYING + OF_TENSOR + DOWN),
+            "input.weight": (HIDDEN, MLP_INPUTS + OF_TENSOR + DOWN),
             "input.bias": (HIDDEN,),
             "hidden.weight": (HIDDEN, HIDDEN),
             "hidden.bias": (HIDDEN,),
@@ -62,9 +64,9 @@ class Hierarchical(Architecture):
             "first.cell": (LSTM,),
         }
     )
-    accumulators = MappingProxyType({"momenta": len(SHARES), "squares": len(SHARES)})
-    shares = SHARES
-    sums = VARYING + 1 + SUMMED.stop
+    accumulators = MappingProxyType({"momenta": len(MOMENT_SHARES), "squares": len(MOMENT_SHARES)})
+    shares = MOMENT_SHARES
+    sums = MLP_INPUTS + 1 + SUMMED.stop
 
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Return weights from N(0, 1 / inputs), the forget gate's bias 1 (Jozefowicz et al. 2015), the rest 0."""
@@ -107,8 +109,8 @@ class Hierarchical(Architecture):
         clipped, before = _clipped(block, self.limit(of_tensors)), block.accumulators
         squared = torch.square(clipped.gradients, out=block.room("squared", 1, flat=True))
         moments = {
-            "momenta": running(before["momenta"], clipped.gradients, SHARES, out=block.over(before["momenta"])),
-            "squares": running(before["squares"], squared, SHARES, out=block.over(before["squares"])),
+            "momenta": running(before["momenta"], clipped.gradients, MOMENT_SHARES, out=block.over(before["momenta"])),
+            "squares": running(before["squares"], squared, MOMENT_SHARES, out=block.over(before["squares"])),
         }
         inputs, segments = _inputs(replace(clipped, accumulators=moments)), block.segments
         squares = [segments.total_squares(inputs), segments.total_squares(block.gradients[None])]
@@ -123,13 +125,13 @@ class Hierarchical(Architecture):
         hidden, cell = _lstm(tensors, seen, of_tensors["hidden"], of_tensors["cell"])
         rms = of_tensors["gradient_rms"]
         figures = {
-            "scale": reciprocal_rms(sums[:, :VARYING], facts.sizes),
+            "scale": reciprocal_rms(sums[:, :MLP_INPUTS], facts.sizes),
             "bias": _bias(tensors, shared["step"], sums, facts, hidden),
             "limit": self.limit(of_tensors),
         }
         bias = bias_after(tensors["hidden.bias"], tensors["output.weight"], tensors["output.bias"])
         common = {"floor": -tensors["hidden.bias"][:, None], "bias": bias[:2, None]}
-        mean_square = sums[:, VARYING : VARYING + 1] / facts.sizes[:, None]
+        mean_square = sums[:, MLP_INPUTS : MLP_INPUTS + 1] / facts.sizes[:, None]
         of_tensors = {
             "up": bias[2:].expand(len(sums), UP),  # the rest comes from the elements
             "hidden": hidden,
@@ -139,11 +141,11 @@ class Hierarchical(Architecture):
         around = (hidden @ tensors["around.weight"].T + tensors["around.bias"]).mean(0)
         return Plan(figures, common), of_tensors, {**shared, "around": around, "step": shared["step"] + 1}
 
-    def layers(self, tensors: Tensors, plan: Plan) -> Layers:
+    def layers(self, tensors: Tensors, plan: Plan) -> NetworkLayers:
         """The first layer has its bias, the second has not."""
         floor, output = plan.common["floor"], tensors["output.weight"]
-        return Layers(
-            first=tensors["input.weight"][:, :VARYING],
+        return NetworkLayers(
+            first=tensors["input.weight"][:, :MLP_INPUTS],
             start=plan.tensors["bias"],
             first_floor=torch.zeros_like(floor),
             second=tensors["hidden.weight"],
@@ -157,7 +159,7 @@ class Hierarchical(Architecture):
         """Apply the MLP to every element, and sum its messages."""
         spread, inputs = block.segments.spread, _inputs(_clipped(block, plan.tensors["limit"]))
         inputs = torch.mul(inputs, spread(plan.tensors["scale"]), out=block.over(inputs))
-        hidden = torch.mm(tensors["input.weight"][:, :VARYING], inputs, out=block.room("first", HIDDEN))
+        hidden = torch.mm(tensors["input.weight"][:, :MLP_INPUTS], inputs, out=block.room("first", HIDDEN))
         hidden = torch.add(hidden, spread(plan.tensors["bias"]), out=block.over(hidden)).relu_()
         hidden = block.layer("second", tensors["hidden.weight"], hidden, plan.common["floor"])
         outputs = torch.mm(tensors["output.weight"], hidden, out=block.room("outputs", 2 + UP))
@@ -181,11 +183,11 @@ def _clipped(block: Block, limit: Tensor) -> Block:
 def _inputs(block: Block) -> Tensor:
     """Return the 23 inputs of the MLP that differ between elements, before they are scaled: [23, n]."""
     momenta, squares = block.accumulators["momenta"], block.accumulators["squares"]
-    shifted = torch.add(squares, SMALLEST, out=block.room("roots", len(SHARES)))
+    shifted = torch.add(squares, SMALLEST, out=block.room("roots", len(MOMENT_SHARES)))
     roots = torch.rsqrt(shifted, out=block.over(shifted))
-    rated = torch.mul(momenta, roots, out=block.room("rated", len(SHARES)))
+    rated = torch.mul(momenta, roots, out=block.room("rated", len(MOMENT_SHARES)))
     plain = [row[None] for row in (block.gradients, block.params, log_abs(block.params))]
-    return torch.cat([*plain, momenta, rated, squares, roots], out=block.room("inputs", VARYING))
+    return torch.cat([*plain, momenta, rated, squares, roots], out=block.room("inputs", MLP_INPUTS))
 
 
 def _correction(decay: float, count: Tensor) -> Tensor:
@@ -199,7 +201,7 @@ def _loss_scores(shared: Tensors) -> Tensor:
     seen = shared["valid_count"] > 0
     valid = shared["valid_mean"] / torch.where(seen, _correction(VALID_DECAY, shared["valid_count"]), 1)
     scores = torch.stack([shared["train_loss"] - centre, torch.where(seen, valid - centre, 0)]) / deviation
-    return scores.clamp(-MOST, MOST)
+    return scores.clamp(-MOST_FEATURE, MOST_FEATURE)
 
 
 def _seen(sums: Tensor, facts: Facts) -> Tensor:
@@ -207,14 +209,14 @@ def _seen(sums: Tensor, facts: Facts) -> Tensor:
 
     Means and variances of momentum and second moment are over elements and decays together.
     """
-    squares, gradients, plain = torch.split(sums, [VARYING, 1, SUMMED.stop], dim=-1)
+    squares, gradients, plain = torch.split(sums, [MLP_INPUTS, 1, SUMMED.stop], dim=-1)
     means, powers = (
         torch.stack([figures[:, MOMENTA].mean(-1), figures[:, SQUARES].mean(-1), figures[:, PARAMS]]) / facts.sizes
         for figures in (plain, squares)
     )
     variances = (powers - means.square()).clamp(min=0)
     norms = (torch.stack([squares[:, PARAMS], gradients[:, 0]]) + TINY).sqrt()
-    logarithms = log_abs(torch.cat([means, variances, norms])).clamp(-MOST, MOST)
+    logarithms = log_abs(torch.cat([means, variances, norms])).clamp(-MOST_FEATURE, MOST_FEATURE)
     return torch.cat([logarithms, means.sign(), facts.scalar[None], facts.log_shape.T]).T
 
 
@@ -233,4 +235,4 @@ def _bias(tensors: Tensors, step: Tensor, sums: Tensor, facts: Facts, hidden: Te
     counted = facts.sizes.new_full((count,), float(count)).log() - 1
     common = torch.cat([sine_time(step).expand(count, -1), torch.stack([counted, norm, facts.sizes.log()]).T], dim=-1)
     message = hidden @ tensors["down.weight"].T + tensors["down.bias"]
-    return torch.cat([common, message], dim=-1) @ tensors["input.weight"][:, VARYING:].T + tensors["input.bias"]
+    return torch.cat([common, message], dim=-1) @ tensors["input.weight"][:, MLP_INPUTS:].T + tensors["input.bias"]

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from learned_optimizers.architectures.base import Architecture, Block, Layers, Plan, Tensors, bias_after
+from learned_optimizers.architectures.base import Architecture, Block, NetworkLayers, Plan, Tensors, bias_after
 from learned_optimizers.architectures.features import (
     TIMESCALES,
     Facts,
@@ -21,8 +21,10 @@ from learned_optimizers.architectures.features import (
     tanh_time,
 )
 
-SHARES = 1 - torch.tensor([0.1, 0.5, 0.9, 0.99, 0.999, 0.9999], dtype=torch.float64)[:, None]  # 1 - decay of momenta
-VARYING = 2 + len(SHARES)  # inputs that differ from element to element
+MOMENTUM_SHARES = (
+    1 - torch.tensor([0.1, 0.5, 0.9, 0.99, 0.999, 0.9999], dtype=torch.float64)[:, None]
+)  # 1 - decay of momenta
+VARYING = 2 + len(MOMENTUM_SHARES)  # inputs that differ from element to element
 TIMES = len(TIMESCALES)
 HIDDEN = 32
 
@@ -40,8 +42,8 @@ class MLP(Architecture):
             "output.bias": (2,),
         }
     )
-    accumulators = MappingProxyType({"momenta": len(SHARES)})
-    shares = SHARES
+    accumulators = MappingProxyType({"momenta": len(MOMENTUM_SHARES)})
+    shares = MOMENTUM_SHARES
     sums = VARYING
 
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -55,7 +57,7 @@ class MLP(Architecture):
     def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
         """Momenta, and the sums of squares of the inputs."""
         before = block.accumulators["momenta"]
-        momenta = running(before, block.gradients, SHARES, out=block.over(before))
+        momenta = running(before, block.gradients, MOMENTUM_SHARES, out=block.over(before))
         return {"momenta": momenta}, block.segments.total_squares(_inputs(block, momenta))
 
     def plan(
@@ -69,9 +71,9 @@ class MLP(Architecture):
         plan = Plan({"scale": reciprocal_rms(sums, facts.sizes)}, common)
         return plan, {}, {"step": shared["step"] + 1}
 
-    def layers(self, tensors: Tensors, plan: Plan) -> Layers:
+    def layers(self, tensors: Tensors, plan: Plan) -> NetworkLayers:
         """Biases are in the floors, and the last."""
-        return Layers(
+        return NetworkLayers(
             first=tensors["input.weight"][:, :VARYING],
             first_floor=plan.common["first floor"],
             second=tensors["hidden.weight"],

@@ -16,32 +16,32 @@ RATE = "learning_rate"
 MOMENTUM = 0.9  # of sgd
 BETAS = (0.9, 0.999)  # of adam
 SMOOTHING = 0.99  # of rmsprop
-EPSILON = 1e-8
+ADAM_EPSILON = 1e-8
 
-State = Any
+BaselineState = Any
 """Dicts and tuples of tensors."""
 
 
 class UpdateRule(Protocol):
     """What learned and hand-designed optimizers have in common; pure, for vmap and for derivatives."""
 
-    def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> State:
+    def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> BaselineState:
         """State before the first step."""
 
     def update(
         self,
         tensors: Mapping[str, Tensor],
-        state: State,
+        state: BaselineState,
         params: Sequence[Tensor],
         gradients: Sequence[Tensor],
         *,
         loss: Tensor | None,
         valid_loss: Tensor | None,
-    ) -> tuple[Sequence[Tensor], State]:
+    ) -> tuple[Sequence[Tensor], BaselineState]:
         """Return parameters and state after a step."""
 
 
-Direction = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, tuple[Tensor, ...]]]
+BaselineDirection = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, tuple[Tensor, ...]]]
 """gradient, number of this step from 1, moments -> what is subtracted at rate 1, new moments."""
 
 
@@ -49,10 +49,10 @@ Direction = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, tuple[T
 class Elementwise:
     """An optimizer that treats every element alike. moments: accumulators an element, 0 at first."""
 
-    direction: Direction
+    direction: BaselineDirection
     moments: int
 
-    def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> State:
+    def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> BaselineState:
         """Moments of 0, and the number of steps."""
         zeros = tuple(tuple(torch.zeros_like(param) for _ in range(self.moments)) for param in params)
         return {"step": torch.zeros_like(tensors[RATE]), "moments": zeros}
@@ -60,13 +60,13 @@ class Elementwise:
     def update(
         self,
         tensors: Mapping[str, Tensor],
-        state: State,
+        state: BaselineState,
         params: Sequence[Tensor],
         gradients: Sequence[Tensor],
         *,
         loss: Tensor | None = None,
         valid_loss: Tensor | None = None,
-    ) -> tuple[Sequence[Tensor], State]:
+    ) -> tuple[Sequence[Tensor], BaselineState]:
         """A step of all parameters; losses are not used."""
         step = state["step"] + 1
         found = [self.direction(g, step, moments) for g, moments in zip(gradients, state["moments"], strict=True)]
@@ -83,12 +83,12 @@ def _adam(gradient: Tensor, step: Tensor, moments: tuple[Tensor, ...]) -> tuple[
     first = BETAS[0] * moments[0] + (1 - BETAS[0]) * gradient
     second = BETAS[1] * moments[1] + (1 - BETAS[1]) * gradient.square()
     corrected = (second / (1 - BETAS[1] ** step)).sqrt()
-    return first / (1 - BETAS[0] ** step) / (corrected + EPSILON), (first, second)
+    return first / (1 - BETAS[0] ** step) / (corrected + ADAM_EPSILON), (first, second)
 
 
 def _rmsprop(gradient: Tensor, step: Tensor, moments: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
     square = SMOOTHING * moments[0] + (1 - SMOOTHING) * gradient.square()
-    return gradient / (square.sqrt() + EPSILON), (square,)
+    return gradient / (square.sqrt() + ADAM_EPSILON), (square,)
 
 
 BASELINES: Mapping[str, UpdateRule] = {

@@ -14,11 +14,11 @@ from torch import Tensor
 VARIANCE_FLOOR = 1e-8  # added to the variances that estimates are merged by, as in the authors' code
 LEAST_PAIRS = 2  # a variance needs two
 
-Loss = Callable[[Tensor], Tensor]
+LossOfTheta = Callable[[Tensor], Tensor]
 """theta [n] -> a scalar."""
 
 
-def es_estimates(loss: Loss, theta: Tensor, eps: Tensor, sigma: float) -> Tensor:
+def es_estimates(loss: LossOfTheta, theta: Tensor, eps: Tensor, sigma: float) -> Tensor:
     """(l(theta + sigma eps) - l(theta - sigma eps)) eps / (2 sigma) of each pair: evolution strategies.
 
     theta: [n].  eps: [pairs, n], unit variance.  -> [pairs, n].  Raises ValueError where shapes or sigma do not fit.
@@ -38,7 +38,7 @@ def es_from_losses(plus: Tensor, minus: Tensor, eps: Tensor, sigma: float) -> Te
     return ((plus - minus) / (2 * sigma)).unsqueeze(-1) * eps
 
 
-def reparameterized_estimates(loss: Loss, theta: Tensor, eps: Tensor, sigma: float) -> Tensor:
+def reparameterized_estimates(loss: LossOfTheta, theta: Tensor, eps: Tensor, sigma: float) -> Tensor:
     """(grad l(theta + sigma eps) + grad l(theta - sigma eps)) / 2 of each pair.
 
     theta: [n].  eps: [pairs, n], unit variance.  -> [pairs, n].  Raises ValueError where shapes or sigma do not fit.
@@ -80,7 +80,7 @@ def _weighted(es: Tensor, rp: Tensor, es_judges: Tensor, rp_judges: Tensor) -> T
     return share * es.mean(0) + (1 - share) * rp.mean(0)
 
 
-def _over(loss: Loss, points: Tensor) -> Tensor:
+def _over(loss: LossOfTheta, points: Tensor) -> Tensor:
     return torch.stack([loss(point) for point in points])
 
 

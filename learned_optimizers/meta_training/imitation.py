@@ -22,9 +22,9 @@ from learned_optimizers.architectures.features import TIMESCALES
 from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.meta_training.baselines import RATE, UpdateRule
 from learned_optimizers.meta_training.normalisation import normalised, rate_curves, weights_of_steps
-from learned_optimizers.meta_training.teachers import RATES, falling_share, teacher
+from learned_optimizers.meta_training.teachers import TEACHER_RATES, falling_share, teacher
 from learned_optimizers.meta_training.unroll import Draw, same_in_all, unroll
-from learned_optimizers.tasks import Bucket, Tensors, seeded_generator
+from learned_optimizers.tasks import Bucket, TaskTensors, seeded_generator
 from learned_optimizers.theta import Theta
 
 LONGEST_GAP = 9  # steps from one that is recorded to the next, at most
@@ -38,10 +38,10 @@ class Steps(NamedTuple):
     """Recorded steps, tensors [records, ...]. state: of the student before them.  moved: parameters after them."""
 
     state: Any
-    params: Tensors
-    gradients: Tensors
+    params: TaskTensors
+    gradients: TaskTensors
     loss: Tensor | None
-    moved: Tensors
+    moved: TaskTensors
 
     def some(self, chosen: Tensor) -> Steps:
         """Those of these indices."""
@@ -117,7 +117,7 @@ class Trial:
         """Normalised losses on outer validation data, mean over a training with `late` weights: [rates, tasks]."""
         tasks = [self.bucket.task(self.task_seed, index) for index in self.indices]
         rule = teacher(self.teacher, self.steps)
-        curves = rate_curves(rule, RATES, tasks, self.steps, seed=self.task_seed, split="outer_validation")
+        curves = rate_curves(rule, TEACHER_RATES, tasks, self.steps, seed=self.task_seed, split="outer_validation")
         losses = normalised(curves, self.scale, self.cap)
         return (losses * weights_of_steps(0, self.steps, self.steps, self.late)[:, None, None]).mean(0)
 

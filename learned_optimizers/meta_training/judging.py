@@ -11,11 +11,11 @@ from torch import Tensor
 from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.meta_training.normalisation import WINDOW, normalised, scales, weights_of_steps
 from learned_optimizers.meta_training.unroll import Draw, curves, same_in_all
-from learned_optimizers.tasks import Bucket, Split, Task
+from learned_optimizers.tasks import Bucket, Task, TaskSplit
 from learned_optimizers.theta import Theta
 
 
-def theta_curves(theta: Theta, tasks: Sequence[Task], steps: int, *, seed: int, split: Split) -> Tensor:
+def theta_curves(theta: Theta, tasks: Sequence[Task], steps: int, *, seed: int, split: TaskSplit) -> Tensor:
     """Losses of a learned optimizer: [steps, tasks]; the starts and batches of a lane of `rate_curves`."""
     draw = Draw.of_trainings(tasks, seed=seed, split=split)
     return curves(architecture(theta.architecture), same_in_all(theta.tensors, len(tasks)), draw, steps)

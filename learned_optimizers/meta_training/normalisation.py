@@ -9,15 +9,15 @@ from torch import Tensor
 
 from learned_optimizers.meta_training.baselines import BASELINES, RATE, UpdateRule
 from learned_optimizers.meta_training.unroll import Draw, curves
-from learned_optimizers.tasks import Split, Task
+from learned_optimizers.tasks import Task, TaskSplit
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+ADAM_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 WINDOW = 10  # steps whose mean is a loss that was reached
 LEAST_SPAN = 0.05  # of the initial loss: where Adam learns nothing, a small gain does not count for much
 
 
 def rate_curves(
-    rule: UpdateRule, rates: Sequence[float], tasks: Sequence[Task], steps: int, *, seed: int, split: Split
+    rule: UpdateRule, rates: Sequence[float], tasks: Sequence[Task], steps: int, *, seed: int, split: TaskSplit
 ) -> Tensor:
     """Losses of a hand-designed optimizer at each rate: [steps, rates, tasks]. tasks: of one bucket."""
     theta = {RATE: torch.tensor(rates).repeat_interleave(len(tasks))}
@@ -26,9 +26,9 @@ def rate_curves(
     return found.reshape(steps, len(rates), len(tasks))
 
 
-def scales(tasks: Sequence[Task], steps: int, *, seed: int, split: Split = "outer_validation") -> Tensor:
+def scales(tasks: Sequence[Task], steps: int, *, seed: int, split: TaskSplit = "outer_validation") -> Tensor:
     """Loss at the start and the best loss of a training by Adam at any of RATES: [tasks, 2]. tasks: of one bucket."""
-    found = rate_curves(BASELINES["adam"], RATES, tasks, steps, seed=seed, split=split)
+    found = rate_curves(BASELINES["adam"], ADAM_RATES, tasks, steps, seed=seed, split=split)
     initial = found[0, 0]  # after one step of the smallest rate
     return torch.stack([initial, torch.minimum(best_reached(found).amin(0), initial)], -1)
 

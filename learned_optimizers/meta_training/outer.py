@@ -19,7 +19,7 @@ from learned_optimizers.theta import Theta
 
 JITTER = (0.8, 1.2)  # times the length of a truncation (Metz et al. 2019)
 
-Mapper = Callable[[Callable[[Truncation], Estimates], Iterable[Truncation]], Iterable[Estimates]]
+EstimateMapper = Callable[[Callable[[Truncation], Estimates], Iterable[Truncation]], Iterable[Estimates]]
 """The built-in map, or that of a pool of processes; results in the order of the truncations."""
 
 
@@ -78,7 +78,7 @@ class OuterTraining:
         """Return theta as it is now."""
         return self._start.with_vector(self._vector.detach().clone())
 
-    def step(self, mapper: Mapper = map) -> dict[str, float]:
+    def step(self, mapper: EstimateMapper = map) -> dict[str, float]:
         """Make one outer step; return mean normalised loss, gradient norm, and what of it is clipped or not finite."""
         truncations = self._truncations()
         found = list(mapper(Truncation.__call__, truncations))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from learned_optimizers.architectures.features import EPSILON
-from learned_optimizers.meta_training.baselines import RATE, State
+from learned_optimizers.meta_training.baselines import RATE, BaselineState
 from learned_optimizers.meta_training.choices import SHAPES
 from on_demand import chosen
 
 DECAY = 0.5  # of the momentum, one of those that learned optimizers accumulate
 FINAL_SHARE = 0.1  # of the rate, after the horizon
-RATES = (0.01, 0.02, 0.03, 0.05, 0.1)
+TEACHER_RATES = (0.01, 0.02, 0.03, 0.05, 0.1)
 
 Shape = Callable[[Tensor], Tensor]
 
@@ -37,20 +37,20 @@ class NormalisedMomentum:
     shape: Shape
     horizon: int
 
-    def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> State:
+    def initial_state(self, tensors: Mapping[str, Tensor], params: Sequence[Tensor]) -> BaselineState:
         """Momenta of 0, and the number of steps."""
         return {"step": torch.zeros_like(tensors[RATE]), "momenta": tuple(torch.zeros_like(param) for param in params)}
 
     def update(
         self,
         tensors: Mapping[str, Tensor],
-        state: State,
+        state: BaselineState,
         params: Sequence[Tensor],
         gradients: Sequence[Tensor],
         *,
         loss: Tensor | None = None,
         valid_loss: Tensor | None = None,
-    ) -> tuple[Sequence[Tensor], State]:
+    ) -> tuple[Sequence[Tensor], BaselineState]:
         """A step of all parameters; losses are not used."""
         rate = tensors[RATE] * falling_share(state["step"], self.horizon)
         momenta = tuple(torch.lerp(g, m, DECAY) for g, m in zip(gradients, state["momenta"], strict=True))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from learned_optimizers.meta_training.baselines import UpdateRule
-from learned_optimizers.tasks import Split, Task, Tensors, seeded_generator
+from learned_optimizers.tasks import Task, TaskSplit, TaskTensors, seeded_generator
 
 VALID_EVERY = 10  # inner steps from one look at the inner validation loss to the next
 MOST_STEPS = 50  # whose batches are in memory at once
@@ -25,7 +25,7 @@ class UnrollState:
     step: inner steps so far, the same in all lanes.
     """
 
-    params: Tensors
+    params: TaskTensors
     state: Any
     step: int
 
@@ -35,10 +35,10 @@ class Batches:
     """What a truncation of inner training sees. constants: [lanes, ...]; the others [steps, lanes, size, ...]."""
 
     steps: int
-    constants: Tensors
-    train: Tensors
-    valid: Tensors
-    outer: Tensors
+    constants: TaskTensors
+    train: TaskTensors
+    valid: TaskTensors
+    outer: TaskTensors
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Draw:
     seeds: Sequence[tuple[int | str, ...]]
     copies: int = 1
     outer: int = 5
-    split: Split = "outer_validation"
+    split: TaskSplit = "outer_validation"
 
     @classmethod
-    def of_trainings(cls, tasks: Sequence[Task], *, seed: int, split: Split, copies: int = 1) -> Self:
+    def of_trainings(cls, tasks: Sequence[Task], *, seed: int, split: TaskSplit, copies: int = 1) -> Self:
         """For whole trainings that different optimizers are compared on."""
         seeds = [(seed, "training", task.configuration.family, task.configuration.index) for task in tasks]
         return cls(tasks, seeds, copies, split=split)
@@ -80,7 +80,7 @@ class Draw:
         constants = tuple(self._repeated(torch.stack(column), 0) for column in columns)
         return Batches(steps, constants, *parts)
 
-    def _samples(self, split: Split, count: int, first: int, steps: int) -> Tensors:
+    def _samples(self, split: TaskSplit, count: int, first: int, steps: int) -> TaskTensors:
         drawn = [
             task.samples(split, steps, count * task.batch_size, seeded_generator(*seed, split, first))
             for task, seed in zip(self.tasks, self.seeds, strict=True)
@@ -115,12 +115,12 @@ def _inner_step(
     look: bool,
     theta: Mapping[str, Tensor],
     state: Any,
-    params: Tensors,
-    constants: Tensors,
-    train: Tensors,
-    valid: Tensors,
-    outer: Tensors,
-) -> tuple[Tensors, Any, Tensor]:
+    params: TaskTensors,
+    constants: TaskTensors,
+    train: TaskTensors,
+    valid: TaskTensors,
+    outer: TaskTensors,
+) -> tuple[TaskTensors, Any, Tensor]:
     """Make one lane's step. look: whether the optimizer is shown the inner validation loss."""
     gradients, loss = grad_and_value(task.loss)(params, constants, train)
     valid_loss = task.loss(params, constants, valid) if look else None

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from compiled import INT, POINTER, fields, load
+from compiled import INT, POINTER, fields, load_library
 from learned_optimizers.architectures.base import Architecture, Plan, Tensors
 from learned_optimizers.architectures.features import DIRECTION_SCALE, MAGNITUDE_SCALE, SMALLEST
 
@@ -33,8 +33,8 @@ class _Network(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Return the compiled passes, or None where there are none to use; see `compiled.load`."""
-    loaded = load("learned_optimizers.native._kernels")
+    """Return the compiled passes, or None where there are none to use; see `compiled.load_library`."""
+    loaded = load_library("learned_optimizers.native._kernels")
     if loaded is None:
         return None
     loaded.accumulate_pass.restype = loaded.step_pass.restype = None

@@ -11,21 +11,29 @@ from typing import TYPE_CHECKING
 from on_demand import exports
 
 if TYPE_CHECKING:
-    from learned_optimizers.tasks.families import FAMILIES, HELD_OUT, TRAINED_ON, Bucket, buckets, sample_task, variants
-    from learned_optimizers.tasks.task import SPLITS, Configuration, Split, Task, Tensors, seeded_generator
+    from learned_optimizers.tasks.families import (
+        HELD_OUT,
+        TASK_FAMILIES,
+        TRAINED_ON,
+        Bucket,
+        buckets,
+        sample_task,
+        variants,
+    )
+    from learned_optimizers.tasks.task import SPLITS, Configuration, Task, TaskSplit, TaskTensors, seeded_generator
 else:
     __getattr__ = exports(__name__, __file__)
 
 __all__ = [
-    "FAMILIES",
     "HELD_OUT",
     "SPLITS",
+    "TASK_FAMILIES",
     "TRAINED_ON",
     "Bucket",
     "Configuration",
-    "Split",
     "Task",
-    "Tensors",
+    "TaskSplit",
+    "TaskTensors",
     "buckets",
     "sample_task",
     "seeded_generator",

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from learned_optimizers.tasks import data
 from learned_optimizers.tasks.networks import conv, conv_shapes, dense, dense_shapes, draw
-from learned_optimizers.tasks.task import Configuration, Task, Tensors, uniform
+from learned_optimizers.tasks.task import Configuration, Task, TaskTensors, uniform
 
 POINTS = 512  # of a generated set
 IMAGE = data.SIDE**2
@@ -72,7 +72,7 @@ class NetworkTask(Task):
         return data.DIGIT_CLASSES if self.configuration.source == "digits" else CLUSTER_CLASSES
 
     @cached_property
-    def data(self) -> Tensors:
+    def data(self) -> TaskTensors:
         """Inputs [N, dimensions], pixels in an order of this task's own, and labels [N]."""
         configuration, generator = self.configuration, self.configuration.generator("data")
         if configuration.source == "digits":
@@ -97,7 +97,7 @@ class MlpClassifier(NetworkTask):
         widths = (self.dimensions, *self.configuration.layers, self.classes)
         return draw(dense_shapes(widths), self.configuration.gain, generator)
 
-    def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """Cross entropy in nats."""
         inputs, labels = samples
         return F.cross_entropy(dense(params, inputs, self.configuration.activation), labels)
@@ -113,7 +113,7 @@ class ConvClassifier(NetworkTask):
         """Gaussian weights."""
         return draw(conv_shapes(self.configuration.layers, data.SIDE, self.classes), self.configuration.gain, generator)
 
-    def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """Cross entropy in nats."""
         inputs, labels = samples
         images = inputs.reshape(-1, data.SIDE, data.SIDE)
@@ -134,7 +134,7 @@ class Autoencoder(NetworkTask):
         widths = (self.dimensions, *self.configuration.layers, self.dimensions)
         return draw(dense_shapes(widths), self.configuration.gain, generator)
 
-    def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """Return the mean squared error of an input."""
         inputs, _ = samples
         return (dense(params, inputs, self.configuration.activation) - inputs).square().mean()

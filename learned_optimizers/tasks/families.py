@@ -20,7 +20,7 @@ def _family(label: str, meaning: str, task: str, **arguments: Any) -> Option:
 
 MLP, CONV, AUTOENCODER = (f"classifiers:{name}" for name in ("MlpClassifier", "ConvClassifier", "Autoencoder"))
 SURFACES = ("rosenbrock", "booth", "himmelblau", "matyas")
-FAMILIES: Mapping[str, Option] = {
+TASK_FAMILIES: Mapping[str, Option] = {
     "mlp_digits": _family("MLPs, digits", "perceptrons that classify digits", MLP, source="digits"),
     "mlp_clusters": _family("MLPs, clusters", "perceptrons that classify points of clusters", MLP, source="clusters"),
     "conv_digits": _family("convolutions, digits", "small CNNs that classify digits", CONV, source="digits"),
@@ -39,7 +39,7 @@ FAMILIES: Mapping[str, Option] = {
 HELD_OUT = ("conv_images", "autoencoder_digits", "parity", "beale")
 """Families that no shipped optimizer was trained on."""
 
-TRAINED_ON = tuple(name for name in FAMILIES if name not in HELD_OUT)
+TRAINED_ON = tuple(name for name in TASK_FAMILIES if name not in HELD_OUT)
 
 KEPT_TASKS = 256  # in memory, with their data; an older one is drawn again
 
@@ -47,7 +47,7 @@ KEPT_TASKS = 256  # in memory, with their data; an older one is drawn again
 @lru_cache(KEPT_TASKS)
 def sample_task(family: str, seed: int, index: int) -> Task:
     """Task `index` of a family. Raises ValueError for a family that there is not."""
-    make = chosen("a family of tasks", FAMILIES, family)
+    make = chosen("a family of tasks", TASK_FAMILIES, family)
     if index < 0 or seed < 0:
         raise ValueError(f"expected seed and index of a task from 0 up, found {seed} and {index}")
     task: Task = make.load()(family, seed, index)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from learned_optimizers.tasks.data import all_sequences
 from learned_optimizers.tasks.networks import draw, recurrent, recurrent_shapes
-from learned_optimizers.tasks.task import Configuration, Task, Tensors, uniform
+from learned_optimizers.tasks.task import Configuration, Task, TaskTensors, uniform
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class SequenceTask(Task):
         return (self.configuration.family, self.configuration.hidden, self.configuration.length)
 
     @cached_property
-    def data(self) -> Tensors:
+    def data(self) -> TaskTensors:
         """Inputs [N, time, symbols + 1], one-hot, and what is to be written [N, time]."""
         generator = self.configuration.generator("data")
         return self.examples(all_sequences(self.symbols, self.configuration.length, generator))
 
     @abstractmethod
-    def examples(self, sequences: Tensor) -> Tensors:
+    def examples(self, sequences: Tensor) -> TaskTensors:
         """Inputs and targets of sequences [N, length]."""
 
     def initial(self, generator: torch.Generator) -> list[Tensor]:
@@ -58,7 +58,7 @@ class SequenceTask(Task):
         shapes = recurrent_shapes(self.symbols + 1, self.configuration.hidden, self.symbols)
         return draw(shapes, self.configuration.gain, generator)
 
-    def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """Cross entropy in nats, of the times that have a target."""
         inputs, targets = samples
         written = targets.shape[1]
@@ -71,7 +71,7 @@ class Copy(SequenceTask):
     variants = ((12, 4), (16, 3))
     symbols = 4
 
-    def examples(self, sequences: Tensor) -> Tensors:
+    def examples(self, sequences: Tensor) -> TaskTensors:
         """Return the sequence followed by blanks; the sequence."""
         blanks = torch.full_like(sequences, self.symbols)
         return F.one_hot(torch.cat([sequences, blanks], 1), self.symbols + 1).float(), sequences
@@ -83,6 +83,6 @@ class Parity(SequenceTask):
     variants = ((10, 7),)
     symbols = 2
 
-    def examples(self, sequences: Tensor) -> Tensors:
+    def examples(self, sequences: Tensor) -> TaskTensors:
         """Return the bits; their running parity."""
         return F.one_hot(sequences, self.symbols + 1).float(), sequences.cumsum(1) % 2

@@ -10,7 +10,7 @@ from math import log10
 import torch
 from torch import Tensor
 
-from learned_optimizers.tasks.task import Configuration, Task, Tensors, uniform
+from learned_optimizers.tasks.task import Configuration, Task, TaskTensors, uniform
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SurfaceTask(Task):
         return (self.configuration.family, self.configuration.surface)
 
     @cached_property
-    def constants(self) -> Tensors:
+    def constants(self) -> TaskTensors:
         """Start and stretch."""
         return torch.tensor(self.configuration.start), torch.tensor(self.configuration.stretch)
 
@@ -68,7 +68,7 @@ class SurfaceTask(Task):
         """Near the start."""
         return [0.1 * torch.randn(2, generator=generator)]
 
-    def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """Return the function's value, least value 0."""
         start, stretch = constants
         x, y = start + stretch * params[0]
@@ -112,7 +112,7 @@ class Quadratic(Task):
         return (self.configuration.family, len(self.configuration.eigenvalues))
 
     @cached_property
-    def constants(self) -> Tensors:
+    def constants(self) -> TaskTensors:
         """Return the Hessian [n, n]."""
         count = len(self.configuration.eigenvalues)
         drawn = torch.randn(count, count, generator=self.configuration.generator("basis"))
@@ -120,7 +120,7 @@ class Quadratic(Task):
         return ((basis * torch.tensor(self.configuration.eigenvalues)) @ basis.T,)
 
     @cached_property
-    def data(self) -> Tensors:
+    def data(self) -> TaskTensors:
         """Centres [N, n]."""
         count, generator = len(self.configuration.eigenvalues), self.configuration.generator("data")
         optimum = torch.randn(count, generator=generator)
@@ -130,7 +130,7 @@ class Quadratic(Task):
         """Draw from N(0, I)."""
         return [torch.randn(len(self.configuration.eigenvalues), generator=generator)]
 
-    def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """Return the quadratic form, mean over the centres."""
         away = params[0] - samples[0]
         return ((away @ constants[0]) * away).sum(-1).mean() / 2

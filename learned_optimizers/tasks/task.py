@@ -13,13 +13,13 @@ import torch
 from numpy.random import SeedSequence
 from torch import Tensor
 
-Split = Literal["train", "inner_validation", "outer_validation", "test"]
+TaskSplit = Literal["train", "inner_validation", "outer_validation", "test"]
 """What the inner loop trains on, what it may look at, what theta is trained on, and what theta is judged on."""
 
-SPLITS: tuple[Split, ...] = get_args(Split)
-SHARES = (0.55, 0.15, 0.15, 0.15)  # of the data, in the order of SPLITS
+SPLITS: tuple[TaskSplit, ...] = get_args(TaskSplit)
+SPLIT_SHARES = (0.55, 0.15, 0.15, 0.15)  # of the data, in the order of SPLITS
 
-Tensors = tuple[Tensor, ...]
+TaskTensors = tuple[Tensor, ...]
 
 
 def seeded_generator(*parts: int | str) -> torch.Generator:
@@ -65,28 +65,28 @@ class Task(ABC):
         """Return parameters to start from."""
 
     @abstractmethod
-    def loss(self, params: Sequence[Tensor], constants: Tensors, samples: Tensors) -> Tensor:
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """A scalar, mean over the samples [size, ...]; pure, and the same function for all tasks of a bucket."""
 
     @cached_property
-    def constants(self) -> Tensors:
+    def constants(self) -> TaskTensors:
         """Tensors of the loss that every batch shares."""
         return ()
 
     @cached_property
-    def data(self) -> Tensors:
+    def data(self) -> TaskTensors:
         """Make all samples, tensors [N, ...] in an order that does not matter; empty where the loss needs none."""
         return ()
 
-    def part(self, split: Split) -> Tensors:
+    def part(self, split: TaskSplit) -> TaskTensors:
         """Return the samples of one split; no sample is in two."""
-        bounds = [0.0, *accumulate(SHARES)]
+        bounds = [0.0, *accumulate(SPLIT_SHARES)]
         place = SPLITS.index(split)
         return tuple(
             tensor[round(bounds[place] * len(tensor)) : round(bounds[place + 1] * len(tensor))] for tensor in self.data
         )
 
-    def samples(self, split: Split, steps: int, size: int, generator: torch.Generator) -> Tensors:
+    def samples(self, split: TaskSplit, steps: int, size: int, generator: torch.Generator) -> TaskTensors:
         """Batches for many steps at once, drawn with replacement: tensors [steps, size, ...]."""
         part = self.part(split)
         if not part:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.huggingface import Split
+from pipeline.data.huggingface import SetSplit
 
 MOST_NAMES = 10  # of classes in a message
 
@@ -25,7 +25,7 @@ class Labelled:
     test: Labels
 
 
-def read_labels(column: str, train: Split, test: Split, parquet_files: Sequence[Path]) -> Labelled:
+def read_labels(column: str, train: SetSplit, test: SetSplit, parquet_files: Sequence[Path]) -> Labelled:
     """The labels in a column of two splits: class labels, or words or numbers, whose classes are those of `train`.
 
     parquet_files: of which the splits are made, where they are.

@@ -18,10 +18,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipeline.compute.faults import first_line
 from pipeline.presentation.terminal import printable
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+PixelArray = np.ndarray[Any, np.dtype[np.uint8]]
 Conversions = Counter[str]  # "CMYK to RGB" -> number of images
-GREY, COLOUR = "L", "RGB"  # of PIL's modes, those that are kept
-CHANNELS = {GREY: 1, COLOUR: 3}
+GREY_MODE, COLOUR_MODE = "L", "RGB"  # of PIL's modes, those that are kept
+CHANNELS = {GREY_MODE: 1, COLOUR_MODE: 3}
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # others of PIL call Ghostscript, or read further files
 SEVERAL_PICTURES = "MPO"  # a camera's JPEG that carries previews behind the picture that every reader shows
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -37,7 +37,7 @@ NAMES = {  # of the modes that are converted
     "CMYK": "CMYK",
     "YCbCr": "YCbCr",
 } | dict.fromkeys(SIXTEEN_BITS, "16-bit grey")
-KEPT = {GREY: "8-bit grey", COLOUR: "RGB"}
+KEPT_AS = {GREY_MODE: "8-bit grey", COLOUR_MODE: "RGB"}
 
 
 class UnreadableImageError(ValueError):
@@ -48,7 +48,7 @@ class UnreadableImageError(ValueError):
 class Decoded:
     """An image [C, H, W], and how its colours were converted: "CMYK to RGB", or None where they are as in the file."""
 
-    pixels: Pixels
+    pixels: PixelArray
     conversion: str | None
 
 
@@ -64,16 +64,16 @@ def decoded(content: bytes, channels: int | None = None) -> Decoded:
         ImageOps.exif_transpose(image, in_place=True)
         mode = image.mode
         image = _eight_bits(image)
-        if channels == CHANNELS[COLOUR]:
-            image = image.convert(COLOUR)
+        if channels == CHANNELS[COLOUR_MODE]:
+            image = image.convert(COLOUR_MODE)
         pixels = np.asarray(image).reshape(image.height, image.width, CHANNELS[image.mode]).transpose(2, 0, 1)
-        return Decoded(pixels, None if image.mode == mode else f"{NAMES[mode]} to {KEPT[image.mode]}")
+        return Decoded(pixels, None if image.mode == mode else f"{NAMES[mode]} to {KEPT_AS[image.mode]}")
 
 
 def is_colour(content: bytes) -> bool:
     """Return whether an image is kept in colour; its header tells, but for a palette. Raises UnreadableImageError."""
     with _refusals():
-        return _kept_mode(_opened(content)) == COLOUR
+        return _kept_mode(_opened(content)) == COLOUR_MODE
 
 
 @contextmanager
@@ -114,15 +114,15 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _kept_mode(image: Image.Image) -> str:
-    if image.mode not in NAMES and image.mode != COLOUR:
+    if image.mode not in NAMES and image.mode != COLOUR_MODE:
         raise UnreadableImageError(
             f"has mode {image.mode}; expected grey or RGB of 8 bits, or what becomes one of them: "
             "1-bit, 16-bit grey, palette, CMYK, YCbCr, opaque RGBA"
         )
     if image.mode in PALETTES:
-        colours = np.asarray(image.convert(COLOUR))
-        return GREY if (colours == colours[..., :1]).all() else COLOUR
-    return GREY if image.mode in (GREY, "1", "LA", *SIXTEEN_BITS) else COLOUR
+        colours = np.asarray(image.convert(COLOUR_MODE))
+        return GREY_MODE if (colours == colours[..., :1]).all() else COLOUR_MODE
+    return GREY_MODE if image.mode in (GREY_MODE, "1", "LA", *SIXTEEN_BITS) else COLOUR_MODE
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -23,7 +23,7 @@ OTHER_LAYOUT = re.compile(r"metadata\.\w+|.*\.zip")  # files that list images, o
 
 
 @dataclass(frozen=True)
-class Split:
+class SetSplit:
     """A part of a set.  rows: a datasets.Dataset.  files: where images may lie that the rows name."""
 
     name: str
@@ -44,11 +44,11 @@ class HuggingFaceSet:
         """Those of a local set that is made of them."""
         return [Path(name) for name in _named(self.builder) if self.builder.name == PARQUET and "://" not in name]
 
-    def split(self, name: str) -> Split:
+    def split(self, name: str) -> SetSplit:
         """A split by its name. Raises ValueError where it cannot be had."""
         with _refusals(self.settings, name):
             self.builder.download_and_prepare()
-            return Split(name, self.builder.as_dataset(split=name), self.files)
+            return SetSplit(name, self.builder.as_dataset(split=name), self.files)
 
 
 def opened(settings: DataSettings) -> HuggingFaceSet:

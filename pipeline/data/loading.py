@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.data.classes import Labels, read_labels
 from pipeline.data.decoding import Conversions, say_counted
-from pipeline.data.huggingface import Split, columns, opened
+from pipeline.data.huggingface import SetSplit, columns, opened
 from pipeline.data.image_data import ImageData
 from pipeline.data.images import Images, ImageSet
 from pipeline.data.splitting import SPLIT_SEED, balanced_indices
@@ -92,7 +92,7 @@ def _huggingface(settings: DataSettings) -> ImageData:
     return ImageData(settings.set_name, train.images(settings), test.images(settings), labelled.class_names)
 
 
-def _part(split: Split, column: str, labels: Labels, limit: int | None, key: str) -> _Part:
+def _part(split: SetSplit, column: str, labels: Labels, limit: int | None, key: str) -> _Part:
     """A split, or a balanced subset of it; of its images the first alone is decoded."""
     rows = np.arange(len(labels))
     if limit is not None:

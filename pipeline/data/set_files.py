@@ -15,7 +15,9 @@ from pipeline.data.decoding import UnreadableImageError
 from pipeline.errors import RunError
 from pipeline.runs.files import read_bytes
 
-LARGEST_IMAGE = 400_000_000  # bytes of a file: more than the largest picture that is decoded takes without compression
+LARGEST_IMAGE_FILE = (
+    400_000_000  # bytes of a file: more than the largest picture that is decoded takes without compression
+)
 SET_CARDS = ("README.md", ".huggingface.yaml")  # in which the library looks for the files of a set
 IN_ARCHIVE, OF_ARCHIVE = "zip://", "::"  # zip://<path in the archive>::<path of the archive>, as the library writes it
 
@@ -40,7 +42,7 @@ class SetFiles:
             if path.startswith(IN_ARCHIVE) and OF_ARCHIVE in path:
                 name, archive = path.removeprefix(IN_ARCHIVE).rsplit(OF_ARCHIVE, 1)
                 return _read_member(self._inside(archive), name)
-            return read_bytes(Path(self._inside(path)), LARGEST_IMAGE)
+            return read_bytes(Path(self._inside(path)), LARGEST_IMAGE_FILE)
         except RunError as error:
             raise UnreadableImageError(f"cannot be read: {error}") from None
         except (OSError, KeyError, ValueError, RuntimeError) as error:
@@ -65,8 +67,8 @@ def is_inside(path: str, folders: tuple[str, ...]) -> bool:
 def _read_member(archive: str, name: str) -> bytes:
     found = _opened_archive(archive)
     size = found.getinfo(name).file_size
-    if size > LARGEST_IMAGE:
-        raise UnreadableImageError(f"has {size:,} bytes; an image may have at most {LARGEST_IMAGE:,}")
+    if size > LARGEST_IMAGE_FILE:
+        raise UnreadableImageError(f"has {size:,} bytes; an image may have at most {LARGEST_IMAGE_FILE:,}")
     return found.read(name)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.data.images import Images, ImageSet, parts
 from pipeline.runs.progress import progress_bar
 
-LEVELS = 256  # of a byte
+BYTE_VALUES = 256  # of a byte
 MOST_COUNTED = 50_000  # images, as many as train on CIFAR-10: the mean of a sample is then off by 0.45 % of a deviation
 COUNTED_AT_ONCE = 256  # images
 SAMPLE_SEED = 0  # the sample is part of a data set, not of a run
@@ -34,13 +34,13 @@ def _counted(number: int) -> Tensor:
 
 def _level_counts(images: ImageSet, chosen: Tensor) -> Tensor:
     """How many pixels have each value: int64 [C, LEVELS]."""
-    counts = torch.zeros(images.shape[0], LEVELS, dtype=torch.int64)
+    counts = torch.zeros(images.shape[0], BYTE_VALUES, dtype=torch.int64)
     # the first process speaks for all; counting what is in memory takes no time to speak of
     show = not isinstance(images, Images) and os.environ.get("LOCAL_RANK", "0") == "0"
     with progress_bar("statistics", len(chosen), show=show) as bar:
         for pixels in images.pixels(parts(chosen, COUNTED_AT_ONCE)):
             for channel, values in enumerate(pixels.cpu().unbind(1)):
-                counts[channel] += torch.bincount(values.flatten(), minlength=LEVELS)
+                counts[channel] += torch.bincount(values.flatten(), minlength=BYTE_VALUES)
             bar.advance("", by=len(pixels))
     return counts
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.compute.interruption import SIGNALS
 from pipeline.compute.workers import process_pool
-from pipeline.data.decoding import Announced, Conversions, Pixels, UnreadableImageError
+from pipeline.data.decoding import Announced, Conversions, PixelArray, UnreadableImageError
 from pipeline.data.images import Images, ImageSet, parts
 from pipeline.data.table import ImageTable
 
@@ -37,7 +37,7 @@ class Decoder:
         self._pool: ProcessPoolExecutor | None = None
         self._announce = Announced(table.split)
 
-    def __call__(self, chosen: Iterable[Tensor]) -> Iterator[Pixels]:
+    def __call__(self, chosen: Iterable[Tensor]) -> Iterator[PixelArray]:
         """The images [n, C, H, W] of each batch of rows, in order.
 
         Says once on standard error how images are converted, where some are.
@@ -47,12 +47,12 @@ class Decoder:
             self._announce(conversions)
             yield pixels
 
-    def _batches(self, chosen: Iterable[Tensor]) -> Iterator[tuple[Pixels, Conversions]]:
+    def _batches(self, chosen: Iterable[Tensor]) -> Iterator[tuple[PixelArray, Conversions]]:
         if not self._workers:
             for rows in chosen:
                 yield self.table.decoded(rows.tolist())
             return
-        waiting: deque[Future[tuple[Pixels, Conversions]]] = deque()
+        waiting: deque[Future[tuple[PixelArray, Conversions]]] = deque()
         try:
             for rows in chosen:
                 waiting.append(self._processes().submit(_decoded, rows.tolist()))
@@ -76,11 +76,11 @@ def _hold(table: ImageTable) -> None:
     _own_table = table
 
 
-def _decoded(rows: list[int]) -> tuple[Pixels, Conversions]:
+def _decoded(rows: list[int]) -> tuple[PixelArray, Conversions]:
     return _own_table.decoded(rows)
 
 
-def _result(future: Future[tuple[Pixels, Conversions]]) -> tuple[Pixels, Conversions]:
+def _result(future: Future[tuple[PixelArray, Conversions]]) -> tuple[PixelArray, Conversions]:
     try:
         return future.result()
     except UnreadableImageError as error:

@@ -9,8 +9,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline.data.decoding import CHANNELS, COLOUR, Conversions, Pixels, UnreadableImageError, decoded, is_colour
-from pipeline.data.huggingface import Split
+from pipeline.data.decoding import (
+    CHANNELS,
+    COLOUR_MODE,
+    Conversions,
+    PixelArray,
+    UnreadableImageError,
+    decoded,
+    is_colour,
+)
+from pipeline.data.huggingface import SetSplit
 from pipeline.data.set_files import SetFiles
 from search_space.network.skeleton import MINIMUM_IMAGE_SIZE
 
@@ -32,7 +40,7 @@ class ImageTable:
     shape: tuple[int, int, int]
 
     @classmethod
-    def like_row(cls, split: Split, column: str, row: int) -> Self:
+    def like_row(cls, split: SetSplit, column: str, row: int) -> Self:
         """Return the table of a split whose images are to be like that in `row`.
 
         Raises UnreadableImageError where it is not square or too small.
@@ -51,11 +59,11 @@ class ImageTable:
     @property
     def is_in_colour(self) -> bool:
         """Return whether images have three channels."""
-        return self.shape[0] == CHANNELS[COLOUR]
+        return self.shape[0] == CHANNELS[COLOUR_MODE]
 
     def in_colour(self) -> Self:
         """Return the table whose grey images become colour."""
-        return replace(self, shape=(CHANNELS[COLOUR], *self.shape[1:]))
+        return replace(self, shape=(CHANNELS[COLOUR_MODE], *self.shape[1:]))
 
     def with_colours_of(self, rows: Sequence[int]) -> Self:
         """Return the table in colour where any of the rows is; the headers of all are read up to the first that is."""
@@ -70,7 +78,7 @@ class ImageTable:
                     found = is_colour(self._content(value))
                 yield found
 
-    def decoded(self, rows: Sequence[int]) -> tuple[Pixels, Conversions]:
+    def decoded(self, rows: Sequence[int]) -> tuple[PixelArray, Conversions]:
         """Images [n, C, H, W]. Raises UnreadableImageError that names the first of them that is not as expected."""
         pixels, conversions = np.empty((len(rows), *self.shape), dtype=np.uint8), Conversions()
         for place, (row, value) in zip(pixels, self._encoded(rows), strict=True):

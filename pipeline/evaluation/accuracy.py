@@ -24,7 +24,7 @@ from pipeline.runs.progress import Bar
 from pipeline.runs.schemas import EXACT, adapter_of, checked, first_error
 
 CLEAN = "clean"
-ROUNDING = 1e-9  # of a share that was computed twice
+SHARE_ROUNDING = 1e-9  # of a share that was computed twice
 
 
 AttackCall = TypedDict("AttackCall", {"class": str, "arguments": dict[str, Any], "target": NotRequired[int]})
@@ -58,9 +58,9 @@ def check_share(right: int, images: int, accuracy: float, low: float, high: floa
     """Raise ValueError unless accuracy is `right` of `images`, and lies in an interval [low, high] inside [0, 1]."""
     if not 0 <= right <= images or images < 1:
         raise ValueError(f"expected 0 <= right <= images and at least one image, found {right} of {images}")
-    if not math.isclose(accuracy, right / images, abs_tol=ROUNDING):
+    if not math.isclose(accuracy, right / images, abs_tol=SHARE_ROUNDING):
         raise ValueError(f"expected an accuracy of {right} / {images} = {right / images:.6g}, found {accuracy:.6g}")
-    if not (0 <= low <= high <= 1 and low - ROUNDING <= accuracy <= high + ROUNDING):
+    if not (0 <= low <= high <= 1 and low - SHARE_ROUNDING <= accuracy <= high + SHARE_ROUNDING):
         raise ValueError(f"expected 0 <= low <= {accuracy:.6g} <= high <= 1, found [{low:.6g}, {high:.6g}]")
 
 

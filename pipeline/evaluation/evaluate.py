@@ -15,12 +15,12 @@ from pipeline.data import ImageData, ImageSet, balanced_indices
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import Accuracy, EvaluationCase, count_by_class, measure
 from pipeline.evaluation.evaluation_plan import attack_on, planned
-from pipeline.evaluation.examples import ATTACK as EXAMPLES_ATTACK
+from pipeline.evaluation.examples import EXAMPLES_ATTACK as EXAMPLES_ATTACK
 from pipeline.evaluation.examples import keep_examples
 from pipeline.evaluation.gradient_masking import NEEDED, Verdict, masking_verdict
 from pipeline.evaluation.probing import probe
 from pipeline.evaluation.stored_evaluation import (
-    FILE,
+    ROBUSTNESS_FILE,
     SECTIONS,
     STAGE,
     Classes,
@@ -38,7 +38,7 @@ from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment
 
-Plan = Mapping[str, Sequence[EvaluationCase]]
+EvaluationPlan = Mapping[str, Sequence[EvaluationCase]]
 """The trials that the settings ask for, by section."""
 
 Subject = TrainedNetwork | ForeignNetwork
@@ -80,11 +80,11 @@ def _measure_all(
     data: ImageData,
     fabric: Fabric,
     subject: Subject,
-    plan: Plan,
+    plan: EvaluationPlan,
     images: ImageSet,
 ) -> Evaluation:
     """Run what is not yet known, and store every accuracy as soon as it is there."""
-    before = read_before(folder / FILE, read_robustness, replace=experiment.evaluate.replace, fabric=fabric)
+    before = read_before(folder / ROBUSTNESS_FILE, read_robustness, replace=experiment.evaluate.replace, fabric=fabric)
     header = _header(experiment, data, subject, images)
     alike = [each for each in before if _is_continued_by(each, header)]
     continued = next((each for each in alike if _has_room_for(each, plan)), None)
@@ -106,7 +106,7 @@ def _measure_all(
                 sections[section].append(found)
             evaluation = _evaluation(header, sections, data.num_classes)
             if fabric.is_global_zero:
-                write_robustness(folder / FILE, (evaluation, *others))
+                write_robustness(folder / ROBUSTNESS_FILE, (evaluation, *others))
     return evaluation
 
 
@@ -162,7 +162,7 @@ def _is_continued_by(before: Evaluation, header: Mapping[str, Any]) -> bool:
     )
 
 
-def _has_room_for(before: Evaluation, plan: Plan) -> bool:
+def _has_room_for(before: Evaluation, plan: EvaluationPlan) -> bool:
     """Return whether no case would take the place of a row that differs from it, as of another surrogate or library."""
     asked = {
         place_of(section, case.name, case.settings): case.settings for section, cases in plan.items() for case in cases

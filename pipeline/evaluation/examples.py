@@ -19,13 +19,15 @@ from pipeline.runs.files import keep_beside, parse_json, write_atomically
 from pipeline.runs.schemas import Digest, Schema, checked, may_be_same
 from pipeline.runs.tensors import read_tensors
 
-FILE = "examples.safetensors"
-ATTACK = "pgd-20"  # returns every image changed, where attacks with restarts leave those they cannot break as they were
+EXAMPLES_FILE = "examples.safetensors"
+EXAMPLES_ATTACK = (
+    "pgd-20"  # returns every image changed, where attacks with restarts leave those they cannot break as they were
+)
 ENTRY = "examples"  # of the file's header
-TRIED, MOST = 64, 8  # images that are attacked, and of these kept
+TRIED, MOST_KEPT = 64, 8  # images that are attacked, and of these kept
 
 
-class Origin(Schema):
+class ExamplesOrigin(Schema):
     """How examples were made: the attack, the weights, and the settings on which all figures depend.
 
     Files of older versions hold the attack alone.
@@ -48,13 +50,13 @@ class Examples:
     attacked: Tensor
     labels: Tensor
     predictions: Tensor
-    origin: Origin
+    origin: ExamplesOrigin
 
     def __post_init__(self) -> None:
         shape, batch = self.clean.shape, self.clean.shape[:1]
         fits = self.attacked.shape == shape and self.labels.shape == self.predictions.shape == batch
-        if len(shape) != 4 or not 0 < batch[0] <= MOST or not fits:
-            raise ValueError(f"expected at most {MOST} images [N, C, H, W] twice, labels and predictions [N]")
+        if len(shape) != 4 or not 0 < batch[0] <= MOST_KEPT or not fits:
+            raise ValueError(f"expected at most {MOST_KEPT} images [N, C, H, W] twice, labels and predictions [N]")
         types = [tensor.dtype for tensor in (self.clean, self.attacked, self.labels, self.predictions)]
         if types != [torch.uint8, torch.float32, torch.int64, torch.int64] or shape[1] not in (1, 3):
             raise ValueError(f"expected images of uint8 and float32 in 1 or 3 channels, labels of int64, found {types}")
@@ -95,7 +97,7 @@ def keep_examples(
     As many of both, where there are, of the first TRIED, but at most `batch_size`, that the network classifies right.
     Nothing is written where there are none of these. Examples of other weights or settings are kept beside, under a
     number.
-    measured: the state_sha256 and settings of `Origin`.
+    measured: the state_sha256 and settings of `ExamplesOrigin`.
     """
     tried = images.take(_first_right(network, images, min(TRIED, batch_size))).kept()
     if not len(tried):
@@ -111,8 +113,8 @@ def keep_examples(
         "predictions": predictions[chosen],
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    origin = Origin(attack=cast("TrialSettings", attack.settings), **measured)
-    path = folder / FILE
+    origin = ExamplesOrigin(attack=cast("TrialSettings", attack.settings), **measured)
+    path = folder / EXAMPLES_FILE
     if _origin_of(path) != origin:
         keep_beside(path)
     # one entry: safetensors writes several in an order that changes from call to call
@@ -128,11 +130,11 @@ def read_examples(path: Path) -> Examples:
     tensors = {name: stored.tensors[name] for name in names}
     words = stored.metadata  # older versions wrote the attack alone
     content = parse_json(words[ENTRY]) if ENTRY in words else {"attack": parse_json(words.get("attack", "{}"))}
-    origin = checked(content, Origin, f"{path} is not what the stages write")
+    origin = checked(content, ExamplesOrigin, f"{path} is not what the stages write")
     return Examples(**tensors, origin=origin)
 
 
-def _origin_of(path: Path) -> Origin | None:
+def _origin_of(path: Path) -> ExamplesOrigin | None:
     """None where there are no examples, or none that can be read."""
     try:
         return read_examples(path).origin
@@ -153,5 +155,5 @@ def _first_right(network: nn.Module, images: ImageSet, most: int) -> Tensor:
 def _of_both(turned: Tensor) -> Tensor:
     """Indices of at most MOST images, half of them turned where there are enough of both."""
     fallen, standing = turned.nonzero().flatten(), (~turned).nonzero().flatten()
-    fallen = fallen[: max(MOST // 2, MOST - len(standing))]
-    return torch.cat([fallen, standing[: MOST - len(fallen)]])
+    fallen = fallen[: max(MOST_KEPT // 2, MOST_KEPT - len(standing))]
+    return torch.cat([fallen, standing[: MOST_KEPT - len(fallen)]])

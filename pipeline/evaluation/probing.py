@@ -19,7 +19,7 @@ from pipeline.settings import EvaluateSettings
 Gradient = Literal["found", "zero", "none"]
 
 FOLLOWED = 8  # images, and as many of noise, at which a gradient is looked for
-ROUNDING = 1e-5  # by which two passes of one computation may differ on an accelerator
+PASS_ROUNDING = 1e-5  # by which two passes of one computation may differ on an accelerator
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _is_random(network: nn.Module, images: Tensor, name: str) -> bool:
             "a graph of a fixed or bounded number of images has to be exported with a dynamic one, or "
             "evaluate.batch_size lowered"
         ) from error
-    return not torch.allclose(first, second, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+    return not torch.allclose(first, second, rtol=PASS_ROUNDING, atol=PASS_ROUNDING, equal_nan=True)
 
 
 def _gradient(network: nn.Module, images: Tensor) -> Gradient:

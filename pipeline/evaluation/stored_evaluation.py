@@ -19,11 +19,11 @@ from pipeline.runs.files import keep_beside, read_json, write_json
 from pipeline.runs.schemas import Digest, Environment, Schema, checked, may_be_same
 from pipeline.settings import HOW_IMAGES_ARE_READ, DataSettings, EvaluateSettings, Experiment
 
-FILE = "robustness.json"
+ROBUSTNESS_FILE = "robustness.json"
 STAGE = "evaluate"
 VERSION = 2
 
-SIZES = ("parameters", "conv_linear_macs")
+NEEDED_SIZES = ("parameters", "conv_linear_macs")
 SECTIONS = ("attacks", "sweep", "check_rows", "corruptions")
 """The lists of accuracies of a protocol."""
 
@@ -125,13 +125,13 @@ class Classes(Schema):
 
 
 def _has_sizes(cost: dict[str, int]) -> dict[str, int]:
-    missing = [name for name in SIZES if name not in cost]
+    missing = [name for name in NEEDED_SIZES if name not in cost]
     if missing:
-        raise ValueError(f"expected {', '.join(SIZES)}; {', '.join(missing)} missing")
+        raise ValueError(f"expected {', '.join(NEEDED_SIZES)}; {', '.join(missing)} missing")
     return cost
 
 
-Cost = Annotated[dict[str, NonNegativeInt], AfterValidator(_has_sizes)]
+MeasuredCost = Annotated[dict[str, NonNegativeInt], AfterValidator(_has_sizes)]
 """Size of a network: parameters, multiply-accumulates of an image and, where they were counted, those of thop."""
 
 
@@ -151,7 +151,7 @@ class Evaluation(Schema):
     state_sha256: Digest | None = None
     settings: Protocol
     network: Description
-    cost: Cost | None
+    cost: MeasuredCost | None
     environment: Environment | None = None
     classes: Classes | None = None
     checks: Verdict | None = None

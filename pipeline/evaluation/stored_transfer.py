@@ -13,7 +13,7 @@ from pipeline.evaluation.stored_evaluation import VERSION, Classes, Description,
 from pipeline.runs.files import read_json, write_json
 from pipeline.runs.schemas import Digest, Schema, checked
 
-FILE = "transfer.json"
+TRANSFER_FILE = "transfer.json"
 
 
 class TransferShare(Schema):

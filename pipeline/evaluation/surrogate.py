@@ -12,9 +12,14 @@ from torch.nn import functional as F
 from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import ImageData
 
-CHANNELS = (16, 32, 64)
+SURROGATE_CHANNELS = (16, 32, 64)
 STEPS, BATCH_SIZE, LEARNING_RATE = 300, 64, 3e-3
-RECIPE = {"channels": list(CHANNELS), "steps": STEPS, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
+RECIPE = {
+    "channels": list(SURROGATE_CHANNELS),
+    "steps": STEPS,
+    "batch_size": BATCH_SIZE,
+    "learning_rate": LEARNING_RATE,
+}
 
 
 def train_surrogate(data: ImageData, device: torch.device, seed: int) -> nn.Module:
@@ -40,7 +45,9 @@ def _batches(data: ImageData, device: torch.device, seed: int) -> Iterator[tuple
 
 def _network(data: ImageData) -> nn.Module:
     blocks: list[nn.Module] = []
-    for before, channels in zip((data.in_channels, *CHANNELS), CHANNELS, strict=False):
+    for before, channels in zip((data.in_channels, *SURROGATE_CHANNELS), SURROGATE_CHANNELS, strict=False):
         stride = 1 if before == data.in_channels else 2
         blocks += [nn.Conv2d(before, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
-    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * CHANNELS[-1], data.num_classes))
+    return nn.Sequential(
+        *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * SURROGATE_CHANNELS[-1], data.num_classes)
+    )

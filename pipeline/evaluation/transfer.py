@@ -21,7 +21,7 @@ from pipeline.evaluation.evaluation_plan import attack_on
 from pipeline.evaluation.probing import Probed, probe
 from pipeline.evaluation.stored_evaluation import Protocol, read_before
 from pipeline.evaluation.stored_transfer import (
-    FILE,
+    TRANSFER_FILE,
     Transfer,
     TransferHeader,
     TransferModel,
@@ -65,7 +65,7 @@ def transfer(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabr
     network itself leaves its robust accuracy. What transfer.json holds of the same weights by the same settings is not
     measured again; that of others stays beside it. Raises RunError before any work when there are too few test images.
     """
-    path, replace = folder / FILE, experiment.evaluate.replace
+    path, replace = folder / TRANSFER_FILE, experiment.evaluate.replace
     images = tested(data, experiment.evaluate.images).to(fabric.device)
     probed = {
         name: probe(fabric.to_device(network.network), images, name=name, settings=experiment.evaluate, fabric=fabric)

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from pipeline.evaluation.accuracy import CLEAN
 from pipeline.evaluation.stored_evaluation import protocol_in_words
 from pipeline.evaluation.stored_transfer import Transfer
-from pipeline.presentation.style import STYLE, Picture, make_axes, make_picture, shortened
+from pipeline.presentation.style import STYLE, Picture, make_axes, make_picture, shortened_label
 from pipeline.presentation.words import percent
 
 CELL = 0.62  # inches of a cell of the matrix, which is written in
@@ -32,9 +32,12 @@ def transfer_picture(transfer: Transfer, name: str = "transfer") -> Picture:
         axes.annotate(f"{100 * value:.1f}", (column, row), ha="center", va="center", color=colour, weight=weight)
     short = sum(map(len, names)) < SHORT
     axes.set_xticks(
-        range(len(names)), list(map(shortened, names)), rotation=0 if short else 25, ha="center" if short else "right"
+        range(len(names)),
+        list(map(shortened_label, names)),
+        rotation=0 if short else 25,
+        ha="center" if short else "right",
     )
-    axes.set_yticks(range(len(rows)), [shortened(made_on) for made_on, _ in rows])
+    axes.set_yticks(range(len(rows)), [shortened_label(made_on) for made_on, _ in rows])
     axes.tick_params(length=0)
     axes.grid(visible=False)
     caption = (

@@ -13,7 +13,7 @@ import torch
 from attacks import evaluation_attack
 from pipeline.data import ImageSet
 from pipeline.errors import RunError
-from pipeline.evaluation.stored_evaluation import FILE as ROBUSTNESS
+from pipeline.evaluation.stored_evaluation import ROBUSTNESS_FILE as ROBUSTNESS
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.export.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
 from pipeline.export.graph import (
@@ -37,9 +37,9 @@ from pipeline.settings import Experiment
 from search_space import Genotype
 
 STAGE = "export"
-FORMAT_VERSION = 1
+EXPORT_FORMAT_VERSION = 1
 WEIGHTS = "safetensors"
-ATTACK = "pgd-20"
+PARITY_ATTACK = "pgd-20"
 ATTACKED_AT_ONCE = 32  # images: gradients of a large network take much memory
 
 Written = dict[str, dict[str, Any]]
@@ -166,13 +166,13 @@ def _graphs(
 def _probes(trained: TrainedNetwork, images: ImageSet, experiment: Experiment, bar: Bar) -> Probes:
     classes = len(trained.description.class_names)
     attack = evaluation_attack(
-        ATTACK, trained.network, eps=experiment.evaluate.eps, num_classes=classes, seed=experiment.seed
+        PARITY_ATTACK, trained.network, eps=experiment.evaluate.eps, num_classes=classes, seed=experiment.seed
     )
     clean, attacked = [], []
     for batch, labels in images.batches(ATTACKED_AT_ONCE):
         clean.append(batch)
         attacked.append(attack(batch, labels))
-        bar.advance(f"{ATTACK} on {sum(map(len, attacked))} images")
+        bar.advance(f"{PARITY_ATTACK} on {sum(map(len, attacked))} images")
     return Probes(torch.cat(clean), torch.cat(attacked), attack.settings)
 
 
@@ -185,5 +185,7 @@ def _write(folder: Path, name: str, contents: Mapping[str, bytes], parities: Map
             files[file]["parity"] = parities[file]
     if "network.onnx" in parities:
         write_json(folder / ONNX_FILE, parities["network.onnx"])  # what the report shows
-    write_json(folder / "export.json", {"format": "export", "version": FORMAT_VERSION, "name": name, "files": files})
+    write_json(
+        folder / "export.json", {"format": "export", "version": EXPORT_FORMAT_VERSION, "name": name, "files": files}
+    )
     return files

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from learned_optimizers import Theta
 from learned_optimizers.meta_training.imitation import Recording, Trial, imitated
-from learned_optimizers.meta_training.teachers import RATES
+from learned_optimizers.meta_training.teachers import TEACHER_RATES
 from learned_optimizers.tasks import Bucket
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.workers import Mapper
@@ -77,4 +77,4 @@ def best_rate(meta: MetaSettings, scales: Mapping[Bucket, Tensor], mapper: Mappe
         for work, losses in zip(works, mapper(Trial.__call__, works), strict=True):
             found.append(losses)
             bar.advance(work.bucket.family)
-    return RATES[int(torch.cat(found, 1).mean(1).argmin())]
+    return TEACHER_RATES[int(torch.cat(found, 1).mean(1).argmin())]

@@ -16,7 +16,7 @@ from pipeline.presentation.style import (
     add_legend,
     make_axes,
     make_picture,
-    shortened,
+    shortened_label,
     whole_numbers,
 )
 from pipeline.presentation.words import named
@@ -52,7 +52,7 @@ def draw_curves(
         marker = "o" if len(curve[0]) == 1 else None
         colour = OBJECTIVE_COLOURS.get(label, colour)
         axes.plot(*curve, color=colour, linestyle=style, marker=marker, markersize=4)
-        axes.get_lines()[-1].set_label(shortened(named(label)))
+        axes.get_lines()[-1].set_label(shortened_label(named(label)))
     axes.set_ylim(bottom=0)
     whole_numbers(axes)
     if len(curves) > 1:

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.presentation.words import printable
-from search_space.drawing.draw import STYLE as CELL_STYLE
+from search_space.drawing.draw import CELL_STYLE as CELL_STYLE
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLOURS = (
     "#0072b2",
@@ -71,7 +71,7 @@ class Picture:
     is_wide: bool = False
 
 
-def shortened(label: str) -> str:
+def shortened_label(label: str) -> str:
     """A name that fits in a legend, with no sign in it that matplotlib would read as mathematics."""
     text = printable(label).replace("$", r"\$")
     text = f" {text}" if text.startswith("_") else text  # a legend leaves out what starts with _

@@ -11,3 +11,8 @@ def printable(text: str) -> str:
         letter if letter.isprintable() or letter in KEPT else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def printable_lines(text: str) -> str:
+    """Write a text with escapes as `printable`, and its line ends as they are."""
+    return "\n".join(map(printable, text.split("\n")))

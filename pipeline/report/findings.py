@@ -9,10 +9,10 @@ from statistics import fmean
 from pipeline.evaluation.accuracy import Accuracy, strongest
 from pipeline.presentation.words import percent
 from pipeline.report.measured import Measured
-from pipeline.report.run_reader import Run
+from pipeline.report.run_reader import RunContents
 
 
-def findings(run: Run) -> Iterator[str]:
+def findings(run: RunContents) -> Iterator[str]:
     """A sentence each, of those that there are: masking, radii, corruptions, the weakest class, the exported graph."""
     yield from measured_in_words(run.accuracies, run.measured)
     if run.onnx:

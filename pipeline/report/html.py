@@ -1,30 +1,24 @@
-"""Values laid out: as a page without scripts or references, and as a table for the terminal."""
+"""Values laid out as a page without scripts or references."""
 
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from pipeline.evaluation.accuracy import interval_in_words
-from pipeline.presentation.words import magnitude, percent, printable
+from pipeline.presentation.terminal import printable_lines
+from pipeline.presentation.words import magnitude, percent
 from pipeline.report.figures import Picture
 from pipeline.runs.files import write_atomically
 from pipeline.runs.run_folder import check_folders
 
 TEMPLATES = Path(__file__).with_name("templates")
-UNLIMITED_WIDTH = 1000  # letters: a table is as wide as it needs to be, and never folded
-NAME_WIDTH = 28  # letters: of the first column, which is
 
 
 def page(template: str, values: Mapping[str, Any]) -> str:
@@ -61,24 +55,9 @@ def write_page(folder: Path, html: str, pictures: Iterable[Picture]) -> Path:
     return folder / "report.html"
 
 
-def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table; the first column is a name, the others are figures."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(Text(printable(headings[0])), overflow="fold", max_width=NAME_WIDTH)
-    for heading in headings[1:]:
-        table.add_column(Text(printable(heading)), justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(Text(printable(row[0])), *(Text(_without_control(cell)) for cell in row[1:]))
-    file = io.StringIO()
-    Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(table)
-    return [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
-
-
 def _without_control(value: Any) -> Any:
     """Escape what is not seen in a text, such as a change of the direction of reading; line ends stay."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return "\n".join(map(printable, value.split("\n")))
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable_lines(value)
 
 
 def _data_uri(png: bytes) -> Markup:

@@ -12,7 +12,7 @@ from pipeline.networks.description import NetworkDescription
 from pipeline.presentation.words import bound_in_words, counted, magnitude, named, percent, recipe_in_words, shown
 from pipeline.report.protocols import protocol_rows, remarks_on_weights
 from pipeline.report.reproduction import differences, origins, stages
-from pipeline.report.run_reader import Plain, Run, Runs, attacks_of
+from pipeline.report.run_reader import Plain, RunContents, Runs, attacks_of
 from pipeline.report.sweeps.group_table import group_rows
 from pipeline.report.sweeps.seed_groups import groups
 from pipeline.runs.stored_settings import StageSettings, settings_of_stage
@@ -52,7 +52,7 @@ def content(runs: Runs) -> Plain:
     }
 
 
-def _lead(run: Run) -> Iterator[str]:
+def _lead(run: RunContents) -> Iterator[str]:
     """Yield what was done, a sentence a stage."""
     if run.search:
         yield _search_sentence(run.search.asked)
@@ -80,7 +80,7 @@ def _training_sentence(network: NetworkDescription) -> str:
     )
 
 
-def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
+def _tiles(run: RunContents) -> Iterator[tuple[str, str, str]]:
     """Yield the figures that matter: what, how much, and what to hold beside it."""
     if run.accuracies:
         attack = strongest({run.name: run.accuracies})
@@ -100,7 +100,7 @@ def _tiles(run: Run) -> Iterator[tuple[str, str, str]]:
         yield "size", "not counted", "of a module whose operators or weights the counters do not see"
 
 
-def _bounds(run: Run) -> Iterator[Plain]:
+def _bounds(run: RunContents) -> Iterator[Plain]:
     for name, bound in run.search.bounds.items() if run.search else ():
         yield {
             "name": named(name),
@@ -142,7 +142,7 @@ def _notes(runs: Runs) -> Iterator[str]:
         yield f"The runs were not evaluated alike, which may be why accuracies differ: see {', '.join(unlike)}."
 
 
-def _overfitting(label: str, run: Run) -> Iterator[str]:
+def _overfitting(label: str, run: RunContents) -> Iterator[str]:
     """Training that lost what it had in its best epoch (robust overfitting, Rice et al. 2020), or resists little."""
     if not run.network:
         return
@@ -226,7 +226,7 @@ def _call(part: Plain) -> str:
     return f"{part['class']}({arguments})"
 
 
-def _classes(run: Run) -> Plain | None:
+def _classes(run: RunContents) -> Plain | None:
     """Accuracy of each class, clean and under each attack that counted it, and the class that suffers most."""
     names, images = run.measured.class_names, run.measured.class_images
     counted_in = [result for result in run.accuracies if len(result.right_by_class) == len(names) > 0]

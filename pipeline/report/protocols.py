@@ -10,7 +10,7 @@ from pipeline.evaluation.stored_evaluation import Evaluation, protocol_in_words
 from pipeline.presentation.words import percent, shown
 from pipeline.report.findings import measured_in_words
 from pipeline.report.measured import Measured
-from pipeline.report.run_reader import Run
+from pipeline.report.run_reader import RunContents
 from pipeline.runs.metrics import flattened
 
 IN_WORDS = ("seed", "evaluate.eps", "evaluate.norm", "evaluate.images")  # what `protocol_in_words` says already
@@ -26,7 +26,7 @@ class ProtocolRow:
     sentences: Sequence[str]
 
 
-def protocol_rows(run: Run) -> list[ProtocolRow]:
+def protocol_rows(run: RunContents) -> list[ProtocolRow]:
     """Return the protocols of the weights that the run holds, the one last evaluated first."""
     labels = _labels(run.evaluations)
     return [
@@ -48,7 +48,7 @@ def _labels(evaluations: Sequence[Evaluation]) -> list[str]:
     return labels
 
 
-def protocols_in_words(run: Run) -> Iterator[str]:
+def protocols_in_words(run: RunContents) -> Iterator[str]:
     """A sentence each, where there are several: by which protocol the run stands beside others, and the other ones."""
     rows = protocol_rows(run)
     if len(rows) > 1:
@@ -58,7 +58,7 @@ def protocols_in_words(run: Run) -> Iterator[str]:
         yield f"by another protocol, {row.label}: {figures}."
 
 
-def remarks_on_weights(run: Run) -> Iterator[str]:
+def remarks_on_weights(run: RunContents) -> Iterator[str]:
     """Yield what a reader must know of figures that are of other weights than the run's, or may be: a sentence each."""
     if run.robustness and run.robustness.state_sha256 is None:
         yield (

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.evaluation.stored_evaluation import WHAT_IS_TRIED
 from pipeline.presentation.words import shown
-from pipeline.report.run_reader import Plain, Run, Runs
+from pipeline.report.run_reader import Plain, RunContents, Runs
 from pipeline.runs.metrics import flattened
 from pipeline.runs.settings_record import BASES, IN_FABRIC, defaults, kept_settings
 from search_space import PUBLISHED
@@ -19,7 +19,7 @@ FABRIC = {name: f"fabric.{key}" for name, key in IN_FABRIC.items()}
 NOT_COMPARED = ("genotype", "evaluate.batch_size", *(f"evaluate.{name}" for name in WHAT_IS_TRIED))
 
 
-def stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
+def stages(run: RunContents, others: Sequence[RunContents]) -> Iterator[Plain]:
     """How each stage is repeated: the command that gives all its result depends on, and those settings as a table."""
     for stage, settings in _in_order(run):
         flat = {
@@ -43,7 +43,7 @@ def stages(run: Run, others: Sequence[Run]) -> Iterator[Plain]:
     }
 
 
-def _in_order(run: Run) -> Iterator[tuple[str, Plain]]:
+def _in_order(run: RunContents) -> Iterator[tuple[str, Plain]]:
     """Stages and their settings in the order they ran; evaluate as often as there are protocols, the last one last."""
     for stage, settings in run.settings.items():
         if stage == "evaluate":
@@ -52,7 +52,7 @@ def _in_order(run: Run) -> Iterator[tuple[str, Plain]]:
             yield stage, settings
 
 
-def _started_with(run: Run, stage: str) -> dict[str, Any]:
+def _started_with(run: RunContents, stage: str) -> dict[str, Any]:
     """Which images a stage was given and where it ran, as far as its result does not say, but what is as by default."""
     kept = kept_settings(run.folder, stage) if stage in BASES else {}
     return {
@@ -60,7 +60,7 @@ def _started_with(run: Run, stage: str) -> dict[str, Any]:
     }
 
 
-def origins(run: Run) -> list[Plain]:
+def origins(run: RunContents) -> list[Plain]:
     """Hardware and versions, a row a stage: its seed and seconds where they are known, and the rest in words."""
     return [
         {
@@ -92,7 +92,7 @@ def differences(runs: Runs) -> list[Plain]:
     return rows
 
 
-def _cell_argument(run: Run) -> list[str]:
+def _cell_argument(run: RunContents) -> list[str]:
     """`genotype=`, where the cell is not the folder's own."""
     if (run.folder / "genotype.json").exists() or run.network is None:
         return []

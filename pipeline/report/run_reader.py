@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
-from pipeline.evaluation.examples import FILE as EXAMPLES_FILE
+from pipeline.evaluation.examples import EXAMPLES_FILE as EXAMPLES_FILE
 from pipeline.evaluation.examples import Examples, read_examples
 from pipeline.evaluation.stored_evaluation import Description, Evaluation, of_network, read_robustness
 from pipeline.evaluation.stored_transfer import Transfer, read_transfer
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunContents:
     """What a run folder holds; None or empty where the stage that writes it has not been run.
 
     evaluations: of the weights that the folder holds, the protocol last evaluated first.  set_aside: of other weights.
@@ -123,7 +123,7 @@ class Run:
         return {stage: settings for stage, settings in found.items() if settings}
 
 
-Runs = Mapping[str, Run]
+Runs = Mapping[str, RunContents]
 """By label: the run that is reported first, then those beside it."""
 
 
@@ -137,7 +137,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     return dict(zip(labels, runs, strict=True))
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunContents:
     """Read all files of a run folder that a report can use. Raises RunError when there are none or one is damaged."""
     network = _optional(folder / "network.json", read_description)
     evaluations = read_robustness(folder / "robustness.json")
@@ -145,7 +145,7 @@ def read_run(folder: Path) -> Run:
     own, examples = of_network(evaluations, subject, state), _optional(folder / EXAMPLES_FILE, read_examples)
     onnx = _optional(folder / ONNX_FILE, lambda path: read_as(path, OnnxFile, "export"))
     genotype = _optional(folder / "genotype.json", read_genotype)
-    run = Run(
+    run = RunContents(
         folder=folder,
         search=_optional(folder / "search.json", lambda path: read_as(path, SearchFile, "search")),
         genotype=genotype or (genotype_from_plain(network.genotype) if network else None),
@@ -216,7 +216,7 @@ def _rows(folder: Path, stage: str) -> list[Plain]:
     return rows
 
 
-def clean(run: Run) -> Accuracy:
+def clean(run: RunContents) -> Accuracy:
     """Find the accuracy on images as they are, which evaluation always measures."""
     return next(result for result in run.accuracies if result.attack == CLEAN)
 

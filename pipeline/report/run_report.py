@@ -7,14 +7,15 @@ from pathlib import Path
 from textwrap import wrap
 
 from pipeline.evaluation.accuracy import Accuracy, strongest
+from pipeline.presentation.tables import text_table
 from pipeline.presentation.words import magnitude, printable
 from pipeline.report import figures
 from pipeline.report.figures import Picture
 from pipeline.report.findings import findings
-from pipeline.report.html import page, text_table, write_page
+from pipeline.report.html import page, write_page
 from pipeline.report.page_content import content
 from pipeline.report.protocols import protocols_in_words, remarks_on_weights
-from pipeline.report.run_reader import Run, Runs, attacks_of, clean, read_runs
+from pipeline.report.run_reader import RunContents, Runs, attacks_of, clean, read_runs
 from search_space import Genotype
 
 LINE_WIDTH = 100  # letters, in a terminal
@@ -98,7 +99,7 @@ def _cell_pictures(genotype: Genotype) -> list[Picture]:
     return [figures.cell_picture(cell, name) for name, cell in genotype.cells.items()]
 
 
-def _search_pictures(run: Run) -> list[Picture]:
+def _search_pictures(run: RunContents) -> list[Picture]:
     events = [event.model_dump() for event in run.search.guard] if run.search else []
     return [
         *figures.search_pictures(run.search_rows, _convention(run), _balance(run)),
@@ -106,7 +107,7 @@ def _search_pictures(run: Run) -> list[Picture]:
     ]
 
 
-def _alpha_pictures(run: Run) -> Iterator[Picture]:
+def _alpha_pictures(run: RunContents) -> Iterator[Picture]:
     """Needs search.json, which says what the space was."""
     if run.alphas is not None and run.search is not None:
         asked = run.search.asked
@@ -114,11 +115,11 @@ def _alpha_pictures(run: Run) -> Iterator[Picture]:
         yield from figures.alpha_pictures(run.alphas, space, run.genotype, relaxation)
 
 
-def _convention(run: Run) -> str:
+def _convention(run: RunContents) -> str:
     return run.search.asked.objectives.macs_convention if run.search else "conv_linear_macs"
 
 
-def _balance(run: Run) -> str | None:
+def _balance(run: RunContents) -> str | None:
     """None of a search that is not finished."""
     return run.search.asked.objectives.balance.name if run.search else None
 
@@ -127,7 +128,7 @@ def _best_epochs(runs: Runs) -> dict[str, int]:
     return {label: run.network.training["best_epoch"] for label, run in runs.items() if run.network}
 
 
-def _sizes(run: Run) -> tuple[str, str]:
+def _sizes(run: RunContents) -> tuple[str, str]:
     if run.cost is None:
         return "-", "-"
     return magnitude(run.cost["parameters"]), magnitude(run.cost["conv_linear_macs"])

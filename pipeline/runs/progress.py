@@ -91,7 +91,7 @@ def progress_bar(description: str, total: int, *, done: int = 0, show: bool = Tr
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
+def lines_named(name: str) -> Iterator[None]:
     """Begin lines of progress with a name: several jobs may write to one file."""
     _names.append(name)
     try:

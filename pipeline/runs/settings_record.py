@@ -13,7 +13,7 @@ from pipeline.runs.files import read_json, write_json
 from pipeline.runs.schemas import Schema, checked, read_as
 from pipeline.settings import Experiment, Settings
 
-FILE = "settings.json"
+SETTINGS_FILE = "settings.json"
 Stage = Literal["search", "retrain", "evaluate", "export", "pareto", "meta_train"]
 BASES: Mapping[str, tuple[Stage, ...]] = {
     "search": ("search", "pareto"),
@@ -60,7 +60,7 @@ class SettingsRecord(Schema):
 
 def keep_settings(folder: Path, stage: str, experiment: Experiment) -> None:
     """Note the settings of a stage in its run folder, once nothing can refuse them any more."""
-    path = folder / FILE
+    path = folder / SETTINGS_FILE
     before = read_as(path, SettingsRecord, stage).stages if path.exists() else {}
     kept = {str(name): settings for name, settings in before.items()}
     settings = nested({key: value for key, value in leaves(experiment) if key not in NOT_KEPT})
@@ -99,7 +99,7 @@ def result_settings(folder: Path, stage: Stage) -> dict[str, Any]:
 
 
 def _recorded(folder: Path, stage: Stage) -> dict[str, Any]:
-    path = folder / FILE
+    path = folder / SETTINGS_FILE
     if not path.exists():
         return {}
     content = read_as(path, SettingsRecord, "each stage").stages.get(stage)

@@ -11,12 +11,12 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pipeline.runs.schemas import Cost, Count, Figure, Schema, Share
 from pipeline.runs.stored_stages import SignsOfCollapse
 
-DEEPEST = 4  # mappings of figures inside one another
+DEEPEST_FIGURES = 4  # mappings of figures inside one another
 
 
 def _is_figures(value: Any, depth: int = 0) -> Any:
     """Raise ValueError unless it is a number, null, or a list or mapping of these."""
-    if isinstance(value, dict | list) and depth < DEEPEST:
+    if isinstance(value, dict | list) and depth < DEEPEST_FIGURES:
         for part in value.values() if isinstance(value, dict) else value:
             _is_figures(part, depth + 1)
     elif not (value is None or isinstance(value, bool | int | float)):
@@ -25,10 +25,10 @@ def _is_figures(value: Any, depth: int = 0) -> Any:
 
 
 Figures = Annotated[Any, AfterValidator(_is_figures)]
-Bounds = tuple[Figure | None, Figure | None]
+StoredBounds = tuple[Figure | None, Figure | None]
 
 
-class Row(Schema):
+class StoredRow(Schema):
     """What rows of all stages hold; other keys hold figures."""
 
     model_config = ConfigDict(extra="allow")
@@ -38,7 +38,7 @@ class Row(Schema):
     step: Count
 
 
-class Balance(Schema):
+class StoredBalance(Schema):
     """The weights of the objectives in the direction that the alphas move against, and its norm."""
 
     model_config = ConfigDict(extra="allow")
@@ -48,14 +48,14 @@ class Balance(Schema):
     norm: Figure
 
 
-class SearchRow(Row):
+class SearchRow(StoredRow):
     """A step of a search, or of a walk along the Pareto front; in an epoch of warm-up the alphas wait."""
 
     epoch: Count
     warm_up: bool = False
     objectives: Annotated[dict[str, Figure], Field(min_length=1)] | None = None
-    bounds: dict[Literal["parameters", "macs"], Bounds] | None = None
-    balance: Balance | None = None
+    bounds: dict[Literal["parameters", "macs"], StoredBounds] | None = None
+    balance: StoredBalance | None = None
     derived: Cost
     diagnostics: SignsOfCollapse | None = None
 
@@ -71,7 +71,7 @@ class SearchRow(Row):
         return self
 
 
-class RetrainRow(Row):
+class RetrainRow(StoredRow):
     """A step of training from scratch; the last one of an epoch may hold a judgement."""
 
     epoch: Count
@@ -83,13 +83,13 @@ class RetrainRow(Row):
     catastrophic_overfitting: bool = False
 
 
-class MetaRow(Row):
+class MetaRow(StoredRow):
     """An outer step of a learned optimizer's training."""
 
     loss: Figure
 
 
-ROWS: Mapping[str, type[Row]] = MappingProxyType(
+ROWS: Mapping[str, type[StoredRow]] = MappingProxyType(
     {"search": SearchRow, "pareto": SearchRow, "retrain": RetrainRow, "meta_train": MetaRow}
 )
 """By the stage that writes them."""

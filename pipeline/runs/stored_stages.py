@@ -37,7 +37,7 @@ class StoredCandidate(Schema):
     accuracies: tuple[Share, ...]
 
 
-class Eigenvalue(Schema):
+class StoredEigenvalue(Schema):
     """The largest of the Hessian of the validation loss in alpha, and how far the power iteration came."""
 
     value: Figure
@@ -50,7 +50,7 @@ class SignsOfCollapse(Schema):
     weight_free: Annotated[dict[Literal["normal", "reduction"], Count], Field(min_length=1)]
     skips: dict[Literal["normal", "reduction"], Count] | None = None
     entropy: Figure | None = None
-    eigenvalue: Eigenvalue | None = None
+    eigenvalue: StoredEigenvalue | None = None
 
 
 class SearchFile(Schema):

@@ -31,7 +31,7 @@ from pipeline.training.optimizers import (
     rate_of_epoch,
     set_learning_rate,
 )
-from pipeline.training.steps import attack_on, continued_attack_on
+from pipeline.training.steps import attack_of_settings, continued_attack_on
 from search_space import CostTable
 from search_space.kernels.statistics import own_statistics
 
@@ -59,7 +59,7 @@ class BilevelSearch:
         self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.alphas = self.supernet.alphas
         self.carried = self._carried_attack() if experiment.attack.carry_over else None
-        attack = self.carried or on_batches(attack_on(self.supernet, experiment.attack))
+        attack = self.carried or on_batches(attack_of_settings(self.supernet, experiment.attack))
         self.losses = self.losses_of(self.supernet, attack)
         self.weight_step = self.weight_step_of(self.losses, self.supernet.weights())
         self.architecture_step = self._architecture_step(aggregator)

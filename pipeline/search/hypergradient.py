@@ -21,6 +21,7 @@ from pipeline.search.linear_solvers import Solver, make_solver
 from pipeline.search.objectives import Loss
 from pipeline.settings import SearchSettings
 from pipeline.training.optimizers import drift
+from pipeline.training.recipes.weight_perturbation import moved
 from pipeline.training.steps import naming
 
 Reduce = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -224,16 +225,3 @@ def frozen(weights: Sequence[Tensor]) -> Iterator[None]:
     finally:
         for weight in weights:
             weight.requires_grad_(True)
-
-
-@contextlib.contextmanager
-def moved(weights: Sequence[Tensor], step: Sequence[Tensor]) -> Iterator[None]:
-    """Add a step to the weights in place, and put the very same values back on leaving."""
-    before = [weight.detach().clone() for weight in weights]
-    with torch.no_grad():
-        torch._foreach_add_(list(weights), list(step))
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            torch._foreach_copy_(list(weights), before)

@@ -16,7 +16,7 @@ from pipeline.errors import RunError
 from pipeline.settings import Experiment
 
 STAGE = "search"
-Part = Literal["weights", "alphas"]
+ImagePart = Literal["weights", "alphas"]
 
 
 class SearchImages:
@@ -67,7 +67,7 @@ class SearchImages:
             seed = stream_seed(self._seed, STAGE, "alphas", epoch, again)
             yield from self.parts["alphas"].shuffled_indices(self._size, seed, self._share)
 
-    def _read(self, part: Part, chosen: Iterable[Tensor], traced: bool) -> Iterator[Batch]:
+    def _read(self, part: ImagePart, chosen: Iterable[Tensor], traced: bool) -> Iterator[Batch]:
         for indices, plain, labels in self.parts[part].read(chosen):
             if not traced:
                 yield Batch(self._augment(plain), labels)

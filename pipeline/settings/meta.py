@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from learned_optimizers import ARCHITECTURES
 from learned_optimizers.meta_training.choices import SHAPES, Estimator
-from learned_optimizers.tasks import FAMILIES, TRAINED_ON, buckets
+from learned_optimizers.tasks import TASK_FAMILIES, TRAINED_ON, buckets
 from pipeline.settings.base import AtLeastTwo, Count, CountOrZero, Positive, Processes, Seed, Settings, UpToOne
 
 
@@ -36,7 +36,7 @@ class MetaSettings(Settings):
 
     architecture: str = Field("mlp", description=f"what is trained: {', '.join(ARCHITECTURES)}")
     families: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        TRAINED_ON, description=f"of tasks, each once, of {', '.join(FAMILIES)}"
+        TRAINED_ON, description=f"of tasks, each once, of {', '.join(TASK_FAMILIES)}"
     )
     tasks: Count = Field(16, description="tasks to draw from in each bucket of a family (a shape of its networks)")
     task_seed: Seed = Field(0, description="random seed of the tasks themselves")
@@ -82,8 +82,8 @@ class MetaSettings(Settings):
     @field_validator("families")
     @classmethod
     def _are_known_and_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) != len(names) or not set(names) <= set(FAMILIES):
-            raise ValueError(f"expected families of tasks, each once: {', '.join(FAMILIES)}")
+        if len(set(names)) != len(names) or not set(names) <= set(TASK_FAMILIES):
+            raise ValueError(f"expected families of tasks, each once: {', '.join(TASK_FAMILIES)}")
         return names
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from pipeline.data import ImageSet
 from pipeline.evaluation.accuracy import classified_right
 from pipeline.settings import Experiment
 from pipeline.training.recipes import RECIPES, Judged, best, has_overfitted, is_out_of_patience
-from pipeline.training.steps import attack_on
+from pipeline.training.steps import attack_of_settings
 from pipeline.training.training_images import STAGE
 from search_space.kernels.statistics import own_statistics
 
@@ -36,9 +36,9 @@ class HeldBackJudge:
         self._images, self._fabric = images, fabric
         self._seed, self._settings = experiment.seed, settings
         name = RECIPES[settings.recipe].attack_name(settings.attack.name)
-        self._attack = None if name is None else attack_on(network, settings.attack, "pgd")
+        self._attack = None if name is None else attack_of_settings(network, settings.attack, "pgd")
         compares = name is not None and settings.check_overfitting
-        self._compared_attack = attack_on(network, settings.attack, name) if compares else None
+        self._compared_attack = attack_of_settings(network, settings.attack, name) if compares else None
 
     @property
     def is_out_of_patience(self) -> bool:

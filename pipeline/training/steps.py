@@ -23,7 +23,7 @@ def naming(where: str) -> Iterator[None]:
         raise FloatingPointError(f"{where}: {error}") from error
 
 
-def attack_on(model: nn.Module, settings: AttackSettings, name: str | None = None) -> CheckedAttack:
+def attack_of_settings(model: nn.Module, settings: AttackSettings, name: str | None = None) -> CheckedAttack:
     """The attack that the settings describe; name: another one of attacks.TRAINING_ATTACKS, by the same numbers."""
     return training_attack(
         name or settings.name,

@@ -24,7 +24,7 @@ from pipeline.training.recipes import (
     unchanged_statistics,
     worst_change,
 )
-from pipeline.training.steps import at_least_float32, attack_on, clipped_step
+from pipeline.training.steps import at_least_float32, attack_of_settings, clipped_step
 from search_space import Network
 
 
@@ -51,7 +51,7 @@ class TrainingStep:
             batch = (settings.batch_size // fabric.world_size, *shape)
             self.free = FreePerturbation(batch, settings.attack.eps, fabric.device)
         elif (name := self._recipe.attack_name(settings.attack.name)) is not None:
-            self._attack = attack_on(network, settings.attack, name)
+            self._attack = attack_of_settings(network, settings.attack, name)
 
     @property
     def replays(self) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from search_space.cells.genotype import Cell
-from search_space.drawing.layer_heights import Heights, Point, heights_of
+from search_space.drawing.layer_heights import Heights, Position, heights_of
 from search_space.drawing.layer_order import OPERATION_PITCH, Gaps, arrivals_of, layers_of, untangled
 
 OPERATION_WIDTH, OPERATION_HEIGHT = 1.04, 0.25
@@ -52,8 +52,8 @@ class Wire:
     """
 
     state: int
-    start: Point
-    end: Point
+    start: Position
+    end: Position
     arrow: bool = True
 
 

@@ -21,7 +21,7 @@ from matplotlib.transforms import Affine2D, Transform
 from atomic_files import write_atomically
 from search_space.cells.genotype import Cell
 from search_space.drawing.cell_layout import Box, Wire, plan_cell
-from search_space.drawing.layer_heights import Point
+from search_space.drawing.layer_heights import Position
 
 # Lengths in inches, fonts and lines in points.
 ARROW_LENGTH, ARROW_WIDTH, LINE = 0.075, 0.06, 0.9
@@ -41,7 +41,7 @@ OPERATION_COLOURS = {  # fill and outline by the start of the name: tints of Oka
     "": ("#e6bfd3", "#a8487c"),
 }
 
-STYLE: Any = {  # against the user's own settings; Any: matplotlib's releases disagree on the type
+CELL_STYLE: Any = {  # against the user's own settings; Any: matplotlib's releases disagree on the type
     "font.family": "DejaVu Sans",  # comes with matplotlib, and cell_layout.OPERATION_WIDTH fits it
     "mathtext.fontset": "dejavusans",
     "text.usetex": False,
@@ -56,7 +56,7 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@rc_context(STYLE)
+@rc_context(CELL_STYLE)
 def draw_cell(cell: Cell, *, title: str = "") -> Figure:
     """Draw a cell, as large as its labels at LABEL_SIZE need it. Nodes have the numbers that they have in the genotype.
 
@@ -103,7 +103,7 @@ def _draw_box(figure: Figure, box: Box, paper: Transform) -> None:
     _draw_text(figure, box.text, (box.x, box.y + 0.36 * size / 72), size, paper)
 
 
-def _draw_text(figure: Figure, text: str, baseline: Point, size: float, transform: Transform) -> None:
+def _draw_text(figure: Figure, text: str, baseline: Position, size: float, transform: Transform) -> None:
     figure.add_artist(Text(*baseline, text, fontsize=size, color=INK, ha="center", transform=transform))
 
 
@@ -111,7 +111,7 @@ def _operation_colours(operation: str) -> tuple[str, str]:
     return next(colours for start, colours in OPERATION_COLOURS.items() if operation.startswith(start))
 
 
-@rc_context(STYLE)
+@rc_context(CELL_STYLE)
 def save_cell(cell: Cell, path: str | os.PathLike[str], *, title: str = "") -> None:
     """Write a cell's figure in the format of the suffix: .svg, .png or .pdf. Nothing is left of one that fails."""
     target = Path(path)

@@ -12,7 +12,7 @@ SWEEPS = 200
 LANE_STIFFNESS, LEVEL = 12.0, 2.0  # how much more a lane wants to be level than other wires; see _heights
 SPACE, INPUT_REACH = 0.15, 0.3  # between neighbours in a layer; half the room of an input
 
-Point = tuple[float, float]
+Position = tuple[float, float]
 Place = tuple[int, int]  # a layer and a state in it
 Heights = dict[Place, float]
 
@@ -50,7 +50,7 @@ def _spaces(layers: LayeredStates, depth: int, sources: Sources) -> list[float]:
     return [reach(upper) + reach(lower) + SPACE for upper, lower in pairwise(layers[depth])]
 
 
-def _pull(heights: Heights, place: Place, wishes: list[tuple[Place, float, float]], tolerance: float) -> Point:
+def _pull(heights: Heights, place: Place, wishes: list[tuple[Place, float, float]], tolerance: float) -> Position:
     """Find where its wires want a place, with what weight. wishes: (other end, offset from it, stiffness)."""
     pulls = [(0.0, 1e-3)]
     for other, offset, stiffness in wishes:
@@ -59,19 +59,19 @@ def _pull(heights: Heights, place: Place, wishes: list[tuple[Place, float, float
     return _mean(pulls)
 
 
-def _mean(pulls: Sequence[Point]) -> Point:
+def _mean(pulls: Sequence[Position]) -> Position:
     """Return the mean and total weight of (value, weight)."""
     total = sum(weight for _, weight in pulls)
     return sum(value * weight for value, weight in pulls) / total, total
 
 
-def _spaced(pulls: Sequence[Point], spaces: Sequence[float]) -> list[float]:
+def _spaced(pulls: Sequence[Position], spaces: Sequence[float]) -> list[float]:
     """The heights nearest to the wanted ones with at least the given spaces between neighbours, in least squares.
 
     Less the spaces above it, a height may not fall: isotonic regression, solved by pooling adjacent violators.
     """
     above = list(accumulate(spaces, initial=0.0))
-    pools: list[list[Point]] = []
+    pools: list[list[Position]] = []
     for (value, weight), space in zip(pulls, above, strict=True):
         pools.append([(value - space, weight)])
         while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from search_space.kernels import native
 from search_space.kernels.channels_last import as_images, as_rows
-from search_space.kernels.folding import EPS
+from search_space.kernels.folding import BATCH_NORM_EPS
 
 
 class _BatchNorm(Function):
@@ -40,7 +40,7 @@ class _BatchNorm(Function):
 def _statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of each column, and 1 / standard deviation, in float64."""
     mean, second = (total / len(rows) for total in _column_sums(rows, rows))
-    return mean, torch.rsqrt((second - mean**2).clamp_min(0) + EPS)
+    return mean, torch.rsqrt((second - mean**2).clamp_min(0) + BATCH_NORM_EPS)
 
 
 def _column_sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def _column_sums(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     return right.sum(dim=0).double(), (left * right).sum(dim=0).double()
 
 
-def batch_norm(images: Tensor) -> Tensor:
+def normalise_batch(images: Tensor) -> Tensor:
     """Batch norm by the batch's statistics, without affine: [N, C, H, W] -> the same.
 
     PyTorch's on the CPU is off by 1e-5 in channels_last, a hundred times more than in its own layout, which moves

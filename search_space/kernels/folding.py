@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EPS = 1e-5  # of batch norm, as in torch.nn
+BATCH_NORM_EPS = 1e-5  # of batch norm, as in torch.nn
 
 Fold = tuple[Tensor, Tensor, Tensor, Tensor]
 """What `fold` reads: mean [groups, 1, C], second moment [groups, C, C], weight [groups, C, D] and scale [groups]."""
@@ -25,7 +25,7 @@ def _norm_factor(mean: Tensor, second: Tensor, weight: Tensor) -> tuple[Tensor, 
     """Covariance @ weight [groups, C, D], and what batch norm multiplies each output by [groups, 1, D]."""
     transformed = (second - mean.transpose(1, 2) * mean) @ weight
     variance = (transformed * weight).sum(dim=1, keepdim=True)
-    return transformed, torch.rsqrt(variance.clamp_min(0) + EPS)  # below 0 by rounding alone
+    return transformed, torch.rsqrt(variance.clamp_min(0) + BATCH_NORM_EPS)  # below 0 by rounding alone
 
 
 def fold_backward(

@@ -22,7 +22,7 @@ from torch.autograd import Function
 
 from search_space.kernels import batch_norm, fused
 from search_space.kernels.channels_last import as_images, as_rows
-from search_space.kernels.folding import EPS
+from search_space.kernels.folding import BATCH_NORM_EPS
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Statistics:
     synchronised: bool
 
 
-OF_ONE_PROCESS = Statistics(batch_norm.batch_norm, fused.normalised_relu, fused.normalised_sum, synchronised=False)
+OF_ONE_PROCESS = Statistics(batch_norm.normalise_batch, fused.normalised_relu, fused.normalised_sum, synchronised=False)
 
 
 class Normalising:
@@ -54,7 +54,7 @@ class SearchBatchNorm(Normalising, nn.BatchNorm2d):
         super().__init__(channels, affine=False, track_running_stats=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """As `batch_norm.batch_norm`."""
+        """As `batch_norm.normalise_batch`."""
         return self.statistics.batch_norm(images)
 
 
@@ -126,7 +126,7 @@ def _tracked(norm: nn.BatchNorm2d) -> TrackedBatchNorm:
 def _normalised(rows: Tensor) -> Tensor:
     """Batch norm without affine over the pixels of all processes: [..., pixels, C] -> the same."""
     _, mean, variance = _moments(rows)
-    factor = torch.rsqrt(variance + EPS)
+    factor = torch.rsqrt(variance + BATCH_NORM_EPS)
     return _affine(rows, factor, -mean * factor)
 
 

@@ -67,9 +67,9 @@ class SeparableEdges(Normalising, nn.Module):
             features = depthwise(hidden, self.depthwise[stage], dilation=self.operation.dilation)
         return features, self.pointwise[-1]
 
-    def frozen(self) -> native.Separable:
+    def frozen(self) -> native.SeparableWeights:
         """Return the weights as compiled code takes them."""
-        return native.Separable(self.operation.dilation, list(self.depthwise), list(self.pointwise))
+        return native.SeparableWeights(self.operation.dilation, list(self.depthwise), list(self.pointwise))
 
     def _first_depthwise(self, rectified: Sequence[tuple[Tensor, int]]) -> Tensor:
         weights = self.depthwise[0].split([joined.shape[1] for joined, _ in rectified])

@@ -9,7 +9,7 @@ import pytest
 
 from learned_optimizers.architectures.registry import ARCHITECTURES
 from learned_optimizers.meta_training.choices import SHAPES
-from learned_optimizers.tasks import FAMILIES
+from learned_optimizers.tasks import TASK_FAMILIES
 from on_demand import Option, chosen, table
 from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
 from tests.support.scripts import ROOT
@@ -50,7 +50,7 @@ def test_a_name_that_a_package_does_not_have_is_an_attribute_error_that_lists_th
         _ = mgda.mdga
 
 
-@pytest.mark.parametrize("registry", [ARCHITECTURES, SHAPES, FAMILIES, OPERATION_WEIGHTS])
+@pytest.mark.parametrize("registry", [ARCHITECTURES, SHAPES, TASK_FAMILIES, OPERATION_WEIGHTS])
 def test_every_option_says_what_it_is_and_loads(registry):
     for option in registry.values():
         assert option.label

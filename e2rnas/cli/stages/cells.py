@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from e2rnas.cli.output import show
 from pipeline.data import load
 from pipeline.networks.genotype_reference import load_genotype
-from pipeline.report.html import text_table
+from pipeline.presentation.tables import text_table
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Genotype, NetworkShape, channels_for_parameters, network_cost
 
-SIZES = ("parameters", "conv + linear MACs", "thop MACs")
+SIZE_COLUMNS = ("parameters", "conv + linear MACs", "thop MACs")
 
 
 def main(experiment: Experiment) -> None:
@@ -51,4 +51,4 @@ def print_table(title: str, cells: dict[str, tuple[Genotype, NetworkShape]]) -> 
         cost = network_cost(genotype, **asdict(at))
         sizes = (at.channels, cost.parameters, cost.conv_linear_macs, cost.thop_macs)
         rows.append((name, *(f"{number:,}" for number in sizes)))
-    show(*text_table(("cell", "channels", *SIZES), rows), "")
+    show(*text_table(("cell", "channels", *SIZE_COLUMNS), rows), "")

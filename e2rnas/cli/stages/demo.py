@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from e2rnas.cli.main import SCRIPTS
 from e2rnas.cli.output import show
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import start
@@ -25,7 +26,6 @@ from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate
 from pipeline.training.retrain import retrain
 from search_space import PUBLISHED, network_cost
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 RIVAL = "DARTS_V2"
 
 

@@ -38,7 +38,7 @@ from search_space.drawing.cell_layout import operation_label
 from search_space.supernet.relaxation import DARTS, Relaxation
 
 PANEL = 1.3  # inches: the side of an edge's panel
-OPERATION_COLOURS = {
+ALPHA_COLOURS = {
     "none": BLACK,
     "max_pool_3x3": GREEN,
     "avg_pool_3x3": "#8fd0b8",
@@ -145,7 +145,7 @@ def _edges(probabilities: NDArray[np.float64], space: SearchSpace, kind: int, na
 def _panel(axes: Axes, shares: NDArray[np.float64], space: SearchSpace, kept: int | None) -> None:
     """shares: [epochs, operations].  kept: the operation to outline."""
     epochs = np.arange(1, len(shares) + 1)
-    colours = [OPERATION_COLOURS.get(operation, GREY) for operation in space.operations]
+    colours = [ALPHA_COLOURS.get(operation, GREY) for operation in space.operations]
     axes.stackplot(epochs, shares.T, colors=colours, alpha=0.8, edgecolor="white", linewidth=0.3)
     if kept is not None:
         tops = shares.cumsum(axis=-1)
@@ -160,7 +160,7 @@ def _panel(axes: Axes, shares: NDArray[np.float64], space: SearchSpace, kept: in
 
 def _swatch(operation: str) -> Line2D:
     """An operation in a legend."""
-    colour = OPERATION_COLOURS.get(operation, GREY)
+    colour = ALPHA_COLOURS.get(operation, GREY)
     return Line2D([], [], linestyle="", marker="s", markersize=8, color=colour, label=operation_label(operation))
 
 
@@ -170,7 +170,7 @@ def _operation_shares(probabilities: NDArray[np.float64], operations: Sequence[s
     figure, axes = make_axes("epoch", "mean probability")
     epochs = np.arange(1, len(means) + 1)
     for column, operation in enumerate(operations):
-        colour = OPERATION_COLOURS.get(operation, GREY)
+        colour = ALPHA_COLOURS.get(operation, GREY)
         axes.plot(epochs, means[:, column], "o-", markersize=3, color=colour, label=operation_label(operation))
     axes.set_ylim(bottom=0)
     whole_numbers(axes)

@@ -19,7 +19,7 @@ from pipeline.presentation.style import (
     in_percent,
     make_axes,
     make_picture,
-    shortened,
+    shortened_label,
     whole_numbers,
 )
 from pipeline.presentation.words import percent, printable
@@ -43,7 +43,7 @@ def sweep_picture(sweeps: Mapping[str, Sequence[Accuracy]], clean: Mapping[str, 
         points = [(0.0, clean[label]), *((float(row.settings["eps"]), row) for row in rows)]
         index = list(sweeps).index(label) + len(sweeps) * attacks.index(attack)  # a run's own colour under the first
         names = (label,) if len(attacks) == 1 else (label, attack)
-        _curve(axes, points, index, ", ".join(map(shortened, names)))
+        _curve(axes, points, index, ", ".join(map(shortened_label, names)))
         words.append(
             f"{', '.join(names)}: " + ", ".join(f"{radius:.3g} {percent(row.accuracy)}" for radius, row in points)
         )

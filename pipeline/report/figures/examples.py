@@ -16,8 +16,8 @@ from pipeline.evaluation.examples import Examples
 from pipeline.presentation.style import BLACK, STYLE, VERMILLION, Picture, make_picture
 from pipeline.presentation.words import counted, printable, shown
 
-SIDE, BETWEEN = 1.05, 0.22  # inches: of an image, and of the words under it
-LABEL_LETTERS = 13  # that fit under an image
+IMAGE_SIDE, BETWEEN = 1.05, 0.22  # inches: of an image, and of the words under it
+CAPTION_LETTERS = 13  # that fit under an image
 
 
 @rc_context(STYLE)
@@ -29,7 +29,9 @@ def examples_picture(examples: Examples, class_names: Sequence[str]) -> Picture:
     names, called = (
         [_name(class_names, int(label)) for label in labels] for labels in (examples.labels, examples.predictions)
     )
-    figure = Figure(figsize=(SIDE * count + 0.9, 3 * (SIDE + BETWEEN)), layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(IMAGE_SIDE * count + 0.9, 3 * (IMAGE_SIDE + BETWEEN)), layout="constrained", facecolor="white"
+    )
     grid: Any = figure.subplots(3, count, squeeze=False)
     for axes, label in zip(grid[:, 0], ("clean", "attacked", f"change, {factor}x"), strict=True):
         axes.set_ylabel(label)
@@ -55,7 +57,7 @@ def _show(axes: Axes, pixels: NDArray[np.float32]) -> None:
 
 def _name(class_names: Sequence[str], label: int) -> str:
     name = printable(class_names[label]).replace("$", r"\$") if label < len(class_names) else str(label)
-    return name if len(name) <= LABEL_LETTERS else name[: LABEL_LETTERS - 1] + "…"
+    return name if len(name) <= CAPTION_LETTERS else name[: CAPTION_LETTERS - 1] + "…"
 
 
 def _caption(examples: Examples, factor: int) -> str:

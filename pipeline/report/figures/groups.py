@@ -22,7 +22,7 @@ from pipeline.presentation.style import (
     make_axes,
     make_picture,
     padded,
-    shortened,
+    shortened_label,
 )
 from pipeline.presentation.words import magnitude, named, percent
 from pipeline.report.sweeps.seed_groups import SIZES, Group
@@ -87,6 +87,6 @@ def look(index: int) -> tuple[str, str]:
 def _legend(groups: Sequence[Group], *, has_front: bool) -> Iterator[Line2D]:
     for index, group in enumerate(groups):
         colour, marker = look(index)
-        yield Line2D([], [], linestyle="", marker=marker, color=colour, label=shortened(group.name))
+        yield Line2D([], [], linestyle="", marker=marker, color=colour, label=shortened_label(group.name))
     if has_front:
         yield Line2D([], [], linestyle=":", color=GREY, label="front")

@@ -24,7 +24,7 @@ from pipeline.presentation.style import (
     make_axes,
     make_picture,
     padded,
-    shortened,
+    shortened_label,
 )
 from pipeline.presentation.words import magnitude, percent
 
@@ -42,7 +42,7 @@ def accuracy_picture(results: Mapping[str, Sequence[Accuracy]]) -> Picture:
             continue
         shift = (index - (len(results) - 1) / 2) * 0.7 / len(results)
         x = [attacks.index(result.attack) + shift for result in accuracies]
-        _points(axes, x, accuracies, index, label=shortened(label))
+        _points(axes, x, accuracies, index, label=shortened_label(label))
         for position, result in zip(x, accuracies, strict=True) if labelled else ():
             text = f"{100 * result.accuracy:.1f}"
             axes.annotate(text, (position, result.high), (0, 3), textcoords="offset points", ha="center", fontsize=7.5)
@@ -121,7 +121,7 @@ def _size_legend(results: Mapping[str, Sequence[Accuracy]], attack: str, *, has_
         if not results[label]:
             continue
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        yield Line2D([], [], linestyle="", marker=marker, color=colour, markersize=5, label=shortened(label))
+        yield Line2D([], [], linestyle="", marker=marker, color=colour, markersize=5, label=shortened_label(label))
     if attack != CLEAN:
         yield Line2D([], [], linestyle="", marker="o", color=GREY, markerfacecolor="white", label="clean")
     yield Line2D([], [], linestyle="", marker="o", color=GREY, label=attack)

@@ -23,7 +23,7 @@ from pipeline.presentation.style import (
 )
 from pipeline.presentation.words import BALANCE_LABELS, bound_in_words, magnitude, named
 
-ROUNDING = 1e-6  # of weights that sum to 1
+WEIGHT_ROUNDING = 1e-6  # of weights that sum to 1
 
 
 @rc_context(STYLE)
@@ -95,7 +95,7 @@ def _weights(rows: Sequence[Row], balance: str | None) -> Picture:
         edgecolor="white",
         linewidth=0.4,
     )
-    are_shares = all(abs(sum(row["balance"]["weights"].values()) - 1) < ROUNDING for row in rows)
+    are_shares = all(abs(sum(row["balance"]["weights"].values()) - 1) < WEIGHT_ROUNDING for row in rows)
     axes.set(ylim=(0, 1 if are_shares else None), xlim=(steps[0], max(steps[-1], steps[0] + 1)))
     whole_numbers(axes)
     add_legend(figure)

@@ -20,7 +20,7 @@ from pipeline.presentation.style import (
     in_percent,
     make_axes,
     make_picture,
-    shortened,
+    shortened_label,
     whole_numbers,
 )
 from pipeline.presentation.words import percent
@@ -44,7 +44,7 @@ def _training_accuracies(runs: Mapping[str, Sequence[Row]], best: Mapping[str, i
             continue
         held_back = _by_epoch(rows, "held_back_accuracy")
         axes.plot(*_by_epoch(rows, "training_accuracy"), color=colour, linestyle="--", linewidth=1, alpha=0.7)
-        axes.plot(*held_back, color=colour, label=shortened(label))
+        axes.plot(*held_back, color=colour, label=shortened_label(label))
         judged = dict(zip(*held_back, strict=True))
         for epoch in judged.keys() & {best.get(label)}:
             last, value = max(judged), judged[epoch]

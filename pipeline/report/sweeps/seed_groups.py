@@ -14,7 +14,7 @@ from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import CLEAN, strongest
 from pipeline.presentation.words import shown
 from pipeline.report.reproduction import NOT_COMPARED
-from pipeline.report.run_reader import LOOKED_FOR, Run, Runs
+from pipeline.report.run_reader import LOOKED_FOR, RunContents, Runs
 from pipeline.runs.metrics import flattened
 from pipeline.studies.comparison.comparison_statistics import deviation
 from pipeline.studies.pareto.front import nondominated
@@ -97,7 +97,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def groups(runs: Runs) -> list[Group]:
     """Return the measured runs in groups, in the order of their first runs."""
-    found: dict[str, dict[str, Run]] = {}
+    found: dict[str, dict[str, RunContents]] = {}
     for label, run in runs.items():
         if run.accuracies:
             found.setdefault(_identity(run), {})[label] = run
@@ -138,7 +138,7 @@ def front(found: Sequence[Group], attack: str) -> list[bool]:
     return nondominated([(*pair, *map(g.mean_size, SIZES)) for pair, g in zip(accuracies, found, strict=True)])
 
 
-def _asked(run: Run) -> Iterator[tuple[str, Any]]:
+def _asked(run: RunContents) -> Iterator[tuple[str, Any]]:
     """Yield settings of all stages but the seed; a walk is a stage of its own."""
     for stage, settings in run.settings.items():
         for key, value in flattened(settings).items() if stage != "pareto" else ():
@@ -146,13 +146,13 @@ def _asked(run: Run) -> Iterator[tuple[str, Any]]:
                 yield key, value
 
 
-def _identity(run: Run) -> str:
+def _identity(run: RunContents) -> str:
     """Equal for runs of one group."""
     cell = None if run.search or run.genotype is None else run.genotype.to_json()
     return json.dumps([cell, None if run.search else run.name, dict(_asked(run))], sort_keys=True)
 
 
-def _in_words(run: Run) -> dict[str, str]:
+def _in_words(run: RunContents) -> dict[str, str]:
     cell = {} if run.search else {"cell": run.name}
     return cell | {key: shown(key, value) for key, value in _asked(run)}
 

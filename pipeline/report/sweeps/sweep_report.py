@@ -10,12 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.evaluation.accuracy import CLEAN
+from pipeline.presentation.tables import text_table
 from pipeline.presentation.words import counted, printable
 from pipeline.report import run_report
 from pipeline.report.figures import group_pictures
-from pipeline.report.html import page, text_table, write_page
+from pipeline.report.html import page, write_page
 from pipeline.report.reproduction import differences
-from pipeline.report.run_reader import Plain, Run, Runs, attacks_of, read_run
+from pipeline.report.run_reader import Plain, RunContents, Runs, attacks_of, read_run
 from pipeline.report.sweeps.group_table import accuracy_in_words, group_rows, size_in_words
 from pipeline.report.sweeps.seed_groups import Group, Spread, front, groups, members, strongest_of
 from pipeline.runs.progress import progress_bar
@@ -128,7 +129,7 @@ def _run_rows(folder: Path, runs: Runs, found: Sequence[Group], attacks: Sequenc
         }
 
 
-def _link(folder: Path, run: Run) -> str:
+def _link(folder: Path, run: RunContents) -> str:
     """Link from the folder's page to the run's, which lies below it or may not have been written."""
     target = run.folder / "report.html"
     return quote(os.path.relpath(target, folder)) if target.exists() else ""

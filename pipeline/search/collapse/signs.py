@@ -15,7 +15,7 @@ from torch.autograd import grad
 from pipeline.search.objectives import Loss
 from search_space import OPERATIONS, Cell, Genotype, Supernet
 
-SMALLEST = torch.finfo(torch.float32).tiny  # of an eigenvalue: where the Hessian is zero, that is exact
+SMALLEST_HESSIAN_EIGENVALUE = torch.finfo(torch.float32).tiny  # where the Hessian is zero, that is exact
 CONVERGED = 1e-4  # relative residual of an eigenvalue below which further products change nothing that is read
 
 
@@ -97,7 +97,7 @@ def _power_iteration(
         image = product(vector)
         value = torch.dot(vector.flatten(), image.flatten()).item()
         error = (image - value * vector).norm().item()
-        found = Eigenvalue(value, error / max(abs(value), SMALLEST))
+        found = Eigenvalue(value, error / max(abs(value), SMALLEST_HESSIAN_EIGENVALUE))
         moved = image - shift * vector
         norm = moved.norm()
         if found.residual < CONVERGED or norm == 0:

@@ -34,7 +34,7 @@ from search_space import CostTable, Genotype
 from search_space.supernet.operation_weights import gumbel
 from search_space.supernet.relaxation import Relaxation
 
-MOST_DRAWS = 20  # for each candidate: alphas that have decided keep giving the same cells
+DRAWS_PER_CANDIDATE = 20  # for each candidate: alphas that have decided keep giving the same cells
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def draw_candidates(
     """
     own = alphas.detach().clone().requires_grad_()
     found = [derive_within_bounds(bounds, table, own, relaxation)]
-    for _ in range(MOST_DRAWS * (count - 1)):
+    for _ in range(DRAWS_PER_CANDIDATE * (count - 1)):
         if len(found) == count:
             break
         noise = gumbel(torch.rand(alphas.shape, generator=generator, dtype=torch.float64))

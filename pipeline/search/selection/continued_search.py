@@ -19,7 +19,7 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.supernet_losses import on_batches
 from pipeline.settings import Experiment
 from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
-from pipeline.training.steps import attack_on, naming
+from pipeline.training.steps import attack_of_settings, naming
 from search_space import Genotype, SearchSpace, Supernet, inherit
 from search_space.supernet.relaxation import Relaxation, RelaxationState
 
@@ -104,12 +104,12 @@ class Walk:
         network = inherit(search.supernet, genotype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._judged = network
-        losses = search.losses_of(network, on_batches(attack_on(network, self.experiment.attack)))
+        losses = search.losses_of(network, on_batches(attack_of_settings(network, self.experiment.attack)))
         return search.weight_step_of(losses, list(network.parameters()))
 
     def judge(self) -> tuple[Accuracy, Accuracy]:
         """Accuracy of the present network on the images held back, clean and under the judging attack."""
-        attack = attack_on(self._judged, self.experiment.pareto.attack)
+        attack = attack_of_settings(self._judged, self.experiment.pareto.attack)
         seed_stream(self.experiment.seed, STAGE, "judge")
         started, clean, robust = time.monotonic(), 0, 0
         for inputs, labels in _even_batches(self.held_back, self.experiment.search.batch_size):

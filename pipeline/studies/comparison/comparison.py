@@ -28,14 +28,19 @@ from pipeline.search.search import search
 from pipeline.search.selection.candidate_selection import best_first, try_cells
 from pipeline.search.selection.supernet_ranking import check_supernet_ranking, supernet_accuracies
 from pipeline.settings import Experiment
-from pipeline.studies.comparison.comparison_statistics import PUBLISHED, RANDOM, RANDOM_SEARCH, SEARCHED, CellResult
+from pipeline.studies.comparison.comparison_statistics import (
+    PUBLISHED_KIND,
+    RANDOM,
+    RANDOM_SEARCH,
+    SEARCHED,
+    CellResult,
+)
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.studies.work import images_of, in_processes, seeded, seeds
-from search_space import PUBLISHED as PUBLISHED_CELLS
-from search_space import CostTable, Genotype
+from search_space import PUBLISHED, CostTable, Genotype
 from search_space.quantities import QUANTITIES
 
-MOST_DRAWS = 20_000  # of random cells, for one inside the bounds
+MOST_RANDOM_DRAWS = 20_000  # of random cells, for one inside the bounds
 T = TypeVar("T")
 LookAtCells = Callable[[Path, Experiment, ImageData, Fabric, Sequence[Genotype]], Sequence[T]]
 
@@ -117,7 +122,7 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
             for index, genotype in enumerate(_random_searches(folder, experiment, table))
         ),
         *(Contender(RANDOM, f"random-{index}", genotype) for index, genotype in enumerate(drawn)),
-        *(Contender(PUBLISHED, name, PUBLISHED_CELLS[name].genotype) for name in settings.published),
+        *(Contender(PUBLISHED_KIND, name, PUBLISHED[name].genotype) for name in settings.published),
     ]
     size = round(statistics.fmean(table.exact(genotype)[0].item() for genotype in found))
     results = in_processes("retrain", list(retrainings(folder, experiment, contenders, size)), settings.processes)
@@ -178,21 +183,21 @@ def random_cells(experiment: Experiment, table: CostTable, count: int, stream: s
     """Cells drawn uniformly from those of the space that keep the bounds of the search (rejection sampling).
 
     stream: what the draws are for; draws for something else are others.
-    Raises ValueError when one of MOST_DRAWS cells is not inside.
+    Raises ValueError when one of MOST_RANDOM_DRAWS cells is not inside.
     """
     bounds = bounds_of(experiment.objectives).values()
     generator = torch.Generator().manual_seed(stream_seed(experiment.seed, stream))
     cells: list[Genotype] = []
     for _ in range(count):
-        candidates = (table.space.random_genotype(generator) for _ in range(MOST_DRAWS))
-        inside = next((cell for cell in candidates if is_inside(cell, bounds, table)), None)
+        candidates = (table.space.random_genotype(generator) for _ in range(MOST_RANDOM_DRAWS))
+        inside = next((cell for cell in candidates if keeps_bounds(cell, bounds, table)), None)
         if inside is None:
-            raise ValueError(f"none of {MOST_DRAWS:,} random cells keeps the bounds of the search; widen them")
+            raise ValueError(f"none of {MOST_RANDOM_DRAWS:,} random cells keeps the bounds of the search; widen them")
         cells.append(inside)
     return cells
 
 
-def is_inside(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) -> bool:
+def keeps_bounds(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) -> bool:
     """Return whether the genotype's network keeps all bounds."""
     cost = table.exact(genotype)
     return not any(bound.violation(cost[QUANTITIES.index(bound.quantity)]) > 0 for bound in bounds)
@@ -206,7 +211,7 @@ def retrainings(
     sized = experiment.model_copy(update={"retrain": recipe})
     settings = experiment.comparison
     for contender in contenders:
-        chosen = sized if contender.kind == PUBLISHED else experiment
+        chosen = sized if contender.kind == PUBLISHED_KIND else experiment
         for seed in seeds(experiment, settings.random_seeds if contender.kind == RANDOM else settings.seeds):
             yield RetrainingWork(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
 

@@ -26,11 +26,11 @@ from pipeline.presentation.style import (
     make_axes,
     make_picture,
     padded,
-    shortened,
+    shortened_label,
 )
 from pipeline.presentation.words import magnitude, percent
 from pipeline.studies.comparison.comparison_statistics import (
-    PUBLISHED,
+    PUBLISHED_KIND,
     RANDOM,
     RANDOM_SEARCH,
     SEARCHED,
@@ -77,7 +77,7 @@ def size_and_robustness_picture(standings: Sequence[CellResult], attack: str, na
 @rc_context(STYLE)
 def judgement_picture(standings: Sequence[CellResult], attack: str, name: str) -> Picture:
     """Draw the accuracy in the supernet with shared weights over accuracy after retraining."""
-    judged = [s for s in standings if s.judgements and s.kind != PUBLISHED]
+    judged = [s for s in standings if s.judgements and s.kind != PUBLISHED_KIND]
     figure, axes = make_axes("accuracy under attack in the supernet", f"retrained, under {attack}")
     for label, colour, marker, cells in _looks(judged):
         x, y = [s.judgement for s in cells], [s.accuracy(attack) for s in cells]
@@ -96,15 +96,15 @@ def _looks(standings: Sequence[CellResult]) -> Iterator[tuple[str, str, str, lis
     for kind, (colour, marker) in LOOKS.items():
         if cells := of_kind(standings, kind):
             yield kind, colour, marker, cells
-    for index, cell in enumerate(of_kind(standings, PUBLISHED)):
-        yield shortened(cell.name), BLUE, PUBLISHED_MARKERS[index % len(PUBLISHED_MARKERS)], [cell]
+    for index, cell in enumerate(of_kind(standings, PUBLISHED_KIND)):
+        yield shortened_label(cell.name), BLUE, PUBLISHED_MARKERS[index % len(PUBLISHED_MARKERS)], [cell]
 
 
 def _limits(standings: Sequence[CellResult], size: str) -> tuple[float, float]:
     """Limit the axis of a size to cells of the space, and published ones no further from these than they are apart."""
-    own = [getattr(s, size) for s in standings if s.kind != PUBLISHED]
+    own = [getattr(s, size) for s in standings if s.kind != PUBLISHED_KIND]
     apart = max(own) - min(own)
-    published = [getattr(s, size) for s in of_kind(standings, PUBLISHED)]
+    published = [getattr(s, size) for s in of_kind(standings, PUBLISHED_KIND)]
     return padded([*own, *(value for value in published if min(own) - apart <= value <= max(own) + apart)])
 
 
@@ -131,7 +131,7 @@ def _points(axes: Axes, standings: Sequence[CellResult], attack: str, size: str)
                     fontsize=7,
                     color=colour,
                 )
-        if cells[0].kind != PUBLISHED:
+        if cells[0].kind != PUBLISHED_KIND:
             axes.axhline(sum(y) / len(y), color=colour, linestyle="--", linewidth=1, zorder=1)
 
 

@@ -21,7 +21,7 @@ from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, ObjectiveSettings
 from pipeline.studies.comparison.comparison_figures import judgement_picture, size_and_robustness_picture
 from pipeline.studies.comparison.comparison_statistics import (
     KINDS,
-    PUBLISHED,
+    PUBLISHED_KIND,
     RANDOM,
     RANDOM_SEARCH,
     SEARCHED,
@@ -36,7 +36,7 @@ from pipeline.studies.comparison.comparison_statistics import (
     seed_anova,
 )
 
-HEADER = ("cell", "parameters", "MACs", CLEAN)
+COLUMNS = ("cell", "parameters", "MACs", CLEAN)
 READING = "## What it says, and what it leaves open"  # what people write under a comparison; it is kept
 OUTDATED = "This was written for earlier figures than those above."
 PARTS = (
@@ -194,12 +194,12 @@ def _searches(noun: str, count: int) -> str:
 
 def _table(standings: Sequence[CellResult], experiment: Experiment) -> str:
     attacks = (CLEAN, *experiment.evaluate.attacks)
-    header = [*HEADER[:3], *attacks, "in the supernets"]
+    header = [*COLUMNS[:3], *attacks, "in the supernets"]
     lines = [header, ["---"] * len(header)]
     for kind in KINDS:
         cells = of_kind(standings, kind)
         lines += [_line(cell, attacks) for cell in cells]
-        if cells and kind != PUBLISHED:
+        if cells and kind != PUBLISHED_KIND:
             lines.append(_mean_line(kind, cells, attacks))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

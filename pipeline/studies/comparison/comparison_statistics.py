@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import f, kendalltau, spearmanr, ttest_ind
 
-SEARCHED, RANDOM_SEARCH, RANDOM, PUBLISHED = KINDS = ("searched", "random search", "random", "published")
-SMALLEST = 1e-9  # deviation that is none but for rounding
+SEARCHED, RANDOM_SEARCH, RANDOM, PUBLISHED_KIND = KINDS = ("searched", "random search", "random", "published")
+SMALLEST_SPREAD = 1e-9  # deviation that is none but for rounding
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def mean_difference(standings: Sequence[CellResult], attack: str, over: str = RA
     values = [[standing.accuracy(attack) for standing in of_kind(standings, kind)] for kind in (SEARCHED, over)]
     searched, others = map(mean, values)
     error = math.hypot(searched.error, others.error)
-    p = math.nan if math.isnan(error) or error < SMALLEST else float(ttest_ind(*values, equal_var=False).pvalue)
+    p = math.nan if math.isnan(error) or error < SMALLEST_SPREAD else float(ttest_ind(*values, equal_var=False).pvalue)
     return MeanDifference(searched.value - others.value, error, p)
 
 
@@ -128,7 +128,7 @@ def seed_anova(standings: Sequence[CellResult], attack: str) -> SeedAnova | None
     rest = table - of_cells[:, None] - of_seeds + table.mean()
     freedom = (cells - 1) * (count - 1)
     within, between = math.sqrt((rest**2).sum() / freedom), float(of_cells.std(ddof=1))
-    if within < SMALLEST:
+    if within < SMALLEST_SPREAD:
         return None
     by_chance = within / math.sqrt(count)
     ratio = (between / by_chance) ** 2
@@ -147,7 +147,7 @@ def agreement(standings: Sequence[CellResult], attack: str) -> Agreement | None:
 
     Published cells are left out: their networks have other channels. Kendall's tau-b and Spearman's rho.
     """
-    judged = [standing for standing in standings if standing.judgements and standing.kind != PUBLISHED]
+    judged = [standing for standing in standings if standing.judgements and standing.kind != PUBLISHED_KIND]
     if len(judged) < 3:
         return None
     pairs = [standing.judgement for standing in judged], [standing.accuracy(attack) for standing in judged]

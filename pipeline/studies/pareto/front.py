@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,26 +12,22 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, with_config
-from rich import box
-from rich.console import Console, JustifyMethod
-from rich.table import Table
-from rich.text import Text
 from scipy.stats import kendalltau
 from typing_extensions import TypedDict
 
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.presentation.notebook import TextInNotebook
-from pipeline.presentation.words import bound_in_words, magnitude, named, printable
+from pipeline.presentation.tables import text_table
+from pipeline.presentation.words import bound_in_words, magnitude, named
 from pipeline.runs.schemas import EXACT, Count, Figure, Share, checked, read_as
 from pipeline.runs.stored_settings import PlainSettings
 
 BETTER_LARGE = {"clean": True, "robust": True, "parameters": False, "macs": False}
 """The objectives in their order, and whether more of one is better."""
 
-UNLIMITED_WIDTH = 1000  # letters: a table is as wide as it needs to be
 Convention = Literal["conv_linear_macs", "thop_macs"]
 Size = Annotated[float, Field(ge=0, le=1e100)] | None
-MARGIN = 1.1  # the reference lies this much above the largest sizes, so that the largest cell counts too
+REFERENCE_MARGIN = 1.1  # the reference lies this much above the largest sizes, so that the largest cell counts too
 
 
 @with_config(EXACT)
@@ -133,7 +128,7 @@ class Front(TextInNotebook):
         )
 
     def __str__(self) -> str:
-        return table(self)
+        return front_table(self)
 
 
 def on_front(cells: Sequence[FrontCell]) -> list[bool]:
@@ -149,7 +144,7 @@ def nondominated(objectives: Sequence[Sequence[float]]) -> list[bool]:
 
 def reference_point(largest: Mapping[str, int]) -> dict[str, float]:
     """Choose where the hypervolume is measured from: no accuracy, and sizes MARGIN times the largest."""
-    return {"clean": 0.0, "robust": 0.0} | {size: MARGIN * largest[size] for size in ("parameters", "macs")}
+    return {"clean": 0.0, "robust": 0.0} | {size: REFERENCE_MARGIN * largest[size] for size in ("parameters", "macs")}
 
 
 def hypervolume(cells: Sequence[FrontCell], reference: Mapping[str, float]) -> float:
@@ -177,21 +172,15 @@ def read_front(path: Path) -> Front:
     return read_as(path, Front, "pareto")
 
 
-def table(front: Front) -> str:
+def front_table(front: Front) -> str:
     """Return the front as text, a row a point, and what it dominates."""
-    text = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    attack = front.points[0].robust.attack
-    for heading in ("point", "asked", "parameters", "MACs", CLEAN, attack, "front"):
-        justify: JustifyMethod = "left" if heading in ("point", "asked", "front") else "right"
-        text.add_column(Text(printable(heading)), justify=justify, no_wrap=True)
+    rows = []
     for cell in (*front.points, *front.published):
         accuracies = (f"{100 * result.accuracy:.1f}" for result in (cell.clean, cell.robust))
         sizes = (magnitude(cell.parameters), magnitude(cell.macs))
-        cells = [cell.name, asked_in_words(cell.asked), *sizes, *accuracies, "yes" if cell.on_front else ""]
-        text.add_row(*(Text(printable(found)) for found in cells))
-    file = io.StringIO()
-    Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(text)
-    lines = [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+        rows.append([cell.name, asked_in_words(cell.asked), *sizes, *accuracies, "yes" if cell.on_front else ""])
+    headings = ("point", "asked", "parameters", "MACs", CLEAN, front.points[0].robust.attack, "front")
+    lines = text_table(headings, rows, words=("asked", "front"))
     judged = "in the supernet, on images that trained no weight and, since the search, no alpha"
     where = "retrained, on test images" if front.retrained else judged
     lines.append(f"Accuracy in %, {where}. Hypervolume {front.hypervolume:.3f} of 1, from {reference_in_words(front)}.")

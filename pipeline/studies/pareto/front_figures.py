@@ -24,7 +24,7 @@ from pipeline.presentation.style import (
     make_axes,
     make_picture,
     padded,
-    shortened,
+    shortened_label,
 )
 from pipeline.presentation.words import magnitude, percent
 from pipeline.studies.pareto.front import Front, FrontCell
@@ -141,7 +141,7 @@ def _other_cells(front: Front) -> Iterator[Line2D]:
     if not all(cell.on_front for cell in front.points):
         yield _dot(GREY, "dominated", FADED)
     for index, cell in enumerate(front.published):
-        yield Line2D([], [], linestyle="", marker=_marker(index), color=GREY, label=shortened(cell.name))
+        yield Line2D([], [], linestyle="", marker=_marker(index), color=GREY, label=shortened_label(cell.name))
 
 
 def _dot(colour: str, label: str, strength: float = 1.0) -> Line2D:

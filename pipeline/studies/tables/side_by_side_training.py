@@ -18,7 +18,7 @@ from pipeline.evaluation.accuracy import CLEAN, classified_right
 from pipeline.settings import Experiment
 from pipeline.training.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate, take_step
 from pipeline.training.recipes import RECIPES, Outputs, WeightAverage
-from pipeline.training.steps import attack_on
+from pipeline.training.steps import attack_of_settings
 from pipeline.training.training_images import STAGE
 from search_space import Genotype, Network
 from search_space.network.side_by_side import SideBySide
@@ -98,8 +98,8 @@ class SideBySideTraining:
         self._average = WeightAverage(self._networks, settings.average_decay) if settings.average_decay else None
         self._recipe = RECIPES[settings.recipe]
         name = self._recipe.attack_name(settings.attack.name)
-        self._attack = None if name is None else attack_on(self._networks, settings.attack, name)
-        self.judging_attack = attack_on(self.kept, settings.attack, "pgd")
+        self._attack = None if name is None else attack_of_settings(self._networks, settings.attack, name)
+        self.judging_attack = attack_of_settings(self.kept, settings.attack, "pgd")
 
     @property
     def kept(self) -> SideBySide:

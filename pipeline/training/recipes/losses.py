@@ -25,7 +25,7 @@ class Outputs(NamedTuple):
 
 
 Forward = Callable[[Tensor], Outputs]
-Loss = Callable[[Forward, Tensor, Tensor, Tensor, float], tuple[Tensor, Outputs]]
+RecipeLoss = Callable[[Forward, Tensor, Tensor, Tensor, float], tuple[Tensor, Outputs]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Recipe:
     beta: of the loss, as published.
     """
 
-    loss: Loss
+    loss: RecipeLoss
     attack: str | None
     beta: float = 0.0
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from search_space.kernels.native.loading import library, takes
-from search_space.kernels.native.node_passes import NodePasses, Separable
+from search_space.kernels.native.node_passes import NodePasses, SeparableWeights
 from search_space.kernels.native.sums import (
     column_sums,
     depthwise_weight,
@@ -21,7 +21,7 @@ from search_space.kernels.native.sums import (
 )
 
 __all__ = [
-    "Separable",
+    "SeparableWeights",
     "column_sums",
     "depthwise_weight",
     "library",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def supports(operations: Sequence[Separable], states: Sequence[Tensor]) -> bool:
+def supports(operations: Sequence[SeparableWeights], states: Sequence[Tensor]) -> bool:
     """Whether `separable_sum` takes these: compiled code is there, and all is float32 on the CPU with fixed weights."""
     weights = [weight for operation in operations for weight in (*operation.depthwise, *operation.pointwise)]
     return (
@@ -45,7 +45,7 @@ def supports(operations: Sequence[Separable], states: Sequence[Tensor]) -> bool:
 
 
 def separable_sum(
-    operations: Sequence[Separable],
+    operations: Sequence[SeparableWeights],
     scales: Tensor,
     states: Sequence[Tensor],
     strides: Sequence[int],
@@ -66,7 +66,7 @@ class _SeparableSum(Function):
     def forward(
         ctx: Any,
         scales: Tensor,
-        operations: Sequence[Separable],
+        operations: Sequence[SeparableWeights],
         strides: Sequence[int],
         same: Callable[..., Tensor],
         *states: Tensor,

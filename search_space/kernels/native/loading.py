@@ -9,13 +9,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from compiled import INT, POINTER, load
+from compiled import INT, POINTER, load_library
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Load the compiled passes once; None where there are none to use, see `compiled.load`."""
-    loaded = load("search_space.kernels.native._kernels")
+    """Load the compiled passes once; None where there are none to use, see `compiled.load_library`."""
+    loaded = load_library("search_space.kernels.native._kernels")
     if loaded is None:
         return None
     loaded.node_pass.restype = None

@@ -38,7 +38,7 @@ class _Node(ctypes.Structure):
 
 
 @dataclass(frozen=True)
-class Separable:
+class SeparableWeights:
     """One separable operation on all edges of a node.
 
     depthwise: of each stage [edges * C, 1, k, k].  pointwise: of each stage [edges, C, C].
@@ -53,7 +53,7 @@ class NodePasses:
     """The passes over one node, with what the way back needs of the way forward."""
 
     def __init__(
-        self, operations: Sequence[Separable], scales: Tensor, strides: Sequence[int], states: Sequence[Tensor]
+        self, operations: Sequence[SeparableWeights], scales: Tensor, strides: Sequence[int], states: Sequence[Tensor]
     ) -> None:
         self.operations = operations
         batch, channels, height, width = states[0].shape
@@ -120,7 +120,7 @@ class NodePasses:
             self._run(_FIRST_BACKWARD)
         return of_scales.view_as(self.scales).float(), of_states
 
-    def _second_forward(self, index: int, operation: Separable, first_moments: Tensor) -> Tensor:
+    def _second_forward(self, index: int, operation: SeparableWeights, first_moments: Tensor) -> Tensor:
         of, weight, moments = self.of[index], operation.pointwise[0].double(), self._moments()
         fold_of = (*self._averages(first_moments), weight, weight.new_ones(len(weight)))
         self.first_fold[index] = fold_of

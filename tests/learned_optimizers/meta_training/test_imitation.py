@@ -13,7 +13,7 @@ from learned_optimizers.meta_training.baselines import BASELINES, RATE
 from learned_optimizers.meta_training.imitation import Recording, Trial, imitated, relative_errors
 from learned_optimizers.meta_training.judging import Judging, theta_curves
 from learned_optimizers.meta_training.normalisation import rate_curves, weights_of_steps
-from learned_optimizers.meta_training.teachers import RATES, falling_share, teacher
+from learned_optimizers.meta_training.teachers import TEACHER_RATES, falling_share, teacher
 from learned_optimizers.tasks import Bucket
 from tests.support.forks import killed_until_done
 from tests.support.scripts import TINY_META
@@ -156,7 +156,7 @@ def test_rates_are_tried_on_the_scale_and_with_the_weights_of_outer_training():
     scale = torch.tensor([[2.0, 0.0]]).expand(3, -1)
     trial = Trial("momentum", BUCKETS[0], STUDIED, 0, 15, 2.0, 0.5, scale)
     tasks = [BUCKETS[0].task(0, index) for index in STUDIED]
-    curves = rate_curves(teacher("momentum", 15), RATES, tasks, 15, seed=0, split="outer_validation")
+    curves = rate_curves(teacher("momentum", 15), TEACHER_RATES, tasks, 15, seed=0, split="outer_validation")
     expected = sum((curves[t] / 2).clamp(max=2) * (0.5 + (t + 0.5) / 15) for t in range(15)) / 15
     torch.testing.assert_close(trial(), expected)
 
@@ -184,7 +184,7 @@ def test_a_training_after_imitation_killed_at_every_renaming_ends_in_the_same_bi
     made = json.loads((killed / "theta.json").read_text())
     assert made["imitation"] == json.loads((whole / "theta.json").read_text())["imitation"]
     assert made["imitation"]["teacher"] == "squashed"
-    assert made["imitation"]["rate"] in RATES
+    assert made["imitation"]["rate"] in TEACHER_RATES
     assert [row["step"] for row in made["curve"]] == [0, 2, 3]
     assert made["best"]["weighted"] == min(row["weighted"] for row in made["curve"])
 

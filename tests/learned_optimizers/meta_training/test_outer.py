@@ -9,7 +9,7 @@ import torch
 from learned_optimizers import LearnedOptimizer, load_theta, new_theta
 from learned_optimizers.meta_training.baselines import BASELINES
 from learned_optimizers.meta_training.judging import Judging, Scaling, theta_curves
-from learned_optimizers.meta_training.normalisation import RATES, best_reached, normalised, rate_curves, scales
+from learned_optimizers.meta_training.normalisation import ADAM_RATES, best_reached, normalised, rate_curves, scales
 from learned_optimizers.meta_training.outer import Lengths, OuterTraining
 from learned_optimizers.meta_training.truncated_unrolls import Truncation, UnrollRecipe
 from learned_optimizers.tasks import Bucket, buckets
@@ -49,8 +49,8 @@ def test_normalised_losses_are_1_at_the_start_0_at_the_best_and_end_at_the_cap()
 
 def test_scales_are_those_of_the_best_rate_and_what_overflows_is_not_reached():
     tasks = [CLUSTERS.task(0, index) for index in range(2)]
-    found = rate_curves(BASELINES["adam"], RATES, tasks, 15, seed=0, split="test")
-    windows = [[found[t : t + 10, rate, 1].mean() for t in range(6)] for rate in range(len(RATES))]
+    found = rate_curves(BASELINES["adam"], ADAM_RATES, tasks, 15, seed=0, split="test")
+    windows = [[found[t : t + 10, rate, 1].mean() for t in range(6)] for rate in range(len(ADAM_RATES))]
     torch.testing.assert_close(scales(tasks, 15, seed=0, split="test")[1, 1], torch.tensor(windows).min())
     assert best_reached(torch.tensor([3.0] * 10 + [torch.nan] + [0.0] * 5)) == 3
 

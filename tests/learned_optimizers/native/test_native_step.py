@@ -240,11 +240,11 @@ def test_every_architecture_has_the_sizes_that_are_compiled():
 
 def test_the_switch_leaves_everything_to_pytorch(monkeypatch):
     modules = ("search_space.kernels.native._kernels", "learned_optimizers.native._kernels")
-    assert all(compiled.load(module) is not None for module in modules)
+    assert all(compiled.load_library(module) is not None for module in modules)
     monkeypatch.setenv("E2RNAS_COMPILED", "0")
-    assert all(compiled.load(module) is None for module in modules)
+    assert all(compiled.load_library(module) is None for module in modules)
     monkeypatch.delenv("E2RNAS_COMPILED")
-    assert compiled.load("learned_optimizers.native._not_built") is None
+    assert compiled.load_library("learned_optimizers.native._not_built") is None
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,9 +10,9 @@ from torch.func import grad, vmap
 from learned_optimizers.meta_training.baselines import BASELINES, RATE
 from learned_optimizers.meta_training.unroll import Draw, curves, unroll
 from learned_optimizers.tasks import (
-    FAMILIES,
     HELD_OUT,
     SPLITS,
+    TASK_FAMILIES,
     TRAINED_ON,
     Bucket,
     buckets,
@@ -22,7 +22,7 @@ from learned_optimizers.tasks import (
 from learned_optimizers.tasks.surfaces import SURFACES
 from learned_optimizers.tasks.task import seeded_generator
 
-BUCKETS = buckets(tuple(FAMILIES))
+BUCKETS = buckets(tuple(TASK_FAMILIES))
 
 
 def batch_of(task, split="train", seed=0):
@@ -91,7 +91,7 @@ def test_many_tasks_in_one_call_are_each_task_alone(bucket):
 
 
 def test_held_out_families_are_apart_and_every_family_is_named_once():
-    assert set(TRAINED_ON) | set(HELD_OUT) == set(FAMILIES)
+    assert set(TRAINED_ON) | set(HELD_OUT) == set(TASK_FAMILIES)
     assert not set(TRAINED_ON) & set(HELD_OUT)
     assert len(set(BUCKETS)) == len(BUCKETS)
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from pipeline.data import load
 from pipeline.networks.network_files import save_network
+from pipeline.presentation.tables import text_table
 from pipeline.presentation.terminal import printable
-from pipeline.report.html import text_table
 from pipeline.runs.progress import progress_bar
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED

@@ -11,7 +11,15 @@ from safetensors.torch import load_file, save_file
 from attacks import evaluation_attack
 from pipeline.data import as_float, load
 from pipeline.errors import RunError
-from pipeline.evaluation.examples import FILE, TRIED, Examples, Origin, _of_both, keep_examples, read_examples
+from pipeline.evaluation.examples import (
+    EXAMPLES_FILE,
+    TRIED,
+    Examples,
+    ExamplesOrigin,
+    _of_both,
+    keep_examples,
+    read_examples,
+)
 from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
 from pipeline.report.figures import examples_picture, sweep_picture
@@ -21,7 +29,7 @@ from tests.support.pages import Page
 from tests.support.run_folders import accuracy, write_network, write_robustness, write_search
 
 EPS = 0.2
-PGD = Origin(attack={"name": "pgd-20", "eps": 8 / 255})
+PGD = ExamplesOrigin(attack={"name": "pgd-20", "eps": 8 / 255})
 
 
 def write_full(folder):
@@ -187,7 +195,7 @@ def test_the_page_says_with_what_each_stage_was_computed(text):
 def test_examples_are_the_first_images_that_fall_and_that_stand_within_the_radius(tmp_path):
     write_network(tmp_path)
     network, images = write_examples(tmp_path)
-    found = read_examples(tmp_path / FILE)
+    found = read_examples(tmp_path / EXAMPLES_FILE)
     with torch.no_grad():
         right = (network(as_float(images.images)).argmax(dim=1) == images.labels).nonzero().flatten()[:TRIED]
         tried = images.take(right)
@@ -227,11 +235,11 @@ def test_nothing_is_kept_where_no_image_is_classified_right(tmp_path):
     images = load(DataSettings()).test
     wrong = images.__class__(images.images, torch.full_like(images.labels, 9))
     keep_examples(tmp_path, network, wrong, evaluation_attack("pgd-20", network, eps=EPS, num_classes=3), measured={})
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / EXAMPLES_FILE).exists()
 
 
 def test_the_picture_names_what_the_attack_turned_each_image_into(folder, text):
-    found = read_examples(folder / FILE)
+    found = read_examples(folder / EXAMPLES_FILE)
     changed = int((found.labels != found.predictions).sum())
     assert f"attacked; {changed} then called wrong" in text
     assert "Adversarial examples" in text
@@ -270,8 +278,8 @@ def test_a_sweep_of_several_attacks_is_a_curve_of_each():
 @pytest.mark.parametrize("damage", ["truncated", "missing", "shape", "not tensors", "no settings"])
 def test_damaged_examples_are_named(folder, tmp_path, damage):
     write_network(tmp_path)
-    path = tmp_path / FILE
-    tensors, metadata = load_file(folder / FILE), {"attack": json.dumps({"name": "pgd-20"})}
+    path = tmp_path / EXAMPLES_FILE
+    tensors, metadata = load_file(folder / EXAMPLES_FILE), {"attack": json.dumps({"name": "pgd-20"})}
     if damage == "missing":
         del tensors["labels"]
     if damage == "shape":
@@ -281,7 +289,7 @@ def test_damaged_examples_are_named(folder, tmp_path, damage):
         path.write_bytes(path.read_bytes()[:-10])
     if damage == "not tensors":
         path.write_text("half")
-    with pytest.raises(RunError, match=f"{FILE} (is not what the stages write|cannot be read as safetensors)"):
+    with pytest.raises(RunError, match=f"{EXAMPLES_FILE} (is not what the stages write|cannot be read as safetensors)"):
         run_report.write(tmp_path)
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 import rich
 
-from pipeline.runs.progress import named, progress_bar, silently
+from pipeline.runs.progress import lines_named, progress_bar, silently
 from tests.support.scripts import TINY
 
 LINE = re.compile(r"\d\d:\d\d:\d\d search \d+/\d+ \| \d+:\d\d:\d\d left \| epoch .+")
@@ -62,7 +62,7 @@ def test_each_line_is_flushed_as_it_is_written(clock):
 
 def test_lines_of_a_job_begin_with_its_name_and_hidden_work_writes_none():
     with redirect_stdout(Log()) as log:
-        with named("job 3:"), progress_bar("search", 1) as bar:
+        with lines_named("job 3:"), progress_bar("search", 1) as bar:
             bar.advance("")
         with progress_bar("search", 1, show=False) as bar:
             bar.advance("")

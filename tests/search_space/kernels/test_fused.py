@@ -8,7 +8,7 @@ from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from search_space import SearchSpace, Supernet
-from search_space.kernels.batch_norm import batch_norm
+from search_space.kernels.batch_norm import normalise_batch
 from search_space.kernels.depthwise import depthwise
 from search_space.kernels.fused import normalised_relu, normalised_sum
 
@@ -162,9 +162,9 @@ def test_one_seed_gives_the_same_genotype_by_plain_and_fused_supernet():
 def test_batch_norm_is_that_of_torch_and_twice_differentiable(shape):
     torch.manual_seed(0)
     images = doubles(*shape)
-    torch.testing.assert_close(batch_norm(images), F.batch_norm(images, None, None, training=True))
-    assert gradcheck(batch_norm, (images,))
-    assert gradgradcheck(batch_norm, (images,), atol=1e-4)
+    torch.testing.assert_close(normalise_batch(images), F.batch_norm(images, None, None, training=True))
+    assert gradcheck(normalise_batch, (images,))
+    assert gradgradcheck(normalise_batch, (images,), atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [3, 8, 48])
@@ -174,7 +174,7 @@ def test_batch_norm_in_channels_last_is_as_exact_as_float32_allows(channels):
     slope = torch.randn_like(images)
     exact = images.detach().double().requires_grad_()
     expected = F.batch_norm(exact, None, None, training=True)
-    found = batch_norm(images)
+    found = normalise_batch(images)
     assert (found - expected).norm() < 5e-7 * expected.norm()
     (expected,) = grad(expected, exact, slope.double())
     assert (grad(found, images, slope)[0] - expected).norm() < 1e-6 * expected.norm()

@@ -17,7 +17,7 @@ from pipeline.search.selection.continued_search import fix_cell
 from pipeline.studies.comparison.comparison import (
     Contender,
     cost_table,
-    is_inside,
+    keeps_bounds,
     random_cells,
     retrainings,
 )
@@ -99,7 +99,7 @@ def test_random_cells_are_uniform_over_what_is_inside(experiment, table):
     """Rejection keeps the odds between cells: those inside hold operations as often as unbounded draws that pass."""
     bounds = bounds_of(experiment.objectives).values()
     generator = torch.Generator().manual_seed(5)
-    inside = [g for g in (table.space.random_genotype(generator) for _ in range(150)) if is_inside(g, bounds, table)]
+    inside = [g for g in (table.space.random_genotype(generator) for _ in range(150)) if keeps_bounds(g, bounds, table)]
     drawn = random_cells(experiment, table, 30)
     names = SearchSpace().operations[1:]
 
