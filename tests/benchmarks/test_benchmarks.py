@@ -8,6 +8,7 @@ import memory
 import numpy as np
 import pytest
 import record
+import side_by_side
 import torch
 import variants
 
@@ -95,3 +96,9 @@ def test_variants_follow_searches_and_final_cells_and_write_table_and_pictures(t
     assert (tmp_path / "runs" / "digits" / "carry-over-1" / "seed0" / "robustness.json").exists()
     for name in ("cosine", "accuracy"):
         assert (tmp_path / f"variants-digits-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_side_by_side_are_timed_beside_one_alone(monkeypatch, tmp_path):
+    run(side_by_side, monkeypatch, "--counts", 1, 2, "--repeats", 1, "--threads", 1, "--results", tmp_path)
+    table = (tmp_path / "side_by_side.md").read_text()
+    assert len(re.findall(r"\| 1.00 \| \d\.\d\d \|", table)) == len(side_by_side.CELLS), table
