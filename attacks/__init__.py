@@ -6,10 +6,11 @@ from on_demand import exports
 
 if TYPE_CHECKING:
     from attacks.checked import CheckedAttack, check_images
-    from attacks.evaluation_attacks import EVALUATION_ATTACKS, EvaluationAttack, evaluation_attack
+    from attacks.evaluation_attacks import evaluation_attack
     from attacks.expectation import ExpectedLogits
     from attacks.guarded_model import undisturbed
-    from attacks.training import TRAINING_ATTACKS, ContinuedPGD, training_attack
+    from attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS, EvaluationAttack
+    from attacks.training import ContinuedPGD, training_attack
 else:
     __getattr__ = exports(__name__, __file__)
 

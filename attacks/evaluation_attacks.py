@@ -5,66 +5,16 @@ images not yet broken, and a model that normalises with the batch would then see
 breaks is returned as it was, except by FGSM and by PGD without restarts, whose images can be tried on another model.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-
 from torch import nn
 
 from attacks.bounded_cw import bounded_cw
 from attacks.checked import CheckedAttack
+from attacks.registry import EVALUATION_ATTACKS, EvaluationAttack
 from attacks.spec import AttackSpec, Norm, Part
+from on_demand import chosen
 
 _PUBLISHED_TARGETS = 9  # of APGD-T and FAB-T in the standard AutoAttack, for any number of classes
 _CLASSES_IN_L2 = {"PGD": "PGDL2"}  # the others take the norm as an argument
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationAttack:
-    """A named attack: torchattacks classes, run in turn on the images still classified right, and their budget.
-
-    steps: gradient steps of a run (Square has none).  queries: forward passes of Square.
-    randomised: whether restarts find something new.
-    targeted: runs aim at one of the 9 likeliest wrong classes after the other (Gowal et al. 2019, MultiTargeted).
-    least_classes: what its losses need; APGD-T's compares the four largest logits.
-    Another budget: `dataclasses.replace(EVALUATION_ATTACKS["pgd-20"], name="pgd-50", steps=50)`.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    steps: int = 1
-    queries: int = 5000
-    randomised: bool = True
-    targeted: bool = False
-    least_classes: int = 2
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.queries < 1:
-            raise ValueError(f"expected steps >= 1 and queries >= 1, found {self.steps} and {self.queries}")
-
-    @property
-    def follows_gradient(self) -> bool:
-        """Return what its AttackSpec says."""
-        return set(self.classes) != {"Square"}
-
-
-# AutoAttack as published (Croce & Hein 2020): torchattacks.AutoAttack runs APGD and FAB for 10 steps instead of 100.
-EVALUATION_ATTACKS: Mapping[str, EvaluationAttack] = MappingProxyType(
-    {
-        attack.name: attack
-        for attack in (
-            EvaluationAttack(name="fgsm", classes=("FGSM",), randomised=False),
-            EvaluationAttack(name="pgd-20", classes=("PGD",), steps=20),
-            EvaluationAttack(name="pgd-20-targeted", classes=("PGD",), steps=20, targeted=True),
-            EvaluationAttack(name="pgd-100", classes=("PGD",), steps=100),
-            EvaluationAttack(name="apgd-ce", classes=("APGD",), steps=100),
-            EvaluationAttack(name="apgd-t", classes=("APGDT",), steps=100, least_classes=4),
-            EvaluationAttack(name="cw", classes=("CW",), steps=200, randomised=False),
-            EvaluationAttack(name="square", classes=("Square",)),
-            EvaluationAttack(name="autoattack", classes=("APGD", "APGDT", "FAB", "Square"), steps=100, least_classes=4),
-        )
-    }
-)
 
 
 def evaluation_attack(
@@ -96,7 +46,7 @@ def evaluation_attack(
     _check(attack, norm, num_classes, restarts)
     if attack.classes == ("CW",):
         radius = eps if norm == "L2" else cw_radius
-        return bounded_cw(attack.name, model, radius=radius, steps=attack.steps, seed=seed, draws=draws)
+        return bounded_cw(attack.label, model, radius=radius, steps=attack.steps, seed=seed, draws=draws)
     parts = tuple(
         part
         for class_name in attack.classes
@@ -106,7 +56,7 @@ def evaluation_attack(
     )
     used_classes = num_classes if attack.targeted or "APGDT" in attack.classes else None
     spec = AttackSpec(
-        name=attack.name,
+        name=attack.label,
         parts=parts,
         eps=eps,
         norm=norm,
@@ -121,23 +71,21 @@ def evaluation_attack(
 def _look_up(name: str | EvaluationAttack) -> EvaluationAttack:
     if isinstance(name, EvaluationAttack):
         return name
-    if name not in EVALUATION_ATTACKS:
-        raise ValueError(f"expected an evaluation attack out of {', '.join(EVALUATION_ATTACKS)}, found {name!r}")
-    return EVALUATION_ATTACKS[name]
+    return chosen("an evaluation attack", EVALUATION_ATTACKS, name)
 
 
 def _check(attack: EvaluationAttack, norm: Norm, num_classes: int, restarts: int) -> None:
     if norm == "L2" and "FGSM" in attack.classes:
-        others = [other.name for other in EVALUATION_ATTACKS.values() if "FGSM" not in other.classes]
-        raise ValueError(f"expected norm Linf for {attack.name}, found L2; attacks in L2 are {', '.join(others)}")
+        others = [other.label for other in EVALUATION_ATTACKS.values() if "FGSM" not in other.classes]
+        raise ValueError(f"expected norm Linf for {attack.label}, found L2; attacks in L2 are {', '.join(others)}")
     if num_classes < attack.least_classes:
-        others = [other.name for other in EVALUATION_ATTACKS.values() if other.least_classes <= max(num_classes, 2)]
+        others = [other.label for other in EVALUATION_ATTACKS.values() if other.least_classes <= max(num_classes, 2)]
         raise ValueError(
-            f"expected num_classes >= {attack.least_classes} for {attack.name}, found {num_classes}; "
+            f"expected num_classes >= {attack.least_classes} for {attack.label}, found {num_classes}; "
             f"fewer classes can be attacked with {', '.join(others)}"
         )
     if restarts != 1 and not attack.randomised:
-        raise ValueError(f"expected restarts=1 for {attack.name}, found {restarts}; it starts at the image itself")
+        raise ValueError(f"expected restarts=1 for {attack.label}, found {restarts}; it starts at the image itself")
 
 
 def _parts(

@@ -1,45 +1,40 @@
 """Attacks run inside search and adversarial training: cheap, at every step, on the model that is being trained."""
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.checked import CheckedAttack
+from attacks.registry import RECIPE_ATTACKS, TRAINING_ATTACKS
 from attacks.spec import AttackSpec, BatchNormStatistics, ImageAttack, Part
+from on_demand import chosen
 
 
-def _pgd(eps: float, step: float, steps: int) -> Part:
+def pgd(eps: float, step: float, steps: int) -> Part:
     """Projected gradient descent from a random start (Madry et al. 2018)."""
     return Part("PGD", {"eps": eps, "alpha": step, "steps": steps, "random_start": True})
 
 
-def _fgsm(eps: float, step: float, steps: int) -> Part:
+def fgsm(eps: float, step: float, steps: int) -> Part:
     """One step of eps from the clean image (Goodfellow et al. 2015)."""
     return Part("FGSM", {"eps": eps})
 
 
-def _fgsm_rs(eps: float, step: float, steps: int) -> Part:
+def fgsm_rs(eps: float, step: float, steps: int) -> Part:
     """One step of 1.25 eps from a random start, then back into the ball (Wong et al. 2020: 10/255 at 8/255)."""
     return Part("FFGSM", {"eps": eps, "alpha": 1.25 * eps})
 
 
-def _tpgd(eps: float, step: float, steps: int) -> Part:
+def tpgd(eps: float, step: float, steps: int) -> Part:
     """PGD away from the clean image's own probabilities, by KL divergence (Zhang et al. 2019); labels are not read.
 
     It starts at noise of deviation .001, since the divergence has no slope at the clean image.
     """
     return Part("TPGD", {"eps": eps, "alpha": step, "steps": steps})
-
-
-TRAINING_ATTACKS: Mapping[str, Callable[[float, float, int], Part]] = MappingProxyType(
-    {"pgd": _pgd, "fgsm": _fgsm, "fgsm_rs": _fgsm_rs, "tpgd": _tpgd}
-)
 
 
 def training_attack(
@@ -51,7 +46,7 @@ def training_attack(
     steps: int = 7,
     statistics: BatchNormStatistics = "running",
 ) -> CheckedAttack:
-    """The Linf attack `name` of TRAINING_ATTACKS on `model`, to be called on images and labels at each training step.
+    """The Linf attack `name` of attacks.registry on `model`, to be called on images and labels at each training step.
 
     eps: radius of the ball, 0 < eps <= 1.
     step > 0, steps >= 1: of "pgd" and "tpgd"; the two others take one step of their own size.
@@ -62,8 +57,8 @@ def training_attack(
     A random start is drawn from torch's global generator, since torchattacks knows no other: seed that.
     ValueError if a name or number is not one of these.
     """
-    _check(name, step, steps)
-    part = TRAINING_ATTACKS[name](eps, step, steps)
+    _check(step, steps)
+    part = chosen("a training attack", {**TRAINING_ATTACKS, **RECIPE_ATTACKS}, name).load()(eps, step, steps)
     return CheckedAttack(model, AttackSpec(name=name, parts=(part,), eps=eps, statistics=statistics))
 
 
@@ -82,7 +77,7 @@ class ContinuedPGD:
     statistics: BatchNormStatistics = "running"
 
     def __post_init__(self) -> None:
-        _check("pgd", self.step, self.steps)
+        _check(self.step, self.steps)
         _ = self.spec  # checks the others
 
     @property
@@ -116,9 +111,7 @@ class ContinuedPGD:
         return (images + (attacked - images).clamp(-self.eps, self.eps)).clamp(0, 1)
 
 
-def _check(name: str, step: float, steps: int) -> None:
-    if name not in TRAINING_ATTACKS:
-        raise ValueError(f"expected a training attack out of {', '.join(TRAINING_ATTACKS)}, found {name!r}")
+def _check(step: float, steps: int) -> None:
     if not 0 < step < math.inf:
         raise ValueError(f"expected step > 0, found {step}; a quarter of eps is common")
     if steps < 1:

@@ -23,12 +23,12 @@ from torch import Tensor
 from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
+from pipeline.options.recipes import RECIPES
 from pipeline.presentation.style import COLOURS, STYLE, Picture, add_legend, make_axes, make_picture
 from pipeline.runs.files import read_json
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import silently
 from pipeline.search.search import search
-from pipeline.training.recipes import RECIPES
 from pipeline.training.retrain import retrain
 from search_space import Genotype
 

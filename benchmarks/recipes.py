@@ -24,9 +24,9 @@ from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.evaluation.accuracy import CLEAN
+from pipeline.options.recipes import RECIPES
 from pipeline.runs.progress import silently
 from pipeline.studies.retrain_and_evaluate import retrain_and_evaluate
-from pipeline.training.recipes import RECIPES
 from pipeline.training.retrain import retrain
 from search_space import PUBLISHED
 

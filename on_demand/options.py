@@ -17,12 +17,14 @@ class Option:
     meaning: what it does, a sentence without a full stop.
     code: "module:name" of what does it; none where the entry itself says all.
     arguments: by name, of `code`, where it stands for several options.
+    settings: values of other settings that are chosen with it on the command line, where they are not the default.
     """
 
     label: str
     meaning: str
     code: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
         """Import what the option stands for."""
@@ -39,6 +41,11 @@ def chosen(kind: str, options: Mapping[str, T], name: str) -> T:
     if name not in options:
         raise ValueError(f"expected {kind} out of {', '.join(options)}, found {name!r}")
     return options[name]
+
+
+def label(options: Mapping[str, Option], name: str) -> str:
+    """Return how a person calls an option; the name itself of one that is not there any more."""
+    return options[name].label if name in options else name
 
 
 def table(options: Mapping[str, Option]) -> str:

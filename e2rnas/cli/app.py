@@ -21,10 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from e2rnas.cli import command_line, remembered, sweeps
+from e2rnas.cli import command_line, groups, remembered, sweeps
 from e2rnas.cli.command_line import SEARCH_PATH
-from e2rnas.cli.config_errors import CONF, Refused, described, keys, reason
+from e2rnas.cli.config_errors import Refused, described, reason
 from e2rnas.cli.exit_status import PIPE_CLOSED, ending, let_no_more_be_printed
+from e2rnas.cli.groups import CONF
+from e2rnas.cli.help import page
 from e2rnas.cli.job_names import check_names, check_written_by_hydra
 from e2rnas.cli.output import say, show
 from e2rnas.cli.programs import PROGRAMS, Direction, Program
@@ -46,6 +48,7 @@ Result = TypeVar("Result")
 FIRST_MAY_SPEAK = 10.0  # seconds; a process that it started ends silently with it
 
 ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
+groups.store()
 
 
 def run_app(name: str) -> None:
@@ -218,29 +221,8 @@ def validated(config: DictConfig) -> Experiment:
 
 
 def explain(name: str, overrides: Sequence[str], *, everything: bool = False) -> str:
-    """The text of --help: examples, groups with their options, and each key of the program with value and meaning.
-
-    everything: the keys of all programs, for --help=all.
-    """
-    program = PROGRAMS[name]
-    found = {key: f"  {key}={value}  {meaning}" for key, value, meaning in keys(compose_experiment(overrides))}
-    own = [line for key, line in found.items() if everything or key.split(".")[0] in program.keys]
-    lines = [
-        program.description,
-        "",
-        *(f"  python scripts/{name}.py {example}".rstrip() for example in program.examples),
-        "",
-        f"usage: python scripts/{name}.py [group=option]... [key=value]... (or: e2rnas {name} ...)",
-        "",
-        "Groups:",
-    ]
-    groups = sorted(path for path in CONF.iterdir() if path.is_dir())
-    lines += [f"  {group.name}: " + ", ".join(sorted(o.stem for o in group.glob("*.yaml"))) for group in groups]
-    lines += ["", "Keys (value, meaning):", *own]
-    if len(own) < len(found):
-        lines.append(f"{command_line.HELP_ALL} shows the other {len(found) - len(own)} keys.")
-    lines += ["Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/sweeps.md."]
-    return "\n".join(lines)
+    """The text of --help, with the values that overrides give; everything: of --help=all. Raises Refused."""
+    return page(name, compose_experiment(overrides), everything=everything)
 
 
 def _or_exit(work: Callable[[], Result], when_out_of_memory: str = "") -> Result:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from e2rnas.cli import sweeps
-from pipeline.settings import Experiment
+from e2rnas.cli import groups, sweeps
+from pipeline.settings import Experiment, OneOf
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 LONGEST_SHOWN = 200  # characters of a value in a message
 
 
@@ -29,7 +27,7 @@ def keys(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, str]]:
         if isinstance(value, BaseModel):
             yield from keys(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _shown(value), f"{field.description} ({_type(field.annotation)})"
+            yield f"{prefix}{name}", _shown(value), f"{field.description} ({_type(field.annotation, field.metadata)})"
 
 
 def _shown(value: Any) -> str:
@@ -38,11 +36,13 @@ def _shown(value: Any) -> str:
     return "null" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _type(annotation: Any) -> str:
+def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """A type in words: "number or null", "one of sgd, adamw", "list of ..."."""
     kind, parts = get_origin(annotation), get_args(annotation)
+    for registry in (each for each in metadata if isinstance(each, OneOf)):
+        return "one of " + ", ".join(registry.allowed())
     if kind is Annotated:
-        return _type(parts[0])
+        return _type(parts[0], parts[1:])
     if kind is Literal:
         return "one of " + ", ".join(map(str, parts))
     if kind is dict:
@@ -78,7 +78,7 @@ def _no_options(overrides: Sequence[str]) -> Iterator[str]:
     """Of each override whose key is a group, or nothing, what is allowed there."""
     for override in overrides:
         key, _, value = override.partition("=")
-        options = sorted(path.stem for path in (CONF / key).glob("*.yaml")) if key else []
+        options = groups.options(key)
         if not key:
             yield f"{override}: expected group=option or key=value"
         elif options and value not in options:

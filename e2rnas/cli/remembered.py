@@ -10,8 +10,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from e2rnas.cli import groups
 from e2rnas.cli.command_line import SEARCH_PATH
-from e2rnas.cli.config_errors import CONF, Refused
+from e2rnas.cli.config_errors import Refused
+from e2rnas.cli.groups import CONF, OF_REGISTRIES
 from pipeline.runs.settings_record import Stage, kept_settings, leaves, result_settings
 from pipeline.settings import DataSettings, Experiment
 
@@ -77,7 +79,7 @@ def given_keys(overrides: Sequence[str]) -> Iterator[str]:
     """Dotted keys that overrides give a value, those in the files of groups too; a key stands for all below it."""
     folders = [CONF, *_search_path(overrides)]
     for key, value in _parsed(overrides):
-        if any((folder / key).is_dir() for folder in folders):
+        if groups.options(key) or any((folder / key).is_dir() for folder in folders):
             for option in value if isinstance(value, list) else [value]:
                 yield from _of_option(folders, key, str(option))
         else:
@@ -87,7 +89,7 @@ def given_keys(overrides: Sequence[str]) -> Iterator[str]:
 def given_values(overrides: Sequence[str]) -> Iterator[str]:
     """As `given_keys`, but without those of groups, of which a user may not know all."""
     for key, value in _parsed(overrides):
-        if not (CONF / key).is_dir():
+        if not groups.options(key):
             yield from (path for path, _ in _paths(value, key))
 
 
@@ -109,13 +111,15 @@ def _of_option(folders: Sequence[Path], group: str, option: str) -> Iterator[str
     """
     files = [path for folder in folders for path in sorted((folder / group).glob("*.yaml"))]
     path = next((path for path in files if path.stem == option), None)
-    if path is None:
-        return
-    for default in _content(path).get("defaults") or ():
+    for default in (_content(path).get("defaults") or ()) if path else ():
         yield from _of_default(folders, group, default)
-    alike = [path] if _package(path) == "" else [path for path in files if _package(path) != ""]
-    for each in alike:
+    if path is not None and _package(path) == "":
+        yield from _of_file(path, group)
+        return
+    for each in (each for each in files if _package(each) != ""):
         yield from _of_file(each, group)
+    if group in OF_REGISTRIES:
+        yield from OF_REGISTRIES[group].keys()
 
 
 def _of_file(path: Path, group: str) -> Iterator[str]:

@@ -95,7 +95,7 @@ def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabri
     """Return what masking_verdict reads; FGSM is an attack in Linf alone."""
     settings = experiment.evaluate
     make = partial(attack_on, probed, experiment, data.num_classes)
-    square = EvaluationAttack(name=gradient_masking.BLACK_BOX, classes=("Square",), queries=QUERIES)
+    square = replace(EVALUATION_ATTACKS["square"], label=gradient_masking.BLACK_BOX, queries=QUERIES)
     size = data.in_channels * data.image_size**2
     erasing = ERASING_RADIUS if settings.norm == "Linf" else ERASING_RADIUS * size**0.5
     return [

@@ -45,7 +45,7 @@ class Probed:
 
         Other names than of EVALUATION_ATTACKS, such as a setting that asks for several, count as such.
         """
-        named = {attack if isinstance(attack, str) else attack.name: _follows_gradient(attack) for attack in attacks}
+        named = {attack if isinstance(attack, str) else attack.label: _follows_gradient(attack) for attack in attacks}
         needing = [name for name, follows in named.items() if follows]
         if self.gradient != "none" or not needing:
             return

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from pipeline.options.objectives import OBJECTIVES
 from pipeline.presentation.words import printable
 from search_space.drawing.draw import CELL_STYLE as CELL_STYLE
 
@@ -30,7 +32,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLOURS = (
     "#222222",
 )
 MARKERS = "osD^vPX"
-OBJECTIVE_COLOURS = {"accuracy": BLUE, "robustness": VERMILLION, "parameters": GREEN, "macs": PURPLE}
+OBJECTIVE_COLOURS = dict(zip(OBJECTIVES, cycle(COLOURS)))
 GREY = "#6b6b6b"
 
 WIDTH, HEIGHT, LEGEND_ROW = 4.8, 2.9, 0.2  # inches; narrow, so that letters stay readable on a phone

@@ -7,20 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attacks.registry import TRAINING_ATTACKS
+from on_demand import label
+from pipeline.options.objectives import OBJECTIVES
+from pipeline.options.recipes import RECIPES
 from pipeline.presentation.terminal import printable as printable
 
 PIXEL_LEVELS = 255
 BUDGETS = ("eps", "step", "alpha")  # shown in 255ths where they are whole ones
-OBJECTIVE_LABELS = {"macs": "MACs"}
-BALANCE_LABELS = {
-    "mgda": "MGDA",
-    "weighted_sum": "weighted sum",
-    "upgrad": "UPGrad",
-    "cagrad": "CAGrad",
-    "nash_mtl": "Nash-MTL",
-    "pcgrad": "PCGrad",
-}
-FGSM_LABELS = {"fgsm": "FGSM", "fgsm_rs": "FGSM with a random start"}
 
 
 def magnitude(value: float) -> str:
@@ -44,7 +38,7 @@ def counted(number: int, noun: str) -> str:
 
 def named(objective: str) -> str:
     """An objective as it is written in figures."""
-    return OBJECTIVE_LABELS.get(objective, objective)
+    return label(OBJECTIVES, objective)
 
 
 def bound_in_words(bound: Sequence[float | None]) -> str:
@@ -59,16 +53,10 @@ def bound_in_words(bound: Sequence[float | None]) -> str:
 
 def recipe_in_words(recipe: Mapping[str, Any]) -> str:
     """Return how a network was trained, from the settings of retraining: "by TRADES under PGD-10"."""
-    attack, steps = recipe["attack"]["name"], recipe["attack"]["steps"]
-    given = f"under PGD-{steps}" if attack == "pgd" else f"under {FGSM_LABELS[attack]}"
-    return {
-        "standard": "without attacks",
-        "pgd_at": given,
-        "trades": f"by TRADES under PGD-{steps}",
-        "mart": f"by MART {given}",
-        "fast": f"under {FGSM_LABELS['fgsm_rs']}",
-        "free": f"by free adversarial training with {counted(recipe['replays'], 'replay')}",
-    }[recipe["recipe"]]
+    name, steps = recipe["attack"]["name"], recipe["attack"]["steps"]
+    attack = label(TRAINING_ATTACKS, name) + (f"-{steps}" if TRAINING_ATTACKS[name].has_steps else "")
+    replays = counted(recipe["replays"], "replay")
+    return RECIPES[recipe["recipe"]].words.format(attack=attack, steps=steps, replays=replays)
 
 
 def shown(key: str, value: Any) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from mgda import MGDA, Aggregator, Balance, CAGrad, NashMTL, PCGrad, UPGrad, WeightedSum
+from mgda import Aggregator, Balance
+from mgda.registry import BALANCES
 from pipeline.search.hypergradient import ObjectiveGradient
 from pipeline.search.objectives import Bound
 from pipeline.settings import ObjectiveSettings
@@ -18,21 +19,14 @@ def make_aggregator(settings: ObjectiveSettings, seed: int) -> Aggregator:
 
     Raises ValueError where a library that it needs is not installed.
     """
-    balance = settings.balance
-    scale, preferences = balance.normalisation, settings.preferred()
-    match balance.name:
-        case "mgda":
-            return MGDA(normalisation=scale, preferences=preferences)
-        case "weighted_sum":
-            return WeightedSum(normalisation=scale, preferences=preferences)
-        case "upgrad":
-            return UPGrad(normalisation=scale, preferences=preferences)
-        case "cagrad":
-            return CAGrad(normalisation=scale, c=balance.cagrad_c)
-        case "nash_mtl":
-            return NashMTL(normalisation=scale, max_norm=balance.nash_mtl_max_norm)
-        case "pcgrad":
-            return PCGrad(normalisation=scale, generator=torch.Generator().manual_seed(seed))
+    option, own = BALANCES[settings.balance.name], f"{settings.balance.name}_"
+    of_search = {"preferences": settings.preferred(), "generator": torch.Generator().manual_seed(seed)}
+    made: Aggregator = option.load()(
+        normalisation=settings.balance.normalisation,
+        **{name: of_search[name] for name in option.takes},
+        **{key.removeprefix(own): value for key, value in settings.balance if key.startswith(own)},
+    )
+    return made
 
 
 def objectives_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from attacks import CheckedAttack
 from pipeline.data import Batch, ImageData
+from pipeline.options.objectives import OBJECTIVES
 from pipeline.search.objectives import Loss
 from pipeline.settings import Experiment
 from pipeline.training.steps import at_least_float32
@@ -47,11 +49,8 @@ class SupernetLosses:
             return self._attack(batch)
 
     def validation(self, batch: Batch) -> dict[str, Loss]:
-        """Return L_val on clean images, and on images attacked when the loss is computed, by objective."""
-        return {
-            "accuracy": lambda: self.cross_entropy(batch.images, batch.labels),
-            "robustness": lambda: self.cross_entropy(self.attacked(batch), batch.labels),
-        }
+        """Return L_val of each objective on images, which are attacked, where they are, when it is computed."""
+        return {name: partial(option.load(), self, batch) for name, option in OBJECTIVES.items() if option.code}
 
     def training(self, batch: Batch) -> Loss:
         """Return L_train on clean and attacked images; these are made now, for the present weights, and stay."""
@@ -63,6 +62,16 @@ class SupernetLosses:
             (part * self.cross_entropy(inputs, batch.labels) for part, inputs in parts),
             start=batch.images.new_zeros(()),
         )
+
+
+def clean_loss(losses: SupernetLosses, batch: Batch) -> Tensor:
+    """Compute the cross entropy of clean images."""
+    return losses.cross_entropy(batch.images, batch.labels)
+
+
+def attacked_loss(losses: SupernetLosses, batch: Batch) -> Tensor:
+    """Compute the cross entropy of images as the attack leaves them."""
+    return losses.cross_entropy(losses.attacked(batch), batch.labels)
 
 
 def make_supernet(experiment: Experiment, data: ImageData) -> Supernet:

@@ -3,7 +3,7 @@
 The models are immutable and refuse unknown keys. A number may be written as a fraction, such as "8/255".
 """
 
-from pipeline.settings.base import Channels, Layers, Settings
+from pipeline.settings.base import Channels, Layers, OneOf, Settings
 from pipeline.settings.experiment import Experiment
 from pipeline.settings.meta import MetaSettings
 from pipeline.settings.problem import (
@@ -52,6 +52,7 @@ __all__ = [
     "Layers",
     "MetaSettings",
     "ObjectiveSettings",
+    "OneOf",
     "ParetoSettings",
     "PreferenceSettings",
     "RelaxationSettings",

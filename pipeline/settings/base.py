@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, get_args, get_origin
 
@@ -10,10 +12,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
+from on_demand import Option
 from search_space.network.skeleton import MINIMUM_LAYERS
 
 LARGEST = 4096  # channels or layers that a network.json may ask for
@@ -66,6 +71,41 @@ Pixels = Annotated[int, Field(ge=0, le=LARGEST_IMAGE)]
 Layers = Annotated[int, Field(ge=MINIMUM_LAYERS, le=LARGEST)]
 Channels = Annotated[int, Field(ge=1, le=LARGEST)]
 Range = tuple[Positive | None, Positive | None]
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """Let a text name an option: Annotated[str, OneOf(BALANCES)]. The registry is read whenever one is checked.
+
+    where: a field of the options that has to be true; "" for all of them.
+    """
+
+    options: Mapping[str, Option]
+    where: str = ""
+
+    def allowed(self) -> Mapping[str, Option]:
+        """Return the options that may be named."""
+        return {name: each for name, each in self.options.items() if not self.where or getattr(each, self.where)}
+
+    @classmethod
+    def within(cls, annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[OneOf]:
+        """Find the registries that a type names, at any depth: those of a field are in its annotation and metadata."""
+        yield from (each for each in metadata if isinstance(each, cls))
+        inner, *rest = get_args(annotation) or (None,)
+        if get_origin(annotation) is Annotated:
+            yield from cls.within(inner, rest)
+        else:
+            for part in get_args(annotation):
+                yield from cls.within(part)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check a name after it was found to be a text."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, name: str) -> str:
+        if name not in self.allowed():
+            raise ValueError(f"expected one of {', '.join(self.allowed())}")
+        return name
 
 
 class Settings(BaseModel):

@@ -9,35 +9,26 @@ from pydantic import Field, field_validator, model_validator
 from learned_optimizers import ARCHITECTURES
 from learned_optimizers.meta_training.choices import SHAPES, Estimator
 from learned_optimizers.tasks import TASK_FAMILIES, TRAINED_ON, buckets
-from pipeline.settings.base import AtLeastTwo, Count, CountOrZero, Positive, Processes, Seed, Settings, UpToOne
+from pipeline.settings.base import AtLeastTwo, Count, CountOrZero, OneOf, Positive, Processes, Seed, Settings, UpToOne
 
 
 class ImitationSettings(Settings):
     """What comes before outer training: theta learns the steps of a teacher, by regression."""
 
     steps: CountOrZero = Field(0, description="steps of fitting the teacher; 0 for outer training alone")
-    teacher: str = Field(
+    teacher: Annotated[str, OneOf(SHAPES)] = Field(
         "squashed",
-        description=f"{', '.join(SHAPES)}: momentum over its rms over the tensor, as it is or through tanh; its rate "
-        "is swept on the training tasks and falls over the horizon",
+        description="momentum over its rms over the tensor, as it is or through tanh; its rate is swept on the "
+        "training tasks and falls over the horizon",
     )
     learning_rate: Positive = Field(0.01, description="learning rate of the fit's Adam; a cosine lowers it to 0")
-
-    @field_validator("teacher")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in SHAPES:
-            raise ValueError(f"expected one of {', '.join(SHAPES)}")
-        return name
 
 
 class MetaSettings(Settings):
     """Outer training of a learned optimizer, on tasks that are drawn from families."""
 
-    architecture: str = Field("mlp", description=f"what is trained: {', '.join(ARCHITECTURES)}")
-    families: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        TRAINED_ON, description=f"of tasks, each once, of {', '.join(TASK_FAMILIES)}"
-    )
+    architecture: Annotated[str, OneOf(ARCHITECTURES)] = Field("mlp", description="what is trained")
+    families: tuple[Annotated[str, OneOf(TASK_FAMILIES)], ...] = Field(TRAINED_ON, description="of tasks, each once")
     tasks: Count = Field(16, description="tasks to draw from in each bucket of a family (a shape of its networks)")
     task_seed: Seed = Field(0, description="random seed of the tasks themselves")
     horizon: Count = Field(200, description="inner steps of a whole training")
@@ -72,17 +63,10 @@ class MetaSettings(Settings):
     processes: Processes | None = Field(None, description="that share the streams of a step; null for one a core")
     executor: Literal["processes", "ray"] = Field("processes", description="what runs them; ray has to be installed")
 
-    @field_validator("architecture")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in ARCHITECTURES:
-            raise ValueError(f"expected one of {', '.join(ARCHITECTURES)}")
-        return name
-
     @field_validator("families")
     @classmethod
-    def _are_known_and_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) != len(names) or not set(names) <= set(TASK_FAMILIES):
+    def _are_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names or len(set(names)) != len(names):
             raise ValueError(f"expected families of tasks, each once: {', '.join(TASK_FAMILIES)}")
         return names
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 import search_space
+from attacks.registry import TRAINING_ATTACKS
+from mgda.registry import BALANCES
+from pipeline.options.objectives import OBJECTIVES, ObjectiveOption
 from pipeline.settings.base import (
     BelowOne,
     Count,
     Epsilon,
     Nodes,
+    OneOf,
     Pixels,
     Positive,
     Processes,
@@ -22,6 +26,7 @@ from pipeline.settings.base import (
     Weight,
 )
 from search_space.cells.choices import DARTS_OPERATIONS, SpaceChoices
+from search_space.cells.families import FAMILIES
 from search_space.cells.genotype import OPERATION_NAMES
 
 HOW_IMAGES_ARE_READ = ("streaming", "workers")
@@ -81,9 +86,7 @@ EdgeOperations = tuple[tuple[OperationName, ...], ...]
 class SpaceSettings(Settings):
     """The cells that a search chooses from."""
 
-    family: Literal["darts", "nasbench201"] = Field(
-        "darts", description="darts: two kinds of cells, two edges a node; nasbench201: one, of all edges"
-    )
+    family: Annotated[str, OneOf(FAMILIES)] = Field("darts", description="what cells have in common")
     nodes: Nodes = Field(4, description="intermediate nodes of a cell")
     operations: tuple[OperationName, ...] = Field(DARTS_OPERATIONS, description="what an edge may hold")
     normal: EdgeOperations | None = Field(
@@ -106,31 +109,34 @@ class SpaceSettings(Settings):
         return search_space.SearchSpace(**dict(self))
 
 
-ObjectiveName = Literal["accuracy", "robustness", "parameters", "macs"]
+ObjectiveName = Annotated[str, OneOf(OBJECTIVES)]
 
 
 class BalanceSettings(Settings):
     """From one gradient per objective to one direction (mgda)."""
 
-    name: Literal["mgda", "weighted_sum", "upgrad", "cagrad", "nash_mtl", "pcgrad"] = Field(
-        "mgda", description="what makes one direction of the gradients; the last four by the library torchjd"
-    )
+    name: Annotated[str, OneOf(BALANCES)] = Field("mgda", description="what makes one direction of the gradients")
     normalisation: Literal["none", "l2"] = Field("l2", description="scale of the gradients before; l2 is length 1")
     cagrad_c: BelowOne = Field(0.5, description="cagrad: radius around the mean gradient, relative to its length")
     nash_mtl_max_norm: Positive = Field(1.0, description="nash_mtl: longest direction")
 
 
-class PreferenceSettings(Settings):
-    """How much each objective counts beside the others."""
+SIZES = tuple(name for name, objective in OBJECTIVES.items() if objective.is_size)
 
-    accuracy: Weight = Field(
-        1.0,
-        description="mgda: ratio in which objectives fall, with normalisation l2 relative to their gradients' lengths; "
-        "weighted_sum, upgrad: weight",
-    )
-    robustness: Weight = Field(1.0, description="as preferences.accuracy")
-    parameters: Weight = Field(1.0, description="as preferences.accuracy, while the bound is broken")
-    macs: Weight = Field(1.0, description="as preferences.accuracy, while the bound is broken")
+
+def _preference(objective: ObjectiveOption) -> Any:
+    """The type and default of how much an objective counts."""
+    when = ", while its bound is broken" if objective.is_size else ""
+    return Weight, Field(1.0, description=f"ratio in which objectives fall, or weight of the sum{when}")
+
+
+_Preferences: Any = create_model(
+    "_Preferences", __base__=Settings, **{name: _preference(objective) for name, objective in OBJECTIVES.items()}
+)
+
+
+class PreferenceSettings(_Preferences):
+    """How much each objective counts beside the others, by its name."""
 
 
 class ObjectiveSettings(Settings):
@@ -159,9 +165,10 @@ class ObjectiveSettings(Settings):
         preferred = self.preferred()
         for name in preferred.keys() - set(self.names):
             raise ValueError(f"objectives.preferences.{name} is given but {name} is not among objectives.names")
-        if preferred and self.balance.name not in ("mgda", "weighted_sum", "upgrad"):
+        knowing = [name for name, balance in BALANCES.items() if "preferences" in balance.takes]
+        if preferred and self.balance.name not in knowing:
             raise ValueError(
-                f"balance={self.balance.name} knows no objectives.preferences; use mgda, weighted_sum or upgrad"
+                f"balance={self.balance.name} knows no objectives.preferences; use one of {', '.join(knowing)}"
             )
         return self
 
@@ -169,9 +176,10 @@ class ObjectiveSettings(Settings):
     def _bounds_and_names_agree(self) -> Self:
         if not self.names or len(set(self.names)) != len(self.names):
             raise ValueError(f"objectives.names holds at least one objective, each once; found {list(self.names)}")
-        if not {"accuracy", "robustness"} & set(self.names):
-            raise ValueError("objectives.names needs accuracy or robustness; bounds alone do not train an architecture")
-        for name in ("parameters", "macs"):
+        if all(OBJECTIVES[name].is_size for name in self.names):
+            losses = " or ".join(name for name, objective in OBJECTIVES.items() if not objective.is_size)
+            raise ValueError(f"objectives.names needs {losses}; bounds alone do not train an architecture")
+        for name in SIZES:
             lower, upper = getattr(self, name)
             if name in self.names and lower is None and upper is None:
                 raise ValueError(f"objectives.names has {name}: give objectives.{name}=[lower, upper], one may be null")
@@ -185,7 +193,7 @@ class ObjectiveSettings(Settings):
 class AttackSettings(Settings):
     """An attack inside search or retraining, Linf, through torchattacks."""
 
-    name: Literal["pgd", "fgsm", "fgsm_rs"] = Field("pgd", description="pgd, fgsm, or fgsm with a random start")
+    name: Annotated[str, OneOf(TRAINING_ATTACKS)] = Field("pgd", description="which attack it is")
     eps: Epsilon = Field(8 / 255, description="largest change of a pixel; images are in [0, 1]")
     step: Epsilon | None = Field(None, description="change of a pixel in one step of pgd; null is eps / 4")
     steps: Count = Field(7, description="number of steps of pgd")

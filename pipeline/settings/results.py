@@ -11,6 +11,8 @@ from pydantic import (
     model_validator,
 )
 
+from attacks.registry import EVALUATION_ATTACKS
+from pipeline.options.recipes import RECIPES
 from pipeline.settings.base import (
     AtLeastTwo,
     BelowOne,
@@ -19,6 +21,7 @@ from pipeline.settings.base import (
     CountOrZero,
     Layers,
     NotNegative,
+    OneOf,
     Positive,
     Processes,
     Range,
@@ -47,9 +50,7 @@ class RetrainSettings(Settings):
     )
     auxiliary_weight: NotNegative = Field(0.4, description="weight of the auxiliary head's loss; 0 for no head")
     drop_path: BelowOne = Field(0.2, description="its probability in the last epoch")
-    recipe: Literal["standard", "pgd_at", "trades", "mart", "fast", "free"] = Field(
-        "pgd_at", description="how it is trained: on clean images, or by what is published as robust"
-    )
+    recipe: Annotated[str, OneOf(RECIPES)] = Field("pgd_at", description="how it is trained")
     beta: NotNegative | None = Field(
         None, description="trades, mart: weight of the divergence under attack; null is 6 and 5, as published"
     )
@@ -76,11 +77,12 @@ class RetrainSettings(Settings):
 
     @model_validator(mode="after")
     def _overfitting_has_two_attacks(self) -> Self:
-        trained = {"standard": "no attack", "pgd_at": self.attack.name, "mart": self.attack.name}.get(self.recipe)
-        if self.check_overfitting and trained in ("no attack", "pgd"):
+        trained = RECIPES[self.recipe].attack_name(self.attack.name)
+        if self.check_overfitting and trained in (None, "pgd"):
+            others = [name for name, recipe in RECIPES.items() if recipe.attack not in (None, "given")]
             raise ValueError(
-                "retrain.check_overfitting sets the attack of training beside pgd, for recipes trades, fast and free; "
-                f"recipe={self.recipe} trains with {trained}"
+                f"retrain.check_overfitting sets the attack of training beside pgd, for recipes {', '.join(others)}; "
+                f"recipe={self.recipe} trains with {trained or 'no attack'}"
             )
         return self
 
@@ -93,7 +95,7 @@ class RetrainSettings(Settings):
         return self
 
 
-AttackName = Literal["fgsm", "pgd-20", "pgd-20-targeted", "pgd-100", "apgd-ce", "apgd-t", "cw", "square", "autoattack"]
+AttackName = Annotated[str, OneOf(EVALUATION_ATTACKS)]
 CorruptionName = Literal["gaussian_noise", "shot_noise", "gaussian_blur", "brightness", "contrast", "jpeg"]
 
 
@@ -110,7 +112,7 @@ class EvaluateSettings(Settings):
         0.5, description="L2 radius within which cw counts as a success; with norm=L2 it is eps"
     )
     sweep: tuple[Positive, ...] = Field((), description="also measure accuracy under sweep_attack at these radii")
-    sweep_attack: Literal["fgsm", "pgd-20", "pgd-100", "apgd-ce", "apgd-t", "square", "autoattack"] = Field(
+    sweep_attack: Annotated[str, OneOf(EVALUATION_ATTACKS, where="sweeps")] = Field(
         "pgd-20", description="attack of the sweep"
     )
     checks: bool = Field(False, description="look for signs of gradient masking, and say whether to believe the rest")
@@ -130,7 +132,9 @@ class EvaluateSettings(Settings):
     models: tuple[str, ...] = Field(
         (), description="run folders or package.module:factory, at least two: how attacks transfer from each to each"
     )
-    transfer_attack: Literal["fgsm", "pgd-20", "pgd-100"] = Field("pgd-20", description="models: what is transferred")
+    transfer_attack: Annotated[str, OneOf(EVALUATION_ATTACKS, where="transfers")] = Field(
+        "pgd-20", description="models: what is transferred"
+    )
     images: Count | None = Field(None, description="number of test images, balanced over classes; null for all")
     batch_size: Count = Field(250, description="images attacked at once")
     draws: Count = Field(

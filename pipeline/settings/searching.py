@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 import search_space
+from pipeline.options.guards import GUARD_RULES
 from pipeline.settings.base import (
     BelowOne,
     Channels,
@@ -15,12 +16,13 @@ from pipeline.settings.base import (
     Layers,
     NotNegative,
     Number,
+    OneOf,
     Positive,
     Settings,
     Split,
     UpToOne,
 )
-from search_space.supernet.relaxation_choices import RelaxationChoices
+from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS, RelaxationChoices
 
 
 class WeightOptimizerSettings(Settings):
@@ -50,8 +52,8 @@ class WeightOptimizerSettings(Settings):
 class RelaxationSettings(Settings):
     """How alphas become the weights of a mixture, and what may be random in it."""
 
-    operations: Literal["softmax", "sigmoid", "gumbel"] = Field(
-        "softmax", description="weights of an edge's operations: softmax (DARTS), sigmoid (FairDARTS), gumbel (GDAS)"
+    operations: Annotated[str, OneOf(OPERATION_WEIGHTS)] = Field(
+        "softmax", description="weights of an edge's operations"
     )
     normalised_edges: bool = Field(
         False, description="weights of a node's edges too: softmax of an alpha an edge (PC-DARTS)"
@@ -94,9 +96,7 @@ class GuardSettings(Settings):
     action: Literal["none", "stop", "rollback"] = Field(
         "none", description="stop: end with earlier alphas; rollback: go on from them with more weight decay"
     )
-    rule: Literal["eigenvalue", "skips"] = Field(
-        "eigenvalue", description="its rise over `window` epochs (RobustDARTS), or skips of the normal cell (DARTS+)"
-    )
+    rule: Annotated[str, OneOf(GUARD_RULES)] = Field("eigenvalue", description="by what a search has collapsed")
     window: Count = Field(5, description="eigenvalue: epochs of the mean, and from one mean to the other")
     ratio: Split = Field(0.75, description="eigenvalue: collapsed when the earlier mean is below this part of it")
     most_skips: CountOrZero = Field(2, description="skips: collapsed when the normal cell has more")
@@ -107,7 +107,7 @@ class GuardSettings(Settings):
     @property
     def reads_eigenvalue(self) -> bool:
         """Whether it watches, and by the eigenvalue."""
-        return self.action != "none" and self.rule == "eigenvalue"
+        return self.action != "none" and "eigenvalue" in GUARD_RULES[self.rule].sign
 
 
 class ImplicitSettings(Settings):
@@ -206,7 +206,7 @@ class SearchSettings(Settings):
             )
         relaxation = self.relaxation
         if self.partial_channels > 1 and (
-            relaxation.operations == "sigmoid" or relaxation.auxiliary_skip or relaxation.dropout
+            not OPERATION_WEIGHTS[relaxation.operations].sums_to_one or relaxation.auxiliary_skip or relaxation.dropout
         ):
             raise ValueError(
                 "search.partial_channels weighs what passes an edge by the sum of its operations' weights, which "

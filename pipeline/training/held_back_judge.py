@@ -14,8 +14,9 @@ from pipeline.compute.processes import share_of, sum_over_processes
 from pipeline.compute.seeds import seed_stream
 from pipeline.data import ImageSet
 from pipeline.evaluation.accuracy import classified_right
+from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
-from pipeline.training.recipes import RECIPES, Judged, best, has_overfitted, is_out_of_patience
+from pipeline.training.recipes import Judged, best, has_overfitted, is_out_of_patience
 from pipeline.training.steps import attack_of_settings
 from pipeline.training.training_images import STAGE
 from search_space.kernels.statistics import own_statistics

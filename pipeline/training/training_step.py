@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from attacks import CheckedAttack
 from pipeline.compute.processes import mean_over_processes, of_all_processes
+from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
 from pipeline.training.optimizers import make_weight_optimizer, set_learning_rate
 from pipeline.training.recipes import (
-    RECIPES,
     FreePerturbation,
     Outputs,
+    RecipeLoss,
     WeightAverage,
     moved,
     unchanged_statistics,
@@ -39,18 +40,19 @@ class TrainingStep:
     def __init__(self, network: Network, experiment: Experiment, fabric: Fabric, shape: Sequence[int]) -> None:
         settings = experiment.retrain
         self._network, self._experiment, self._fabric = network, experiment, fabric
-        self._recipe = RECIPES[settings.recipe]
-        self._beta = self._recipe.beta if settings.beta is None else settings.beta
+        recipe = RECIPES[settings.recipe]
+        self._recipe_loss: RecipeLoss = recipe.load()
+        self._beta = recipe.beta if settings.beta is None else settings.beta
         self.weights = list(network.parameters())
         self.optimizer = make_weight_optimizer(self.weights, experiment.weight_optimizer)
         self._average = WeightAverage(network, settings.average_decay) if settings.average_decay else None
         self.kept_network = self._average.network if self._average else network
         self._attack: CheckedAttack | None = None
         self.free: FreePerturbation | None = None
-        if self._recipe.attack == "free":
+        if recipe.attack == "free":
             batch = (settings.batch_size // fabric.world_size, *shape)
             self.free = FreePerturbation(batch, settings.attack.eps, fabric.device)
-        elif (name := self._recipe.attack_name(settings.attack.name)) is not None:
+        elif (name := recipe.attack_name(settings.attack.name)) is not None:
             self._attack = attack_of_settings(network, settings.attack, name)
 
     @property
@@ -127,7 +129,7 @@ class TrainingStep:
 
     def _loss(self, images: Tensor, attacked: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the recipe's loss with that of the auxiliary head, and the accuracy on the images that it learns."""
-        loss, outputs = self._recipe.loss(self._forward, images, attacked, labels, self._beta)
+        loss, outputs = self._recipe_loss(self._forward, images, attacked, labels, self._beta)
         if outputs.auxiliary is not None:
             loss = loss + self._experiment.retrain.auxiliary_weight * F.cross_entropy(outputs.auxiliary, labels)
         return loss, (outputs.logits.argmax(dim=1) == labels).float().mean()

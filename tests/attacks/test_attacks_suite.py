@@ -359,7 +359,7 @@ def test_the_budgets_are_those_published(model):
 def test_the_attacks_have_these_names_in_this_order():
     names = ["fgsm", "pgd-20", "pgd-20-targeted", "pgd-100", "apgd-ce", "apgd-t", "cw", "square", "autoattack"]
     assert list(EVALUATION_ATTACKS) == names
-    assert [attack.name for attack in EVALUATION_ATTACKS.values()] == names
+    assert [attack.label for attack in EVALUATION_ATTACKS.values()] == names
 
 
 @every

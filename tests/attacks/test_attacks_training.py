@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks import TRAINING_ATTACKS, CheckedAttack, training_attack
+from attacks import CheckedAttack, training_attack
+from attacks.registry import RECIPE_ATTACKS, TRAINING_ATTACKS
 
 EPS = 24 / 255
 STEP = 6 / 255
@@ -109,7 +110,7 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-names = pytest.mark.parametrize("name", TRAINING_ATTACKS)
+names = pytest.mark.parametrize("name", [*TRAINING_ATTACKS, *RECIPE_ATTACKS])
 both_statistics = pytest.mark.parametrize("statistics", ["running", "batch"])
 
 

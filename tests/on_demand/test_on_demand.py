@@ -7,11 +7,7 @@ import sys
 
 import pytest
 
-from learned_optimizers.architectures.registry import ARCHITECTURES
-from learned_optimizers.meta_training.choices import SHAPES
-from learned_optimizers.tasks import TASK_FAMILIES
 from on_demand import Option, chosen, table
-from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
 from tests.support.scripts import ROOT
 
 PACKAGES = ("e2rnas", "search_space", "mgda", "attacks", "learned_optimizers", "learned_optimizers.tasks")
@@ -48,16 +44,6 @@ def test_a_name_that_a_package_does_not_have_is_an_attribute_error_that_lists_th
 
     with pytest.raises(AttributeError, match=r"module 'mgda' has no attribute 'mdga'; expected one of Aggregator, "):
         _ = mgda.mdga
-
-
-@pytest.mark.parametrize("registry", [ARCHITECTURES, SHAPES, TASK_FAMILIES, OPERATION_WEIGHTS])
-def test_every_option_says_what_it_is_and_loads(registry):
-    for option in registry.values():
-        assert option.label
-        assert option.meaning
-        assert not option.meaning.endswith(".")
-        assert callable(option.load())
-    assert len({option.label for option in registry.values()}) == len(registry)
 
 
 def test_an_option_is_loaded_with_its_arguments_looked_up_by_name_and_shown_in_a_table():

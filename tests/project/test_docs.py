@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from e2rnas.cli.groups import options
 from pipeline.settings import Experiment
 from tests.support.scripts import ROOT
 
@@ -154,10 +155,10 @@ def _models(annotation):
 
 
 def missing_choices(text, folder):
-    """group=name of a configuration that is a file of conf."""
+    """group=name of a configuration that is an option of the group."""
     for group, name in CHOICE.findall(text):
-        files = ROOT / "conf" / group
-        if files.is_dir() and not (files / f"{name}.yaml").exists() and f"{group}={name}" not in FOR_THE_READER:
+        known = options(group)
+        if known and name not in known and f"{group}={name}" not in FOR_THE_READER:
             yield f"{group}={name}"
 
 

@@ -1,10 +1,12 @@
-"""What docs/architecture.md says about adding an option: its examples work once registered, and its places agree."""
+"""What docs/architecture.md says about adding an option: its examples work once registered, and an entry is enough."""
 
 import dataclasses
 import re
+import runpy
+import subprocess
 import sys
+import types
 from types import MappingProxyType
-from typing import get_args
 
 import pytest
 import torch
@@ -12,14 +14,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from attacks import evaluation_attack, training_attack
-from attacks.evaluation_attacks import EVALUATION_ATTACKS, EvaluationAttack
-from attacks.training import TRAINING_ATTACKS
+from attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS, EvaluationAttack, TrainingAttack
 from mgda import balance
-from pipeline.presentation.words import BALANCE_LABELS, FGSM_LABELS, recipe_in_words
+from mgda.registry import BALANCES, BalanceOption
+from pipeline.options.objectives import OBJECTIVES, ObjectiveOption
+from pipeline.options.recipes import RECIPES, Recipe
+from pipeline.presentation.words import named, recipe_in_words
 from pipeline.search.balancing import make_aggregator
-from pipeline.settings import AttackSettings, BalanceSettings, EvaluateSettings, ObjectiveSettings, RetrainSettings
-from pipeline.training.recipes import RECIPES
-from pipeline.training.recipes.losses import Outputs, Recipe
+from pipeline.search.supernet_losses import SupernetLosses
+from pipeline.settings import BalanceSettings, ObjectiveSettings, RetrainSettings
+from pipeline.training.recipes import Outputs
 from search_space import CostTable, Network, NetworkShape, SearchSpace, Supernet, network_cost
 from search_space.cells.genotype import OPERATION_NAMES
 from search_space.network.operations import OPERATIONS
@@ -29,24 +33,32 @@ DOCUMENT = (ROOT / "docs/architecture.md").read_text()
 EXAMPLES = dict(re.findall(r"\n### ([^\n]+)\n(?:(?!\n##).)*?```python\n(.*?)```", DOCUMENT, re.DOTALL))
 
 
-def example(heading, name):
-    """What the section's Python defines as `name`."""
-    defined = {}
-    exec(EXAMPLES[heading], defined)  # noqa: S102 - the project's own text
-    return defined[name]
+WRITE_OPTIONS = runpy.run_path(str(ROOT / "docs/write_options.py"))
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """What the section's Python defines as `name`, and the "module:name" by which an entry finds it."""
+
+    def defined(heading, name):
+        module = types.ModuleType("added")
+        exec(EXAMPLES[heading], vars(module))  # noqa: S102 - the project's own text
+        monkeypatch.setitem(sys.modules, "added", module)
+        return f"added:{name}"
+
+    return defined
 
 
 def register(monkeypatch, registry, with_entry):
     """Put a registry with one entry more in the place of every name that stands for it."""
-    for module in [
-        module for name, module in sys.modules.items() if name.partition(".")[0] in ("search_space", "attacks")
-    ]:
+    for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "search_space"]:
         for name in [name for name, value in vars(module).items() if value is registry]:
             monkeypatch.setattr(module, name, with_entry)
 
 
-def test_an_added_operation_is_searched_derived_measured_and_trained(monkeypatch):
-    factory = example("A search operation", "blurred")
+def test_an_added_operation_is_searched_derived_measured_and_trained(monkeypatch, example):
+    example("A search operation", "blurred")
+    factory = sys.modules["added"].blurred
     register(monkeypatch, OPERATIONS, MappingProxyType({**OPERATIONS, "blurred": factory}))
     register(monkeypatch, OPERATION_NAMES, (*OPERATION_NAMES, "blurred"))
     space = SearchSpace(2, ("skip_connect", "blurred"))
@@ -66,12 +78,26 @@ def test_an_added_operation_is_searched_derived_measured_and_trained(monkeypatch
     assert CostTable(space, shape).exact(genotype)[0] == parameters
 
 
-def test_an_added_attack_is_run_in_training_and_in_evaluation(monkeypatch):
+def test_an_added_objective_is_a_loss_and_has_a_preference_and_a_name(monkeypatch, example):
+    added = ObjectiveOption(label="smooth", meaning="half as bright", code=example("An objective", "smooth_loss"))
+    monkeypatch.setitem(OBJECTIVES, "smooth_loss", added)
+    assert ObjectiveSettings(names=("accuracy", "smooth_loss")).names == ("accuracy", "smooth_loss")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    batch = types.SimpleNamespace(images=torch.rand(8, 1, 4, 4), labels=torch.arange(8) % 3)
+    fabric = types.SimpleNamespace(autocast=torch.enable_grad)
+    losses = SupernetLosses(network, lambda batch: batch.images, fabric, adversarial_fraction=0.0).validation(batch)
+    assert list(losses) == ["accuracy", "robustness", "smooth_loss"]
+    assert losses["smooth_loss"]() == F.cross_entropy(network(batch.images / 2), batch.labels)
+    assert named("smooth_loss") == "smooth"
+
+
+def test_an_added_attack_is_run_in_training_and_in_evaluation(monkeypatch, example):
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
     images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 3
-    register(monkeypatch, TRAINING_ATTACKS, {**TRAINING_ATTACKS, "momentum_pgd": example("An attack", "momentum_pgd")})
-    added = EvaluationAttack(name="pgd-50", classes=("PGD",), steps=50)
-    register(monkeypatch, EVALUATION_ATTACKS, {**EVALUATION_ATTACKS, added.name: added})
+    added = TrainingAttack(label="MI-FGSM", meaning="by momentum", code=example("An attack", "momentum_pgd"))
+    monkeypatch.setitem(TRAINING_ATTACKS, "momentum_pgd", added)
+    longer = EvaluationAttack(label="pgd-50", meaning="50 steps", classes=("PGD",), steps=50)
+    monkeypatch.setitem(EVALUATION_ATTACKS, "pgd-50", longer)
     attacks = (
         training_attack("momentum_pgd", network, eps=0.1, step=0.05, steps=3),
         evaluation_attack("pgd-50", network, eps=0.1, num_classes=3),
@@ -82,54 +108,88 @@ def test_an_added_attack_is_run_in_training_and_in_evaluation(monkeypatch):
         assert F.cross_entropy(network(attacked), labels) > F.cross_entropy(network(images), labels)
 
 
-def test_an_added_recipe_trains():
-    recipe = Recipe(example("A recipe", "logit_pairing"), "given", beta=0.5)
+def test_an_added_recipe_trains_and_is_said_in_words(monkeypatch, example):
+    code = example("A recipe", "logit_pairing")
+    recipe = Recipe(
+        label="ALP", meaning="", code=code, attack="given", words="by ALP under {attack}", settings={"beta": 0.5}
+    )
+    monkeypatch.setitem(RECIPES, "pairing", recipe)
     assert recipe.attack_name("pgd") == "pgd"
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     images, labels = torch.rand(6, 1, 2, 2), torch.arange(6) % 2
-    loss, outputs = recipe.loss(lambda x: Outputs(network(x)), images, images + 0.1, labels, recipe.beta)
-    without, _ = recipe.loss(lambda x: Outputs(network(x)), images, images + 0.1, labels, 0.0)
+    loss, outputs = recipe.load()(lambda x: Outputs(network(x)), images, images + 0.1, labels, recipe.beta)
+    without, _ = recipe.load()(lambda x: Outputs(network(x)), images, images + 0.1, labels, 0.0)
     assert loss > without == F.cross_entropy(outputs.logits, labels)
+    assert recipe_in_words(RetrainSettings(recipe="pairing").model_dump()) == "by ALP under PGD-10"
 
 
-def test_an_added_balance_gives_the_direction_and_its_weights():
+def test_an_added_balance_gives_the_direction_and_its_weights(monkeypatch, example):
+    added = BalanceOption(label="mean", meaning="the mean gradient", code=example("A balance", "MeanGradient"))
+    monkeypatch.setitem(BALANCES, "mean", added)
+    aggregator = make_aggregator(ObjectiveSettings(balance=BalanceSettings(name="mean")), seed=0)
     gradients = {"accuracy": torch.tensor([3.0, 0.0]), "robustness": torch.tensor([0.0, 5.0])}
-    found = balance(gradients, aggregator=example("A balance", "MeanGradient")(normalisation="l2"))
+    found = balance(gradients, aggregator=aggregator)
     assert found.direction.tolist() == [0.5, 0.5]
     assert found.weights == {"accuracy": 0.5, "robustness": 0.5}
 
 
-def choices(settings, field):
-    return set(get_args(settings.model_fields[field].annotation))
+ONE_ENTRY = """
+from dataclasses import replace
+import sys
+from attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS
+from learned_optimizers import ARCHITECTURES
+from mgda.registry import BALANCES
+from pipeline.options.guards import GUARD_RULES
+from pipeline.options.objectives import OBJECTIVES
+from pipeline.options.recipes import RECIPES
+from search_space.cells.families import FAMILIES
+from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
+
+registries = (TRAINING_ATTACKS, EVALUATION_ATTACKS, ARCHITECTURES, BALANCES, GUARD_RULES, OBJECTIVES, RECIPES, FAMILIES,
+              OPERATION_WEIGHTS)
+for registry in registries:
+    registry["made_up"] = replace(next(iter(registry.values())), label="Made Up", meaning="a made-up option")
+
+from e2rnas.cli.app import compose_experiment, explain
+from e2rnas.cli.config_errors import Refused
+text = explain("search", ["balance=made_up", "attack=made_up", "recipe=made_up", "relaxation=made_up"], everything=True)
+for key in ("objectives.balance.name", "attack.name", "retrain.recipe", "search.relaxation.operations"):
+    assert f"{key}=made_up" in text, key
+assert text.count("made_up: a made-up option") >= len(registries)
+compose_experiment(["objectives=robust", "objectives.names=[made_up]", "objectives.preferences.made_up=2",
+                    "evaluate.attacks=[made_up]", "search.guard.rule=made_up", "space.family=made_up",
+                    "meta.architecture=made_up"])
+for key in ("objectives.balance.name", "search.guard.rule", "evaluate.sweep_attack", "retrain.recipe"):
+    try:
+        compose_experiment([f"{key}=unknown"])
+    except Refused as refused:
+        assert f"{key}: expected one of " in str(refused) and ", made_up, found 'unknown'" in str(refused), refused
+    else:
+        raise AssertionError(key)
+from on_demand import table
+assert "| `made_up` | Made Up | a made-up option |" in table(BALANCES)
+assert "torch" not in sys.modules
+"""
 
 
-def written(group):
-    return {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+def test_one_entry_is_a_setting_a_group_a_line_of_help_and_a_row_of_the_documentation():
+    done = subprocess.run([sys.executable, "-c", ONE_ENTRY], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
-def test_every_place_that_lists_a_balance_lists_the_same():
-    names = choices(BalanceSettings, "name")
-    assert names == set(BALANCE_LABELS) == written("balance")
-    for name in names & {"mgda", "weighted_sum"}:  # the others are of torchjd
-        assert make_aggregator(ObjectiveSettings(balance=BalanceSettings(name=name)), seed=0)
+def test_the_page_of_options_is_what_its_registries_say():
+    assert (ROOT / "docs/options.md").read_text() == WRITE_OPTIONS["text"](), "run python docs/write_options.py"
 
 
-def test_every_place_that_lists_a_recipe_lists_the_same():
-    names = choices(RetrainSettings, "recipe")
-    assert names == set(RECIPES) == written("recipe")
-    assert len({recipe_in_words(RetrainSettings(recipe=name).model_dump()) for name in names}) == len(names)
-
-
-def test_every_place_that_lists_an_attack_lists_the_same():
-    names = choices(AttackSettings, "name")
-    assert names <= set(TRAINING_ATTACKS)
-    assert names == {"pgd"} | set(FGSM_LABELS)
-    (of_evaluation,) = {
-        part for part in get_args(EvaluateSettings.model_fields["attacks"].annotation) if part is not ...
-    }
-    assert set(get_args(of_evaluation)) == set(EVALUATION_ATTACKS)
-    for field in ("sweep_attack", "transfer_attack"):
-        assert choices(EvaluateSettings, field) <= set(EVALUATION_ATTACKS)
+@pytest.mark.parametrize("heading", WRITE_OPTIONS["REGISTRIES"])
+def test_every_option_says_what_it_is_and_loads(heading):
+    options = WRITE_OPTIONS["REGISTRIES"][heading]
+    assert len({option.label for option in options.values()}) == len(options)
+    for option in options.values():
+        assert option.label
+        assert option.meaning
+        assert not option.meaning.endswith(".")
+        assert not option.code or callable(option.load())
 
 
 @pytest.mark.parametrize(
@@ -138,4 +198,4 @@ def test_every_place_that_lists_an_attack_lists_the_same():
 def test_how_to_add_each_option_is_told_in_about_ten_lines(option):
     section = DOCUMENT.partition(f"\n### {option}\n")[2].partition("\n###")[0]
     told = re.sub(r"```python.*?```", "", section, flags=re.DOTALL)
-    assert 3 <= len([line for line in told.split("\n") if line.strip()]) <= 15
+    assert 2 <= len([line for line in told.split("\n") if line.strip()]) <= 15

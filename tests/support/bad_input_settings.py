@@ -15,7 +15,7 @@ KEYS_AND_GROUPS = [
     ("search", "objectives=all", "Could not find 'objectives/all' ... accuracy demo e2rnas robust"),
     ("search", "balance=mean", "Could not find 'balance/mean' ... cagrad mgda"),
     ("search", "attack=pgd", "Could not find 'attack/pgd' ... carry_over fgsm fgsm_rs pgd7"),
-    ("search", "guard=none attack=null", "attack=null: expected one of carry_over, fgsm, fgsm_rs, pgd7"),
+    ("search", "guard=none attack=null", "attack=null: expected one of carry_over, fgsm, fgsm_rs, pgd, pgd7"),
     ("search", "weight_optimizer=lamb", "Could not find 'weight_optimizer/lamb' ... adamw learned sgd"),
     ("search", "relaxation=gumbel", "Could not find 'relaxation/gumbel' ... darts_minus"),
     ("search", "guard=always", "Could not find 'guard/always' ... darts_plus none"),
@@ -84,7 +84,7 @@ SPACE = [
         "space.operations.0: Input should be 'none', 'max_pool_3x3', ... 'conv_9x9'",
     ),
     ("search", "space.operations=[noise,noise]", "space: each operation is named once, found noise 2 times"),
-    ("search", "space.family=resnet", "space.family: Input should be 'darts' or 'nasbench201', found 'resnet'"),
+    ("search", "space.family=resnet", "space.family: expected one of darts, nasbench201, found 'resnet'"),
     ("search", "space.normal=[[noise]]", "space: normal: a cell of 4 nodes has 14 edges, found operations of 1"),
     (
         "search",
@@ -105,7 +105,7 @@ OBJECTIVES = [
     (
         "search",
         "objectives.names=[latency]",
-        "objectives.names.0: Input should be 'accuracy', 'robustness', 'parameters' or",
+        "objectives.names.0: expected one of accuracy, robustness, parameters,",
     ),
     ("search", "objectives.names=accuracy", "objectives.names: expected a list, such as [a,b], found 'accuracy'"),
     (
@@ -140,9 +140,9 @@ OBJECTIVES = [
     (
         "search",
         "balance=cagrad objectives.preferences.robustness=2",
-        "balance=cagrad knows no objectives.preferences; use mgda, weighted_sum or upgrad",
+        "balance=cagrad knows no objectives.preferences; use one of mgda, weighted_sum, upgrad",
     ),
-    ("search", "objectives.balance.name=mean", "objectives.balance.name: Input should be 'mgda', 'weighted_sum', "),
+    ("search", "objectives.balance.name=mean", "objectives.balance.name: expected one of mgda, weighted_sum, "),
     ("search", "objectives.balance.cagrad_c=1", "objectives.balance.cagrad_c: Input should be less than 1, found 1"),
     ("search", "objectives.macs_convention=flops", "objectives.macs_convention: Input should be 'conv_linear_macs' or"),
 ]
@@ -158,7 +158,7 @@ ATTACK = [
     ("search", "attack.eps=1e-400", "attack.eps, ... : Input should be greater than 0, found 0.0"),
     ("search", "attack.eps=null", "attack.eps, ... : Input should be a valid number, found None"),
     ("search", "attack.eps=false", "attack.eps, ... : expected a number, neither true nor false, found False"),
-    ("search", "attack.name=cw", "attack.name: Input should be 'pgd', 'fgsm' or 'fgsm_rs', found 'cw'"),
+    ("search", "attack.name=cw", "attack.name: expected one of pgd, fgsm, fgsm_rs, found 'cw'"),
     ("search", "attack.step=0.1", "attack: a step of 0.1 leaves the ball of eps=0.03137; null is eps / 4"),
     ("retrain", "retrain.attack.step=0.1", "retrain.attack: a step of 0.1 leaves the ball of eps=0.03137; null"),
     ("search", "attack.steps=0", "attack.steps: Input should be greater than 0, found 0"),
@@ -246,7 +246,7 @@ SEARCH = [
     (
         "search",
         "search.relaxation.operations=relu",
-        "search.relaxation.operations: Input should be 'softmax', 'sigmoid' or",
+        "search.relaxation.operations: expected one of softmax, sigmoid,",
     ),
     (
         "search",
@@ -302,7 +302,7 @@ RETRAIN = [
     ("retrain", "retrain.held_back=1", "retrain.held_back: Input should be less than 1, found 1"),
     ("retrain", "retrain.drop_path=1", "retrain.drop_path: Input should be less than 1, found 1"),
     ("retrain", "retrain.parameters=0", "retrain.parameters: Input should be greater than 0, found 0"),
-    ("retrain", "retrain.recipe=madry", "retrain.recipe: Input should be 'standard', 'pgd_at', 'trades', "),
+    ("retrain", "retrain.recipe=madry", "retrain.recipe: expected one of standard, pgd_at, trades, "),
     ("retrain", "retrain.beta=-1", "retrain.beta: Input should be greater than or equal to 0, found -1"),
     ("retrain", "retrain.replays=0", "retrain.replays: Input should be greater than 0, found 0"),
     ("retrain", "retrain.average_decay=1", "retrain.average_decay: Input should be less than 1, found 1"),
@@ -318,7 +318,7 @@ RETRAIN = [
 EVALUATE = [
     ("evaluate", "evaluate.attacks=fgsm", "evaluate.attacks: expected a list, such as [a,b], found 'fgsm'"),
     ("evaluate", "evaluate.attacks=[fgsm,fgsm]", "evaluate.attacks: each attack is named once, found"),
-    ("evaluate", "evaluate.attacks=[pgd-7]", "evaluate.attacks.0: Input should be 'fgsm', 'pgd-20', ... found 'pgd-7'"),
+    ("evaluate", "evaluate.attacks=[pgd-7]", "evaluate.attacks.0: expected one of fgsm, pgd-20, ... found 'pgd-7'"),
     ("evaluate", "evaluate.eps=-1", "evaluate.eps: Input should be greater than 0, found -1"),
     (
         "evaluate",
@@ -327,7 +327,7 @@ EVALUATE = [
     ),
     ("evaluate", "evaluate.sweep=[0.1,2]", "evaluate.eps and sweep are radii in Linf, at most 1, found 2.0"),
     ("evaluate", "evaluate.sweep=[0.1,0.1]", "evaluate.sweep: each radius is named once, found"),
-    ("evaluate", "evaluate.sweep_attack=cw", "evaluate.sweep_attack: Input should be 'fgsm', 'pgd-20', "),
+    ("evaluate", "evaluate.sweep_attack=cw", "evaluate.sweep_attack: expected one of fgsm, pgd-20, "),
     ("evaluate", "evaluate.norm=L1", "evaluate.norm: Input should be 'Linf' or 'L2', found 'L1'"),
     ("evaluate", "evaluate.norm=L2", "evaluate: fgsm is an attack in Linf; with evaluate.norm=L2 choose others"),
     ("evaluate", "evaluate.restarts=0", "evaluate.restarts: Input should be greater than 0, found 0"),
@@ -377,8 +377,8 @@ REST = [
     ),
     ("pareto", "pareto.published=[DARTS_V9]", "pareto.published: expected published cells, each once: DARTS_V1, "),
     ("meta_train", "meta.architecture=lstm", "meta.architecture: expected one of mlp, hierarchical, found 'lstm'"),
-    ("meta_train", "meta.families=[]", "meta.families: ... at least 1 item"),
-    ("meta_train", "meta.families=[imagenet]", "meta.families: expected families of tasks, each once: mlp_digits, "),
+    ("meta_train", "meta.families=[]", "meta.families: expected families of tasks, each once: "),
+    ("meta_train", "meta.families=[imagenet]", "meta.families.0: expected one of mlp_digits, "),
     ("meta_train", "meta.families=[copy,copy]", "meta.families: expected families of tasks, each once: mlp_digits, "),
     ("meta_train", "meta.horizon=10", "meta.first_length=20 and meta.last_length=50: expected at most meta.horizon=10"),
     ("meta_train", "meta.full=true meta.estimator=pes", "meta.estimator=pes is for truncations; whole trainings"),

@@ -9,6 +9,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mgda.registry import BALANCES
+from on_demand import label
 from pipeline.presentation.curves import MOST_POINTS, Curve, Row, averaged, bins, draw_curves
 from pipeline.presentation.style import (
     GREY,
@@ -21,7 +23,7 @@ from pipeline.presentation.style import (
     padded,
     whole_numbers,
 )
-from pipeline.presentation.words import BALANCE_LABELS, bound_in_words, magnitude, named
+from pipeline.presentation.words import bound_in_words, magnitude, named
 
 WEIGHT_ROUNDING = 1e-6  # of weights that sum to 1
 
@@ -103,7 +105,7 @@ def _weights(rows: Sequence[Row], balance: str | None) -> Picture:
     caption = f"Of each objective in the direction; {stacked}. A bound that is kept has weight 0."
     means = {name: values.mean() for name, (_, values) in curves.items()}
     alt = "Mean weights: " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()) + "."
-    title = "Weights of the objectives" + (f" ({BALANCE_LABELS.get(balance, balance)})" if balance else "")
+    title = "Weights of the objectives" + (f" ({label(BALANCES, balance)})" if balance else "")
     return make_picture("search-weights", title, _of_steps(rows, caption), alt, figure)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from pipeline.options.guards import GUARD_RULES
 from pipeline.settings import GuardSettings
 
 
@@ -32,6 +33,16 @@ def epoch_before_skips(skips: Sequence[int], *, most: int) -> int | None:
     return kept[-1] if kept and kept[-1] < len(skips) - 1 else None
 
 
+def has_risen(eigenvalues: Sequence[float], settings: GuardSettings) -> int | None:
+    """Apply `epoch_before_rise` with the numbers of the settings."""
+    return epoch_before_rise(eigenvalues, window=settings.window, ratio=settings.ratio)
+
+
+def has_too_many_skips(skips: Sequence[float], settings: GuardSettings) -> int | None:
+    """Apply `epoch_before_skips` with the number of the settings."""
+    return epoch_before_skips([int(count) for count in skips], most=settings.most_skips)
+
+
 class Guard:
     """Watches the epochs of a search, and says when, and to which epoch, its alphas go back.
 
@@ -40,9 +51,9 @@ class Guard:
     """
 
     def __init__(self, settings: GuardSettings) -> None:
-        self._settings = settings
-        begins_well = settings.action == "rollback" and settings.rule == "skips"
-        self._watched: list[tuple[int, float]] = [(0, 0.0)] if begins_well else []
+        self._settings, self._rule = settings, GUARD_RULES[settings.rule]
+        first = self._rule.begins_with if settings.action == "rollback" else None
+        self._watched: list[tuple[int, float]] = [] if first is None else [(0, first)]
         self.events: list[dict[str, int]] = []
 
     @property
@@ -57,9 +68,9 @@ class Guard:
         """
         if self._settings.action == "none":
             return None
-        sign = signs["eigenvalue"]["value"] if self._settings.rule == "eigenvalue" else signs["skips"]["normal"]
-        self._watched.append((epoch, float(sign)))
-        index = self._broken([value for _, value in self._watched])
+        kind, name = self._rule.sign
+        self._watched.append((epoch, float(signs[kind][name])))
+        index: int | None = self._rule.load()([value for _, value in self._watched], self._settings)
         if index is None:
             return None
         del self._watched[index + 1 :]
@@ -75,9 +86,3 @@ class Guard:
         """Go back to a state."""
         self._watched = [(epoch, value) for epoch, value in state["watched"]]
         self.events = [dict(event) for event in state["events"]]
-
-    def _broken(self, values: Sequence[float]) -> int | None:
-        settings = self._settings
-        if settings.rule == "skips":
-            return epoch_before_skips([int(value) for value in values], most=settings.most_skips)
-        return epoch_before_rise(values, window=settings.window, ratio=settings.ratio)

@@ -15,9 +15,10 @@ from attacks import EVALUATION_ATTACKS, CheckedAttack, evaluation_attack
 from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import ImageData, ImageSet, augmentation, split
 from pipeline.evaluation.accuracy import CLEAN, classified_right
+from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
 from pipeline.training.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate, take_step
-from pipeline.training.recipes import RECIPES, Outputs, WeightAverage
+from pipeline.training.recipes import Outputs, RecipeLoss, WeightAverage
 from pipeline.training.steps import attack_of_settings
 from pipeline.training.training_images import STAGE
 from search_space import Genotype, Network
@@ -99,8 +100,10 @@ class SideBySideTraining:
         self._weights = list(self._networks.parameters())
         self._optimizer = make_weight_optimizer(self._weights, experiment.weight_optimizer)
         self._average = WeightAverage(self._networks, settings.average_decay) if settings.average_decay else None
-        self._recipe = RECIPES[settings.recipe]
-        name = self._recipe.attack_name(settings.attack.name)
+        recipe = RECIPES[settings.recipe]
+        self._loss: RecipeLoss = recipe.load()
+        self._beta = recipe.beta if settings.beta is None else settings.beta
+        name = recipe.attack_name(settings.attack.name)
         self._attack = None if name is None else attack_of_settings(self._networks, settings.attack, name)
         self.judging_attack = attack_of_settings(self.kept, settings.attack, "pgd")
 
@@ -130,10 +133,8 @@ class SideBySideTraining:
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on a batch; return which of its images were right, bool [N * seeds]."""
-        settings = self._experiment.retrain
         attacked = images if self._attack is None else self._attack(images, labels)
-        beta = self._recipe.beta if settings.beta is None else settings.beta
-        loss, outputs = self._recipe.loss(self._forward, images, attacked, labels, beta)
+        loss, outputs = self._loss(self._forward, images, attacked, labels, self._beta)
         # a mean over the images of all networks: each network's own mean counts 1 / seeds in it
         slopes = torch.autograd.grad(loss * len(self._seeds), self._weights, materialize_grads=True)
         clip = self._experiment.weight_optimizer.clip

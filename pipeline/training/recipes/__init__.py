@@ -3,16 +3,15 @@
 from pipeline.training.recipes.averaging import WeightAverage
 from pipeline.training.recipes.free import FreePerturbation
 from pipeline.training.recipes.judging import Judged, best, first_overfitted, has_overfitted, is_out_of_patience
-from pipeline.training.recipes.losses import RECIPES, Forward, Outputs, Recipe
+from pipeline.training.recipes.losses import Forward, Outputs, RecipeLoss
 from pipeline.training.recipes.weight_perturbation import moved, unchanged_statistics, worst_change
 
 __all__ = [
-    "RECIPES",
     "Forward",
     "FreePerturbation",
     "Judged",
     "Outputs",
-    "Recipe",
+    "RecipeLoss",
     "WeightAverage",
     "best",
     "first_overfitted",

@@ -8,9 +8,7 @@ The outputs are those whose accuracy is the training accuracy, and whose auxilia
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -26,24 +24,6 @@ class Outputs(NamedTuple):
 
 Forward = Callable[[Tensor], Outputs]
 RecipeLoss = Callable[[Forward, Tensor, Tensor, Tensor, float], tuple[Tensor, Outputs]]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a network is trained on, and how.
-
-    attack: a name of attacks.TRAINING_ATTACKS; "given", the one of the settings; "free", that of FreePerturbation;
-    None, nothing is attacked.
-    beta: of the loss, as published.
-    """
-
-    loss: RecipeLoss
-    attack: str | None
-    beta: float = 0.0
-
-    def attack_name(self, given: str) -> str | None:
-        """Return a name of TRAINING_ATTACKS; a step of free training is FGSM from a start that is as good as random."""
-        return {"given": given, "free": "fgsm_rs"}.get(self.attack, self.attack) if self.attack else None
 
 
 def standard(forward: Forward, images: Tensor, attacked: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Outputs]:
@@ -91,15 +71,3 @@ def boosted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     rival = logits.masked_fill(is_label, -float("inf")).argmax(dim=1, keepdim=True)
     without_rival = logits.scatter(1, rival, -float("inf")).logsumexp(dim=1)
     return F.cross_entropy(logits, labels, reduction="none") + logits.logsumexp(dim=1) - without_rival
-
-
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "standard": Recipe(standard, None),
-        "pgd_at": Recipe(adversarial, "given"),
-        "trades": Recipe(trades, "tpgd", beta=6.0),
-        "mart": Recipe(mart, "given", beta=5.0),
-        "fast": Recipe(adversarial, "fgsm_rs"),
-        "free": Recipe(adversarial, "free"),
-    }
-)

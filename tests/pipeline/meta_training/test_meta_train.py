@@ -77,7 +77,7 @@ def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, override
     ("overrides", "message"),
     [
         (["meta.architecture=transformer"], "meta.architecture: expected one of mlp"),
-        (["meta.families=[imagenet]"], "meta.families: expected families of tasks, each once: mlp_digits"),
+        (["meta.families=[imagenet]"], "meta.families.0: expected one of mlp_digits"),
         (["meta.families=[copy,copy]"], "each once"),
         (["meta.last_length=201"], "expected at most meta.horizon=200"),
         (["meta.full=true", "meta.estimator=pes"], "meta.estimator=pes is for truncations"),

@@ -6,13 +6,13 @@ import pytest
 import yaml
 
 from e2rnas.cli.app import CONF, compose_experiment, explain
+from e2rnas.cli.groups import groups, options
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.settings import Experiment
 from search_space import CostTable, NetworkShape, Supernet
 
-OPTIONS = [
-    (group.name, option.stem) for group in sorted(CONF.iterdir()) if group.is_dir() for option in group.glob("*.yaml")
-]
+OPTIONS = [(group, option) for group in groups() for option in options(group)]
+FILES = sorted(CONF.glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -21,9 +21,9 @@ def test_every_option_of_every_group_composes(group, option):
     assert isinstance(compose_experiment([f"{group}={option}", *extra]), Experiment)
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_says_what_it_is_in_its_first_line(group, option):
-    text = (CONF / group / f"{option}.yaml").read_text()
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_every_file_of_an_option_says_what_it_is_in_its_first_line(path):
+    text = path.read_text()
     comment = next(line for line in text.splitlines() if not line.startswith("# @package"))
     assert comment.startswith("# ")
     assert yaml.safe_load(text) or "what holds by default." in text.lower()

@@ -17,6 +17,7 @@ from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import seed_stream
 from pipeline.data import load
 from pipeline.networks.network_files import load_network
+from pipeline.options.recipes import RECIPES
 from pipeline.presentation.words import recipe_in_words
 from pipeline.runs.files import read_json
 from pipeline.runs.metrics import read_metrics
@@ -24,7 +25,6 @@ from pipeline.settings import RetrainSettings
 from pipeline.training.held_back_judge import HeldBackJudge
 from pipeline.training.network_trainer import Retraining
 from pipeline.training.recipes import (
-    RECIPES,
     FreePerturbation,
     Judged,
     Outputs,
@@ -75,7 +75,7 @@ def retraining():
 
 
 def loss_of(recipe, network, batch, beta):
-    return RECIPES[recipe].loss(lambda images: Outputs(network(images)), *batch, beta)[0]
+    return RECIPES[recipe].load()(lambda images: Outputs(network(images)), *batch, beta)[0]
 
 
 def gradient(loss, network):
@@ -139,7 +139,7 @@ def test_mart_is_the_formula_of_its_paper(network, batch, beta):
 
 def test_the_boosted_term_of_mart_is_finite_where_a_wrong_class_is_certain():
     logits = torch.tensor([[200.0, 0.0, -5.0]], requires_grad=True)
-    loss = RECIPES["mart"].loss(lambda images: Outputs(logits), logits, logits, torch.tensor([1]), 5.0)[0]
+    loss = RECIPES["mart"].load()(lambda images: Outputs(logits), logits, logits, torch.tensor([1]), 5.0)[0]
     (slope,) = torch.autograd.grad(loss, logits)
     assert loss.item() == pytest.approx(200 + 200 - np.log1p(np.exp(-5)), rel=1e-6)  # log(1 + e^-5) is what is left
     assert slope.isfinite().all()
