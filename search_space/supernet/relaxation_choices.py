@@ -14,10 +14,12 @@ class OperationWeights(Option):
     """How an edge's alphas become the weights of its operations, by a function of `operation_weights`.
 
     is_random: it draws anew in each step.  sums_to_one: the weights of an edge do.
+    strengths: how a person calls what a cell is derived from, which is without noise.
     """
 
     is_random: bool = False
     sums_to_one: bool = True
+    strengths: str = "softmax"
 
 
 OPERATION_WEIGHTS: Mapping[str, OperationWeights] = {
@@ -31,6 +33,7 @@ OPERATION_WEIGHTS: Mapping[str, OperationWeights] = {
         meaning="the sigmoid of each alpha, so that operations do not compete (FairDARTS; Chu et al. 2020)",
         code="search_space.supernet.operation_weights:sigmoid",
         sums_to_one=False,
+        strengths="sigmoid",
     ),
     "gumbel": OperationWeights(
         label="Gumbel softmax",

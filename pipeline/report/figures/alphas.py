@@ -36,6 +36,7 @@ from pipeline.presentation.words import percent
 from search_space import Cell, Genotype, SearchSpace
 from search_space.drawing.cell_layout import operation_label
 from search_space.supernet.relaxation import DARTS, Relaxation
+from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
 
 PANEL = 1.3  # inches: the side of an edge's panel
 ALPHA_COLOURS = {
@@ -75,8 +76,9 @@ def alpha_pictures(
 
 def _in_words(relaxation: Relaxation) -> str:
     """Return what the strengths are."""
-    chosen = "Sigmoid" if relaxation.operations == "sigmoid" else "Softmax"
-    return f"{chosen} of the alphas" + (", times the softmax of the edges" if relaxation.normalised_edges else "")
+    return f"{OPERATION_WEIGHTS[relaxation.operations].strengths.capitalize()} of the alphas" + (
+        ", times the softmax of the edges" if relaxation.normalised_edges else ""
+    )
 
 
 def _heatmap(

@@ -29,6 +29,11 @@ def test_every_file_of_an_option_says_what_it_is_in_its_first_line(path):
     assert yaml.safe_load(text) or "what holds by default." in text.lower()
 
 
+def test_the_table_of_search_spaces_has_a_row_for_each():
+    rows = re.findall(r"^\| `(\w+)` \|", (CONF.parent / "docs/search_spaces.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == options("space")
+
+
 def test_paper_is_the_published_setting():
     paper = compose_experiment(["experiment=paper"])
     search, retrain = paper.search, paper.retrain
