@@ -265,7 +265,7 @@ OF_RUNS = [
     (
         "report",
         "",
-        G + " ... reduction cell: concat names each output node once, from 2 to 5; found",
+        G + " ... reduction cell: concat names each output node once, from 2 to 3; found",
         of_json(G, lambda c: c["reduction"].update(concat=[9])),
     ),
     (

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = (
     "data.limit=80",
     "data.test_limit=40",
+    "space.nodes=2",
     "attack.eps=0.1",
     "attack.steps=1",
     "search.channels=2",

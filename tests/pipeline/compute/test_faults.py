@@ -263,7 +263,7 @@ def test_a_stage_goes_back_to_a_checkpoint_that_is_whole_and_says_so(tmp_path, w
     [
         *((name, {"value": float("nan")}) for name in ("accuracy", "robustness", "parameters", "macs")),
         ("accuracy", {"value": float("inf")}),
-        ("robustness", {"gradient": torch.full((2, 14, 8), float("nan"))}),
+        ("robustness", {"gradient": torch.full((2, 5, 8), float("nan"))}),
     ],
 )
 def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoint_before_stays(

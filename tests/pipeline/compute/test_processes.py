@@ -41,7 +41,7 @@ SMALL = (
     "objectives.names=[accuracy,robustness,parameters]",
     "objectives.macs=[null,null]",
 )
-NASBENCH201 = ("space=nasbench201", "search.channels=4", "objectives.parameters=[null,5e3]")
+NASBENCH201 = ("space=nasbench201", "space.nodes=3", "search.channels=4", "objectives.parameters=[null,5e3]")
 RETRAINED = ("data.crop_padding=0", "retrain.drop_path=0", "retrain.batch_size=12")
 
 

@@ -350,7 +350,7 @@ def test_nasbench201_goes_from_search_to_report(tmp_path, call_script):
     folder = tmp_path / "run"
     bounds = ("objectives.parameters=[2000,6000]", "objectives.macs=[null,2e5]", "export.formats=[nasbench201]")
     for script in ("search", "retrain", "evaluate", "export", "report"):
-        status, _, err = call_script(script, *TINY, *bounds, f"run={folder}", "space=nasbench201")
+        status, _, err = call_script(script, *TINY, *bounds, f"run={folder}", "space=nasbench201", "space.nodes=3")
         assert status == 0, err
     genotype = Genotype.from_json((folder / "genotype.json").read_text())
     by_cell.check_member(genotype)

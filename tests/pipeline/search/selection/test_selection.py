@@ -112,15 +112,16 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected):
         assert training["settings"]["retrain"]["held_back"] == 0.3
     genotype = Genotype.from_json((selected / "genotype.json").read_text())
     assert genotype == Genotype.from_json(json.dumps(result["selection"][0]["genotype"]))
-    table = CostTable(SearchSpace(), SHAPE)
+    table = CostTable(compose_experiment(TINY).space.build(), SHAPE)
     assert result["derived_cost"]["parameters"] == table.exact(genotype)[0].item()
     assert all(bound["violation"] == 0 for bound in result["bounds"].values())
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_search_ends_inside_bounds_that_one_size_alone_keeps(tmp_path, call_script, seed):
-    table = CostTable(SearchSpace(), SHAPE)
-    size = int(table.exact(SearchSpace().random_genotype(torch.Generator().manual_seed(seed)))[0])
+    space = compose_experiment(TINY).space.build()
+    table = CostTable(space, SHAPE)
+    size = int(table.exact(space.random_genotype(torch.Generator().manual_seed(seed)))[0])
     bounds = ("objectives.macs=[null,1e6]", f"objectives.parameters=[{size},{size}]")
     status, out, err = call_script("search", *TINY, *SELECTION, *bounds, f"run={tmp_path / 'run'}")
     assert status == 0, err

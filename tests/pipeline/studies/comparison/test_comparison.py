@@ -38,6 +38,7 @@ SMALL = (
     "experiment=comparison",
     "seed=0",
     *(override for override in TINY if not override.startswith("objectives")),
+    "space.nodes=4",  # as DARTS_V2 has
     "objectives.names=[accuracy,robustness,parameters]",
     "objectives.parameters=[2500,4000]",
     "objectives.macs=[null,null]",

@@ -32,6 +32,7 @@ from tests.support.scripts import TINY
 
 WALK = (
     *TINY,
+    "space.nodes=4",  # as PDARTS has
     "pareto.points=2",
     "pareto.epochs=1",
     "pareto.adapt_epochs=1",
@@ -296,11 +297,7 @@ def test_adapting_lowers_the_training_loss_of_the_cell(searched, data):
 
 def test_a_cell_that_leaves_an_output_to_none_adapts_too(data):
     """The weights before that output are in no loss, and stay."""
-    settings = (
-        "space=nasbench201",
-        "pareto.adapt_epochs=1",
-        "pareto.published=[]",
-    )
+    settings = ("space=nasbench201", "space.nodes=3", "pareto.adapt_epochs=1", "pareto.published=[]")
     experiment = compose_experiment([*WALK, *settings])
     walk = Walk(experiment, data, make_fabric(experiment.fabric))
     cell = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|nor_conv_3x3~0|none~1|skip_connect~2|"
