@@ -37,6 +37,8 @@ def unreadable(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return f"{shortened(override)}: {EXPECTED}, found no ="
+    if value == "~" or value.startswith("~/"):
+        return f"{shortened(override)}: the shell left ~ as it is; write {shortened(f'{key}=$HOME{value[1:]}')}"
     quoted = f"{key}={_quoted(value)}"
     if value[:1] in ("[", "{") or not _is_readable(quoted):
         return f"{shortened(override)}: {EXPECTED}; a value is plain, quoted, a [list] or a {{name: value}}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -61,6 +61,9 @@ def reason(message: str, overrides: Sequence[str] = ()) -> str:
     if missing and missing.group(2) in sweeps.EXTRAS:
         kind, name = missing.groups()
         return f"hydra/{kind}={name} is not installed; pip install -e '.[{sweeps.EXTRAS[name]}]'"
+    chosen = re.search(r"Could not (?:find|load) '([\w/]+)/([^/']+)'", message)
+    if chosen and (options := _options(chosen[1], message)):
+        return _no_option(f"{chosen[1]}={chosen[2]}", chosen[2], options)
     unknown = re.search(r"(?:Could not override|Error merging override) '?([\w.@/]+)", message)
     if unknown:
         return unknown_key(unknown.group(1).split("=")[0])
@@ -78,11 +81,23 @@ def _no_options(overrides: Sequence[str]) -> Iterator[str]:
     """Of each override whose key is a group, or nothing, what is allowed there."""
     for override in overrides:
         key, _, value = override.partition("=")
-        options = groups.options(key)
+        options = _options(key)
         if not key:
             yield f"{override}: expected group=option or key=value"
         elif options and value not in options:
-            yield f"{override}: expected one of {', '.join(options)}"
+            yield _no_option(override, value, options)
+
+
+def _options(group: str, message: str = "") -> list[str]:
+    """Options of a group: those that Hydra's message lists, with the user's own, or those of this project."""
+    listed = re.search(r"Available options in '[^']*':\s+(.*?)\s*(?:Config search path|$)", message, re.DOTALL)
+    return listed[1].split() if listed else groups.options(group)
+
+
+def _no_option(override: str, found: str, options: Iterable[str]) -> str:
+    """What to say of a group's option that there is not: those there are, the nearest first."""
+    nearest = sorted(options, key=lambda option: -difflib.SequenceMatcher(None, found, option).ratio())
+    return f"{override}: expected one of {', '.join(nearest)}"
 
 
 def unknown_key(key: str) -> str:

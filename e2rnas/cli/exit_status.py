@@ -34,6 +34,8 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return error.status, error.line
     if isinstance(error, FloatingPointError):
         return STOPPED, f"stopped: {error}"
+    if isinstance(error, PermissionError) and not _may_be_read(error.filename):
+        return REFUSED, f"error: {error.filename} cannot be read: {error.strerror}"
     if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
         where = error.filename or "a file"
         return STOPPED, f"stopped: {where}: {error.strerror}; {GOES_ON}"
@@ -52,6 +54,14 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
     if isinstance(error, Refused | ValueError) and _is_ours(error):
         return REFUSED, f"error: {error}"
     return None
+
+
+def _may_be_read(path: str | bytes | None) -> bool:
+    """Whether a path that cannot be used could be read, or is not there, so that it was to be written."""
+    if path is None:
+        return True
+    folder = os.path.dirname(path) or os.curdir  # noqa: PTH120 - it may be bytes
+    return os.access(folder, os.X_OK) and (not os.path.lexists(path) or os.access(path, os.R_OK))
 
 
 def _lost_peer(error: BaseException) -> bool:

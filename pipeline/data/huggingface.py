@@ -19,6 +19,7 @@ PREPARED = "cache"  # what the library kept of a set of the hub that cannot be r
 READ = (IMAGE_FOLDER, PARQUET, "arrow", "csv", "json", "webdataset", PREPARED)
 LAYOUT = "train/<class>/*.png and test/<class>/*.png"
 WORD_OR_NUMBER = re.compile(r"(large_)?string|bool|u?int\d+")  # types of columns
+ENCODED = {"bytes", "path"}  # of an image, in a column of a table
 OTHER_LAYOUT = re.compile(r"metadata\.\w+|.*\.zip")  # files that list images, or that hold folders of their own
 
 
@@ -48,7 +49,7 @@ class HuggingFaceSet:
         """A split by its name. Raises ValueError where it cannot be had."""
         with _refusals(self.settings, name):
             self.builder.download_and_prepare()
-            return SetSplit(name, self.builder.as_dataset(split=name), self.files)
+            return SetSplit(name, _with_images(self.builder.as_dataset(split=name)), self.files)
 
 
 def opened(settings: DataSettings) -> HuggingFaceSet:
@@ -128,6 +129,16 @@ def _check_layout(settings: DataSettings, path: str, files: dict[str, list[str]]
     classes = [{file.parent.name for file in paths.get(split, ())} for split in splits]
     if all(classes) and classes[0].isdisjoint(classes[1]):
         raise UnusableSetError(f"{expected}; found {example}, and no class that is in both splits")
+
+
+def _with_images(rows: Any) -> Any:
+    """Take for images what programs without the library's own notes write as such: bytes, or bytes and a path."""
+    import datasets
+
+    for name, feature in rows.features.items():
+        if (isinstance(feature, dict) and set(feature) == ENCODED) or feature == datasets.Value("binary"):
+            rows = rows.cast_column(name, datasets.Image())
+    return rows
 
 
 def columns(features: Any, settings: DataSettings) -> tuple[str, str]:

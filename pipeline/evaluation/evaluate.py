@@ -198,11 +198,16 @@ def verdict_of(rows: Sequence[Accuracy], num_classes: int) -> Verdict | None:
 
 def tested(data: ImageData, limit: int | None) -> ImageSet:
     """Return the test images, or a balanced subset. Raises RunError when there are not so many."""
+    check_number_of_images(data, limit)
     if limit is None:
         return data.test
-    if limit > len(data.test):
+    return data.test.take(torch.from_numpy(balanced_indices(data.test.labels.numpy(), limit)))
+
+
+def check_number_of_images(data: ImageData, limit: int | None) -> None:
+    """Raise RunError when `evaluate.images` asks for more than there are."""
+    if limit is not None and limit > len(data.test):
         raise RunError(
             f"evaluate.images={limit} asks for more than the {len(data.test)} test images there are; "
             "set evaluate.images=null for all of them"
         )
-    return data.test.take(torch.from_numpy(balanced_indices(data.test.labels.numpy(), limit)))

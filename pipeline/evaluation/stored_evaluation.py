@@ -194,6 +194,17 @@ class Evaluation(Schema):
         for section in SECTIONS:
             yield from ((section, row) for row in getattr(self, section))
 
+    def asked(self) -> Iterator[Protocol]:
+        """Yield the settings of evaluations that together find all rows: the settings name one attack of a sweep."""
+        evaluate = self.settings.evaluate
+        radii: dict[str, list[float]] = {}
+        for row in self.sweep:
+            radii.setdefault(row.attack, []).append(row.settings["eps"])
+        for attack in (each for each in radii if each != evaluate.sweep_attack):
+            sweep = {"sweep": tuple(radii[attack]), "sweep_attack": attack}
+            yield self.settings.model_copy(update={"evaluate": evaluate.model_copy(update=sweep)})
+        yield self.settings
+
     def is_of(self, description: NetworkDescription | ForeignDescription, state_sha256: str | None) -> bool:
         """Return whether it was measured on this network with these weights; None stands for unknown ones."""
         same = self.network.model_dump(mode="json") == description.model_dump(mode="json")

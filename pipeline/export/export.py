@@ -132,7 +132,7 @@ def _check_same_cell(folder: Path, genotype: Genotype, files: Mapping[str, bytes
 
 
 def _weights(folder: Path, trained: TrainedNetwork) -> dict[str, bytes]:
-    card = model_card(trained.description, _evaluated(folder, trained))
+    card = model_card(trained.description, _evaluated(folder, trained), trained.state_sha256)
     return {
         "network.safetensors": as_safetensors(trained.network, trained.description),
         "model_card.md": card.encode(),

@@ -41,14 +41,14 @@ class Evaluated:
     of_another: bool = False
 
 
-def model_card(description: NetworkDescription, evaluated: Evaluated) -> str:
-    """Write the card in Markdown."""
+def model_card(description: NetworkDescription, evaluated: Evaluated, state_sha256: str) -> str:
+    """Write the card in Markdown. state_sha256: digest of the weights that it is given away with."""
     channels = {1: "1 channel", 3: "3 channels"}.get(description.in_channels, f"{description.in_channels} channels")
     sections = {
         "Architecture": _architecture(description),
         "Size": _sizes(description),
         "Data": _data(description),
-        "Training": _training(description),
+        "Training": _training(description, state_sha256),
         "Robustness": _robustness(evaluated),
         "How to load it": LOADING.format(channels=description.in_channels, size=description.image_size),
         "Intended use and limits": LIMITS.format(channels=channels, size=description.image_size),
@@ -95,15 +95,17 @@ def _data(description: NetworkDescription) -> str:
     )
 
 
-def _training(description: NetworkDescription) -> str:
+def _training(description: NetworkDescription, state_sha256: str) -> str:
     training = description.training
     settings = {key: value for key, value in training["settings"].items() if key != "genotype"}
     rows = [(key, shown(key, value)) for key, value in flattened(settings).items()]
-    return (
+    found = (
         f"The weights are those of epoch {training['best_epoch']}, with an accuracy of "
-        f"{training['held_back_accuracy']:.1%} on a held-back part of the training set. All settings:\n\n"
-        + _table(("key", "value"), rows)
+        f"{training['held_back_accuracy']:.1%} on a held-back part of the training set."
     )
+    if not description.is_training_of(state_sha256):
+        found = "The run's network.json is of the training of other weights than these, or does not say of which."
+    return f"{found} All settings:\n\n" + _table(("key", "value"), rows)
 
 
 def _robustness(evaluated: Evaluated) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -45,6 +45,14 @@ class NetworkDescription(Settings, TextInNotebook):
             std=self.std,
         )
         return network.eval()
+
+    def with_weights(self, digest: str) -> Self:
+        """Say that the training ended in weights with this digest."""
+        return self.model_copy(update={"training": self.training | {"state_sha256": digest}})
+
+    def is_training_of(self, digest: str) -> bool:
+        """Return whether the training is known to have ended in weights with this digest."""
+        return self.training.get("state_sha256") == digest
 
     def cost(self) -> dict[str, int]:
         """Return the exact size of the network."""

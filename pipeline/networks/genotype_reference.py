@@ -18,7 +18,7 @@ def cell_of(folder: Path, reference: str | None) -> tuple[str, Genotype]:
     """Name and genotype of what `genotype=` names; where it names nothing, of a run folder. Raises RunError."""
     if reference:
         return load_genotype(reference)
-    if not any((folder / name).is_file() for name in ("genotype.json", "network.json")):
+    if not any((folder / name).exists() for name in ("genotype.json", "network.json")):
         raise RunError(
             f"run={folder} holds no cell yet: search one (python scripts/search.py {shlex.quote(f'run={folder}')}), "
             "or give a published one, such as genotype=DARTS_V2"
@@ -40,12 +40,12 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
             return reference, Genotype.from_nasbench201(reference)
     with errors_name(f"genotype={reference}"):
         file, chosen = _path_and_name(reference)
-        if (file / "genotype.json").is_file():
+        if (file / "genotype.json").exists():
             file /= "genotype.json"
-        elif (file / "network.json").is_file():  # a published cell that was retrained
+        elif (file / "network.json").exists():  # a published cell that was retrained
             description = load_network(file).description
             return description.name, genotype_from_plain(description.genotype)
-        if not file.is_file():
+        elif not file.is_file():
             raise RunError(f"genotype={reference} {_no_genotype(reference)}")
     with errors_name(str(file)):
         name, genotype = _parse_genotype(read_text(file), file.suffix, chosen)

@@ -15,6 +15,7 @@ from torch import nn
 from pipeline.data import ImageData
 from pipeline.errors import RunError
 from pipeline.networks.description import NetworkDescription, TrainedNetwork, genotype_from_plain
+from pipeline.networks.state_digest import state_sha256
 from pipeline.runs.files import read_json, write_atomically, write_json
 from pipeline.runs.schemas import checked
 from pipeline.runs.stored_stages import StoredTraining
@@ -34,11 +35,18 @@ def errors_name(what: str) -> Iterator[None]:
         raise RunError(f"{what}: {error}") from None
 
 
-def save_network(folder: Path, network: nn.Module, description: NetworkDescription) -> None:
-    """Write network.safetensors and network.json; the second last, as it says that both are there."""
+def save_network(folder: Path, network: nn.Module, description: NetworkDescription) -> NetworkDescription:
+    """Write network.safetensors and network.json; the second last, as it says that both are there.
+
+    Return the description as it is written, with the digest of the weights that its training speaks of.
+    """
     (folder / "network.json").unlink(missing_ok=True)
     write_atomically(folder / "network.safetensors", as_safetensors(network, description))
+    written = description.build()
+    written.load_state_dict(_weights(network))
+    description = description.with_weights(state_sha256(written))
     write_json(folder / "network.json", description.model_dump(mode="json"))
+    return description
 
 
 def as_safetensors(network: nn.Module, description: NetworkDescription) -> bytes:
@@ -46,15 +54,18 @@ def as_safetensors(network: nn.Module, description: NetworkDescription) -> bytes
 
     The auxiliary head is left out, and what differs from run to run too: the same weights give the same bytes.
     """
-    tensors = {
+    content = description.model_dump(mode="json", exclude={"training": {"seconds", "environment", "state_sha256"}})
+    # one entry: safetensors writes several in an order that changes from call to call
+    written: bytes = save(_weights(network), metadata={"network": json.dumps(content, sort_keys=True)})
+    return written
+
+
+def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary_head.")
     }
-    content = description.model_dump(mode="json", exclude={"training": {"seconds", "environment"}})
-    # one entry: safetensors writes several in an order that changes from call to call
-    written: bytes = save(tensors, metadata={"network": json.dumps(content, sort_keys=True)})
-    return written
 
 
 def load_network(folder: Path) -> TrainedNetwork:

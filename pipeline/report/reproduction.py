@@ -44,10 +44,10 @@ def stages(run: RunContents, others: Sequence[RunContents]) -> Iterator[Plain]:
 
 
 def _in_order(run: RunContents) -> Iterator[tuple[str, Plain]]:
-    """Stages and their settings in the order they ran; evaluate as often as there are protocols, the last one last."""
+    """Stages and their settings in the order they ran; evaluate as often as is needed, the last protocol last."""
     for stage, settings in run.settings.items():
         if stage == "evaluate":
-            yield from ((stage, each.settings.plain) for each in reversed(run.evaluations))
+            yield from ((stage, asked.plain) for each in reversed(run.evaluations) for asked in each.asked())
         else:
             yield stage, settings
 

@@ -102,7 +102,7 @@ class HeldBack(Schema):
 
 
 class StoredTraining(Schema):
-    """What network.json says of the training."""
+    """What network.json says of the training, and the digest of the weights that it ended in."""
 
     settings: PlainSettings
     best_epoch: Epoch
@@ -111,6 +111,7 @@ class StoredTraining(Schema):
     overfitted_in_epoch: Epoch | None = None
     seconds: Seconds | None = None
     environment: Environment | None = None
+    state_sha256: Digest | None = None
 
 
 class OnnxFile(Schema):

@@ -15,6 +15,7 @@ from pipeline.compute.environment import environment
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.stop_requests import StopRequest, stop_requests
 from pipeline.data import ImageData
+from pipeline.evaluation.evaluate import check_number_of_images
 from pipeline.networks.genotype_reference import read_genotype
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_atomically, write_json
@@ -49,6 +50,7 @@ def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric
     and one where a signal asked to stop, which raises Interrupted. Raises ValueError before any work when bounds
     cannot be met, batches do not fit, or the folder holds a search with other settings.
     """
+    check_number_of_images(data, experiment.evaluate.images)
     settings = search_settings(experiment)
     bilevel = BilevelSearch(experiment, data, fabric)
     if experiment.search.selection.pool is not None:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from pipeline.compute.environment import environment
 from pipeline.compute.stop_requests import StopRequest, stop_requests
 from pipeline.data import ImageData
+from pipeline.evaluation.evaluate import check_number_of_images
 from pipeline.networks.description import NetworkDescription
 from pipeline.networks.network_files import load_network, save_network
 from pipeline.runs.checkpoints import Checkpoints
@@ -38,6 +39,7 @@ def retrain(
     checkpoint: there is one after each epoch, and one where a signal asked to stop, which raises Interrupted. Raises
     ValueError before any work when the settings do not fit the data or the run in the folder.
     """
+    check_number_of_images(data, experiment.evaluate.images)
     settings = retrain_settings(experiment, genotype)
     training = Retraining(experiment, data, fabric, genotype)
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
@@ -48,7 +50,7 @@ def retrain(
         description = _describe(training, data, name, settings)
         if fabric.is_global_zero:
             training.network.load_state_dict(training.judge.best_weights)
-            save_network(folder, training.network, description)
+            description = save_network(folder, training.network, description)
         return description
 
 

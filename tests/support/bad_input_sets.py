@@ -268,6 +268,10 @@ OF_SETS = [
         "genotype=DARTS_V2 retrain.batch_size=4 " + WHOLE + DATA % "good",
         "retrain.held_back=0.1 splits off none of 40 images ... raise retrain.held_back, or give more images",
     ),
+    *(
+        (script, "genotype=DARTS_V2 evaluate.images=41", "evaluate.images=41 asks for more than the 40 test images")
+        for script in ("search", "retrain")
+    ),
     ("search", "data=huggingface data.path=nobody/nothing", "cannot load split 'train' of data.path=nobody/nothing: "),
     ("search", "data=huggingface data.path=../escape/..", "cannot load split 'train' of data.path=../escape/.."),
 ]

@@ -56,5 +56,4 @@ def write_network(folder, genotype=DARTS_V2, **changes):
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 1.5)
     folder.mkdir(parents=True, exist_ok=True)
-    save_network(folder, network, description)
-    return description
+    return save_network(folder, network, description)

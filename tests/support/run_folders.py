@@ -131,7 +131,7 @@ def write_network(
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)  # of the initial weights
-        save_network(folder, description.build(), description)
+        description = save_network(folder, description.build(), description)
     rows = [
         {
             "stage": "retrain",

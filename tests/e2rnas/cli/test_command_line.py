@@ -13,7 +13,7 @@ from pipeline.settings import Experiment
 from tests.support.scripts import ROOT, TINY
 
 
-@pytest.mark.parametrize("value", ["runs/café", "runs/a=b", "~", "a#b", "it's", 'say "no"', "a(b)", "back\\slash#"])
+@pytest.mark.parametrize("value", ["runs/café", "runs/a=b", "a~b", "a#b", "it's", 'say "no"', "a(b)", "back\\slash#"])
 def test_a_value_outside_hydras_grammar_is_shown_quoted_and_that_form_works(call_script, value):
     status, _, err = call_script("search", f"run={value}")
     assert (status, err.count("\n")) == (2, 1)
@@ -29,6 +29,8 @@ def test_a_value_outside_hydras_grammar_is_shown_quoted_and_that_form_works(call
         ("search.alpha_betas=[0.5", "[0.5: expected key=value or group=option; a value is plain, quoted, a [list] or"),
         ("+é=3", "+é=3: expected key=value or group=option; a value is plain"),
         ("seed=\u0663", "seed=\u0663: this value has to be quoted"),
+        ("run=~", "run=~: the shell left ~ as it is; write run=$HOME"),
+        ("run=~/runs/a b", "run=~/runs/a b: the shell left ~ as it is; write run=$HOME/runs/a b"),
     ],
 )
 def test_what_hydra_cannot_read_is_explained_in_words_of_this_project(override, says):

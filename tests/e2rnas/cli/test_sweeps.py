@@ -207,7 +207,7 @@ REFUSED = {
         "an override does not fit what it is put into",
     ),
     "no sweep that can be read": (("search", "seed=choice(1,"), "seed=choice(1,: this value has to be quoted"),
-    "a value of the sweep": (("search", "seed=0,1", "balance=mgda,luck"), "Could not find 'balance/luck'"),
+    "a value of the sweep": (("search", "seed=0,1", "balance=mgda,luck"), "balance=luck: expected one of "),
 }
 
 

@@ -234,6 +234,30 @@ def test_a_second_run_on_the_same_folder_is_refused(tmp_path, call_script, stage
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_what_may_not_be_read_is_refused_and_what_may_not_be_written_stops_the_stage(tmp_path, monkeypatch):
+    def ending_at(path):
+        return exit_status.ending(PermissionError(errno.EACCES, "Permission denied", str(path)), "")
+
+    there, missing = tmp_path / "search.json", tmp_path / "folder" / "search.json"
+    there.touch()
+    missing.parent.mkdir()
+    assert [ending_at(path)[0] for path in (there, missing)] == [exit_status.STOPPED] * 2  # they may be read
+    refused = [(exit_status.REFUSED, f"error: {path} cannot be read: Permission denied") for path in (there, missing)]
+    closed = {(str(there), os.R_OK), (str(missing.parent), os.X_OK)}
+    monkeypatch.setattr(os, "access", lambda path, mode: (str(path), mode) not in closed)
+    assert [ending_at(path) for path in (there, missing)] == refused
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+@pytest.mark.parametrize("stage", ["search", "evaluate", "report"])
+def test_a_run_folder_that_may_not_be_read_is_one_line(tmp_path, call_script, stage):
+    (tmp_path / "run").mkdir(mode=0)
+    status, _, err = call_script(stage, f"run={tmp_path / 'run'}")
+    assert (status, err.count("\n")) == (2, 1), err
+    assert f"error: {tmp_path / 'run'}" in err
+    assert "cannot be read: Permission denied" in err
+
+
 def unfinished(stage, whole, folder):
     """A copy of a finished run before its end; its checkpoints, the newest last."""
     shutil.copytree(whole, folder)

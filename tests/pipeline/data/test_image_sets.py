@@ -269,6 +269,22 @@ def test_a_path_in_a_table_is_followed_to_files_of_the_set_alone(tmp_path, path)
     assert f") {OUTSIDE[path].format(outside=outside)}" in str(caught.value)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("kind", ["bytes and a path", "bytes"])
+def test_images_in_a_table_of_another_program_are_found_by_their_type(tmp_path, kind, streaming):
+    (root := tmp_path / "set").mkdir()
+    content = encoded(COLOUR)
+    images = [content] * 4 if kind == "bytes" else inline(*[content] * 4)
+    table = pyarrow.table({"image": pyarrow.array(images), "label": ["cat", "dog"] * 2})
+    if kind != "bytes":
+        table = table.set_column(0, "image", table["image"].cast(datasets.Image().pa_type))
+    for part in ("train", "test"):
+        pyarrow.parquet.write_table(table, root / f"{part}.parquet")
+    data = load(root, streaming=streaming, workers=0)
+    assert data.class_names == ("cat", "dog")
+    assert np.array_equal(data.test.kept().images[3].permute(1, 2, 0).numpy(), PIXELS)
+
+
 def test_a_path_in_a_table_is_followed_to_files_of_the_set(tmp_path):
     rows = [{"bytes": None, "path": "images/0.png"}, {"bytes": None, "path": str(tmp_path / "set/images/0.png")}]
     root = parquet(tmp_path / "set", [*rows, *rows])

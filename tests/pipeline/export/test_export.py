@@ -44,6 +44,7 @@ FILES = {
     "network.onnx",
     "network.pt2",
 }
+DIGEST = "0" * 64
 CLEAN = Accuracy("clean", {}, 38, 40, 0.95, 0.835, 0.986, 1.0)
 ATTACKED = Accuracy("pgd-20", {"norm": "Linf", "eps": 8 / 255}, 30, 40, 0.75, 0.598, 0.858, 1.0)
 
@@ -217,18 +218,18 @@ def card_of(folder, **changes):
 
 
 def test_the_card_of_a_network_that_was_not_evaluated_claims_nothing():
-    assert "Not measured: no robustness is claimed." in model_card(describe(), Evaluated())
+    assert "Not measured: no robustness is claimed." in model_card(describe(), Evaluated(), DIGEST)
 
 
 def test_names_cannot_write_markdown_into_the_card():
-    card = model_card(describe(name="a](x) <b>|\n# c", class_names=("|", "`")), Evaluated())
+    card = model_card(describe(name="a](x) <b>|\n# c", class_names=("|", "`")), Evaluated(), DIGEST)
     assert "# a\\](x) \\<b\\>\\|\\\\n\\# c\n" in card
     assert "2 classes (\\|, \\`)" in card
 
 
 @given(st.text(max_size=30))
 def test_a_name_stays_on_one_line_of_the_card(name):
-    lines = model_card(describe(name=name), Evaluated()).split("\n")
+    lines = model_card(describe(name=name), Evaluated(), DIGEST).split("\n")
     assert lines[4].startswith("# ")
     assert lines[6] == "## Architecture"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 import torch
@@ -52,6 +53,12 @@ def evaluate(call_script, run):
 def stored(folder, name="robustness.json"):
     """The protocols as the file has them, the one last evaluated last."""
     return json.loads((folder / name).read_text())["protocols"]
+
+
+def rights(folder):
+    """How many images each row of a sweep has right, by attack and radius."""
+    (only,) = stored(folder)
+    return {(row["attack"], row["settings"]["eps"]): row["right"] for row in only["sweep"]}
 
 
 def replace_weights(folder):
@@ -125,6 +132,7 @@ def test_figures_of_other_weights_are_in_no_table_page_or_card(run, evaluate):
     evaluate()
     page = run_report.write(run).read_text(encoding="utf-8")
     assert 'id="results"' in page
+    assert "on a held-back part of the training set" in card_of(run)
     replace_weights(run)
     found = read_run(run)
     assert (found.robustness, found.examples, len(found.set_aside)) == (None, None, 1)
@@ -133,7 +141,10 @@ def test_figures_of_other_weights_are_in_no_table_page_or_card(run, evaluate):
     assert "robustness.json holds figures of other weights than these, which are not shown: mine (" in page
     assert "run evaluate.py to measure the present ones" in page
     assert "now holds was not evaluated; run evaluate.py." in run_report.table([run])
-    assert "Not measured: no robustness is claimed. The run" in card_of(run)
+    card = card_of(run)
+    assert "Not measured: no robustness is claimed. The run" in card
+    assert "is of the training of other weights than these" in card
+    assert "held-back part" not in card
     evaluate()
     page = run_report.write(run).read_text(encoding="utf-8")
     assert 'id="results"' in page
@@ -233,6 +244,20 @@ def test_the_report_shows_every_protocol_in_words_the_last_one_first(run):
     assert f"The attacks by {words[1]}" in page
     table = run_report.table([run]).replace("\n  ", " ")
     assert "by another protocol, ε = 8/255 in Linf, 200 test images, seed 0: clean 95.0 %, pgd-20 50.0 %." in table
+
+
+def test_the_commands_of_the_report_repeat_sweeps_by_several_attacks(run, evaluate, call_script):
+    for attack in ("fgsm", "pgd-20", "square"):
+        evaluate("evaluate.attacks=[]", "evaluate.sweep=[0.05,0.1]", f"evaluate.sweep_attack={attack}")
+    commands = [stage["command"] for stage in stages(read_run(run), []) if stage["name"] == "evaluate"]
+    before = rights(run)
+    (run / "robustness.json").unlink()
+    assert len(commands) == 3
+    for command in commands:
+        status, _, err = call_script("evaluate", *shlex.split(command.replace("\\\n", " "))[2:])
+        assert status == 0, err
+    assert rights(run) == before
+    assert len(before) == 6
 
 
 def test_the_commands_of_the_report_repeat_every_protocol_the_last_one_last(run):

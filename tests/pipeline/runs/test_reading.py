@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from learned_optimizers import load_theta
 from pipeline.errors import RunError
-from pipeline.networks.genotype_reference import load_genotype, read_genotype
+from pipeline.networks.genotype_reference import cell_of, load_genotype, read_genotype
 from pipeline.runs.files import DEEPEST, LARGEST_JSON, parse_json, read_bytes, read_json, read_text
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.run_folder import exclusive
@@ -53,6 +53,7 @@ KINDS = {
         ("search.json", read_json),
         ("genotype.json", read_genotype),
         ("genotype.json", lambda path: load_genotype(str(path))),
+        ("genotype.json", lambda path: cell_of(path.parent, None)),
         ("network.safetensors", read_tensors),
         ("metrics.jsonl", lambda path: read_metrics(path.parent)),
     ],
