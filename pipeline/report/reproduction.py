@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.evaluation.stored_evaluation import WHAT_IS_TRIED
+from pipeline.evaluation.stored_evaluation import WHAT_IS_TRIED, protocol_in_words
 from pipeline.presentation.words import shown
 from pipeline.report.run_reader import Plain, RunContents, Runs
 from pipeline.runs.metrics import flattened
@@ -21,7 +21,7 @@ NOT_COMPARED = ("genotype", "evaluate.batch_size", *(f"evaluate.{name}" for name
 
 def stages(run: RunContents, others: Sequence[RunContents]) -> Iterator[Plain]:
     """How each stage is repeated: the command that gives all its result depends on, and those settings as a table."""
-    for stage, settings in _in_order(run):
+    for stage, title, settings in _in_order(run):
         flat = {
             FABRIC.get(key, key): value for key, value in flattened(settings).items() if not key.startswith("genotype.")
         }
@@ -30,6 +30,7 @@ def stages(run: RunContents, others: Sequence[RunContents]) -> Iterator[Plain]:
         words += [_override(key, value) for key, value in (flat | more).items()]
         yield {
             "name": stage,
+            "title": title,
             "command": " \\\n  ".join([f"python scripts/{stage}.py", *map(shlex.quote, words)]),
             "settings": [(key, shown(key, value)) for key, value in flat.items()],
         }
@@ -38,18 +39,21 @@ def stages(run: RunContents, others: Sequence[RunContents]) -> Iterator[Plain]:
     )
     yield {
         "name": "report",
+        "title": "report",
         "command": shlex.join(["python", "scripts/report.py", f"run={run.folder}", *compared]),
         "settings": [],
     }
 
 
-def _in_order(run: RunContents) -> Iterator[tuple[str, Plain]]:
-    """Stages and their settings in the order they ran; evaluate as often as is needed, the last protocol last."""
+def _in_order(run: RunContents) -> Iterator[tuple[str, str, Plain]]:
+    """Stages, with a title and settings, in the order they ran; evaluate as often as needed, the last protocol last."""
     for stage, settings in run.settings.items():
         if stage == "evaluate":
-            yield from ((stage, asked.plain) for each in reversed(run.evaluations) for asked in each.asked())
+            for each in reversed(run.evaluations):
+                title = f"{stage} by {protocol_in_words(each.settings, each.attacks[0].images)}"
+                yield from ((stage, title, asked.plain) for asked in each.asked())
         else:
-            yield stage, settings
+            yield stage, stage, settings
 
 
 def _started_with(run: RunContents, stage: str) -> dict[str, Any]:

@@ -242,6 +242,7 @@ def test_the_report_shows_every_protocol_in_words_the_last_one_first(run):
     assert first < second
     assert page.index("45.0", first) < second < page.index("50.0", second)
     assert f"The attacks by {words[1]}" in page
+    assert all(f"<summary>Settings of evaluate by {each}</summary>" in page for each in words)
     table = run_report.table([run]).replace("\n  ", " ")
     assert "by another protocol, ε = 8/255 in Linf, 200 test images, seed 0: clean 95.0 %, pgd-20 50.0 %." in table
 
