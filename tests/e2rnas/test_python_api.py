@@ -243,7 +243,7 @@ TENSOR = torch.zeros(4, 1, 8, 8)
         ({"labels": [0, 1, 2]}, "labels: expected 4 whole numbers from 0, found torch.int64"),
         ({"labels": None}, "labels: expected 4 whole numbers from 0"),
         ({"labels": [0, 1, 2, 10]}, "labels: expected classes up to 9, as the module has 10 logits, found 10"),
-        ({"attacks": ["pgd"]}, "evaluate.attacks.0: Input should be 'fgsm', .* found 'pgd'"),
+        ({"attacks": ["pgd"]}, "evaluate.attacks.0: expected one of fgsm, .* found 'pgd'"),
         ({"eps": 8}, "evaluate.eps and sweep are radii in Linf, at most 1, found 8"),
         (
             {"module": nn.Flatten(0)},
