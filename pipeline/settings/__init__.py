@@ -3,37 +3,25 @@
 The models are immutable and refuse unknown keys. A number may be written as a fraction, such as "8/255".
 """
 
+from pipeline.settings.attack import AttackSettings, SearchAttackSettings
 from pipeline.settings.base import Channels, Layers, OneOf, Settings
+from pipeline.settings.compute import FabricSettings
+from pipeline.settings.data import HOW_IMAGES_ARE_READ, DataSettings
+from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
 from pipeline.settings.experiment import Experiment
-from pipeline.settings.meta import MetaSettings
-from pipeline.settings.problem import (
-    HOW_IMAGES_ARE_READ,
-    AttackSettings,
-    BalanceSettings,
-    DataSettings,
-    FabricSettings,
-    ObjectiveSettings,
-    PreferenceSettings,
-    SearchAttackSettings,
-    SpaceSettings,
-)
-from pipeline.settings.results import (
-    ComparisonSettings,
-    EvaluateSettings,
-    ExportSettings,
-    ParetoSettings,
-    RetrainSettings,
-)
-from pipeline.settings.searching import (
+from pipeline.settings.meta_training import MetaSettings
+from pipeline.settings.objectives import BalanceSettings, ObjectiveSettings, PreferenceSettings
+from pipeline.settings.search import (
     DiagnosticsSettings,
     GuardSettings,
     ImplicitSettings,
     RelaxationSettings,
     SearchSettings,
     SelectionSettings,
-    WeightOptimizerSettings,
 )
-from pipeline.settings.tables import TabulateSettings
+from pipeline.settings.space import SpaceSettings
+from pipeline.settings.studies import ComparisonSettings, ParetoSettings, TabulateSettings
+from pipeline.settings.training import RetrainSettings, WeightOptimizerSettings
 
 __all__ = [
     "HOW_IMAGES_ARE_READ",

@@ -6,27 +6,17 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from pipeline.settings.attack import SearchAttackSettings
 from pipeline.settings.base import Seed, Settings
-from pipeline.settings.meta import MetaSettings
-from pipeline.settings.problem import (
-    DataSettings,
-    FabricSettings,
-    ObjectiveSettings,
-    SearchAttackSettings,
-    SpaceSettings,
-)
-from pipeline.settings.results import (
-    ComparisonSettings,
-    EvaluateSettings,
-    ExportSettings,
-    ParetoSettings,
-    RetrainSettings,
-)
-from pipeline.settings.searching import (
-    SearchSettings,
-    WeightOptimizerSettings,
-)
-from pipeline.settings.tables import TabulateSettings
+from pipeline.settings.compute import FabricSettings
+from pipeline.settings.data import DataSettings
+from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
+from pipeline.settings.meta_training import MetaSettings
+from pipeline.settings.objectives import ObjectiveSettings
+from pipeline.settings.search import SearchSettings
+from pipeline.settings.space import SpaceSettings
+from pipeline.settings.studies import ComparisonSettings, ParetoSettings, TabulateSettings
+from pipeline.settings.training import RetrainSettings, WeightOptimizerSettings
 
 
 class Experiment(Settings):

@@ -1,4 +1,4 @@
-"""Settings of the bi-level search and of what trains weights."""
+"""Settings of the bi-level search."""
 
 from __future__ import annotations
 
@@ -23,30 +23,6 @@ from pipeline.settings.base import (
     UpToOne,
 )
 from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS, RelaxationChoices
-
-
-class WeightOptimizerSettings(Settings):
-    """What trains weights, of the supernet and of derived networks."""
-
-    name: Literal["sgd", "adamw", "learned"] = Field("sgd", description="sgd, adamw, or one that is itself trained")
-    theta: str | None = Field(
-        None, min_length=1, description="meta-parameters of learned: a shipped name or a theta.safetensors"
-    )
-    learning_rate: Positive = Field(
-        0.025, description="at the start; a cosine lowers it over the epochs; not of learned"
-    )
-    momentum: UpToOne = Field(0.9, description="momentum of sgd")
-    betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="betas of adamw")
-    weight_decay: NotNegative = Field(3e-4, description="weight decay of all weights; not of learned")
-    clip: Positive | None = Field(5.0, description="largest norm of the gradient; null for no clipping")
-
-    @model_validator(mode="after")
-    def _theta_is_of_a_learned_optimizer(self) -> Self:
-        if self.name == "learned" and self.theta is None:
-            raise ValueError("weight_optimizer.name=learned needs weight_optimizer.theta: a shipped name, or a file")
-        if self.name != "learned" and self.theta is not None:
-            raise ValueError(f"weight_optimizer.theta goes with name=learned; {self.name} has none")
-        return self
 
 
 class RelaxationSettings(Settings):
