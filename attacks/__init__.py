@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from attacks.expectation import ExpectedLogits
     from attacks.guarded_model import undisturbed
     from attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS, EvaluationAttack
-    from attacks.training import ContinuedPGD, training_attack
+    from attacks.training_attacks import ContinuedPGD, training_attack
 else:
     __getattr__ = exports(__name__, __file__)
 

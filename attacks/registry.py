@@ -22,19 +22,19 @@ TRAINING_ATTACKS: Mapping[str, TrainingAttack] = {
     "pgd": TrainingAttack(
         label="PGD",
         meaning="projected gradient descent from a random start (Madry et al. 2018)",
-        code="attacks.training:pgd",
+        code="attacks.training_attacks:pgd",
         has_steps=True,
     ),
     "fgsm": TrainingAttack(
         label="FGSM",
         meaning="one step of eps from the clean image (Goodfellow et al. 2015)",
-        code="attacks.training:fgsm",
+        code="attacks.training_attacks:fgsm",
         settings={"steps": 1},
     ),
     "fgsm_rs": TrainingAttack(
         label="FGSM with a random start",
         meaning="one step of 1.25 eps from a random start (Wong et al. 2020)",
-        code="attacks.training:fgsm_rs",
+        code="attacks.training_attacks:fgsm_rs",
         settings={"steps": 1},
     ),
 }
@@ -43,7 +43,7 @@ RECIPE_ATTACKS: Mapping[str, TrainingAttack] = {
     "tpgd": TrainingAttack(
         label="TPGD",
         meaning="PGD away from the clean image's own probabilities, without labels (Zhang et al. 2019)",
-        code="attacks.training:tpgd",
+        code="attacks.training_attacks:tpgd",
         has_steps=True,
     ),
 }

@@ -34,7 +34,7 @@ from pipeline.runs.schemas import read_as
 from pipeline.runs.settings_record import keep_settings
 from pipeline.runs.stored_stages import ScalesFile, ThetaFile
 from pipeline.settings import Experiment, MetaSettings
-from pipeline.training.optimizers import cosine, set_learning_rate
+from pipeline.training.learning_rate import cosine, set_learning_rate
 
 STAGE = "meta_train"
 NOT_OF_THE_RESULT = ("processes", "executor")  # of meta.<key>: where the work is done

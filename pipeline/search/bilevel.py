@@ -84,7 +84,7 @@ class ArchitectureStep:
         active = [name for name, result in self.found.items() if name not in self.bounds or result.value > 0]
         gradients = {name: result.gradient.flatten() for name, result in self.found.items()}
         balanced = balance(gradients, aggregator=self.aggregator, active=active)
-        self._descend(balanced.direction)
+        self._move_alphas(balanced.direction)
         return objectives_row(self.found, self.bounds, balanced)
 
     def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, ObjectiveGradient]:
@@ -97,7 +97,7 @@ class ArchitectureStep:
         sizes = resource_losses(self.bounds, self.table, alphas, self.supernet.relaxation)
         return of_images | first_order(sizes, alphas, list)
 
-    def _descend(self, direction: Tensor) -> None:
+    def _move_alphas(self, direction: Tensor) -> None:
         """Move alpha by Adam against a direction, and against the zero-one loss where there is one."""
         alphas, relaxation = self.supernet.alphas, self.supernet.relaxation
         alphas.grad = direction.view_as(alphas)

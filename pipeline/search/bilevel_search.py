@@ -25,12 +25,8 @@ from pipeline.search.search_images import STAGE, SearchImages
 from pipeline.search.search_state import SearchState
 from pipeline.search.supernet_losses import BatchAttack, SupernetLosses, make_supernet, on_batches
 from pipeline.settings import Experiment
-from pipeline.training.optimizers import (
-    make_weight_optimizer,
-    multiply_weight_decay,
-    rate_of_epoch,
-    set_learning_rate,
-)
+from pipeline.training.learning_rate import rate_of_epoch, set_learning_rate
+from pipeline.training.optimizers import make_weight_optimizer, multiply_weight_decay
 from pipeline.training.steps import attack_of_settings, continued_attack_on
 from search_space import CostTable
 from search_space.kernels.statistics import own_statistics

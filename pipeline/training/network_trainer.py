@@ -16,7 +16,7 @@ from pipeline.compute.seeds import seed_stream
 from pipeline.data import ImageData
 from pipeline.settings import Experiment
 from pipeline.training.held_back_judge import HeldBackJudge
-from pipeline.training.optimizers import rate_of_epoch
+from pipeline.training.learning_rate import rate_of_epoch
 from pipeline.training.training_images import STAGE, TrainingImages
 from pipeline.training.training_step import TrainingStep
 from search_space import Genotype, Network, NetworkShape, channels_for_parameters

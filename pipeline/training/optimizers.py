@@ -1,8 +1,7 @@
-"""What trains weights: optimizers by name, their schedule, and what they add to a gradient."""
+"""What trains weights: optimizers by name, and what they add to a gradient."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -45,21 +44,6 @@ def make_weight_optimizer(weights: Iterable[nn.Parameter], settings: WeightOptim
     return WEIGHT_OPTIMIZERS[settings.name](weights, settings)
 
 
-def cosine(epoch: float, epochs: int, first: float, last: float) -> float:
-    """Learning rate of an epoch: half a cosine from `first` towards `last` (Loshchilov & Hutter 2017)."""
-    return last + (first - last) * (1 + math.cos(math.pi * epoch / epochs)) / 2
-
-
-def rate_of_epoch(settings: WeightOptimizerSettings, epoch: float, epochs: int, final_rate: float) -> float:
-    """Learning rate after `epoch` epochs, whole or not.
-
-    Of a learned optimizer 1, a factor of steps that have their own schedule in them.
-    """
-    if settings.name == "learned":
-        return 1.0
-    return cosine(epoch, epochs, settings.learning_rate, settings.learning_rate * final_rate)
-
-
 def take_step(optimizer: Optimizer, loss: Tensor) -> None:
     """A step, which shows the training loss to an optimizer that sees it."""
     if isinstance(optimizer, LearnedOptimizer):
@@ -72,12 +56,6 @@ def show_validation(optimizer: Optimizer, loss: float) -> None:
     """Show the validation loss to an optimizer that sees it; no weight changes."""
     if isinstance(optimizer, LearnedOptimizer):
         optimizer.observe_validation(loss)
-
-
-def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    """Give every parameter group the same learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
 
 
 def multiply_weight_decay(optimizer: Optimizer, factor: float) -> None:

@@ -15,7 +15,8 @@ from attacks import CheckedAttack
 from pipeline.compute.processes import mean_over_processes, of_all_processes
 from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
-from pipeline.training.optimizers import make_weight_optimizer, set_learning_rate
+from pipeline.training.learning_rate import set_learning_rate
+from pipeline.training.optimizers import make_weight_optimizer
 from pipeline.training.recipes import (
     FreePerturbation,
     Outputs,

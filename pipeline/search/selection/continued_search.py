@@ -18,7 +18,7 @@ from pipeline.search.bilevel import WeightStep, bilevel_step
 from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.supernet_losses import on_batches
 from pipeline.settings import Experiment
-from pipeline.training.optimizers import rate_of_epoch, set_learning_rate
+from pipeline.training.learning_rate import rate_of_epoch, set_learning_rate
 from pipeline.training.steps import attack_of_settings, naming
 from search_space import Genotype, SearchSpace, Supernet, inherit
 from search_space.supernet.relaxation import Relaxation, RelaxationState

@@ -17,7 +17,8 @@ from pipeline.data import ImageData, ImageSet, augmentation, split
 from pipeline.evaluation.accuracy import CLEAN, classified_right
 from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
-from pipeline.training.optimizers import make_weight_optimizer, rate_of_epoch, set_learning_rate, take_step
+from pipeline.training.learning_rate import rate_of_epoch, set_learning_rate
+from pipeline.training.optimizers import make_weight_optimizer, take_step
 from pipeline.training.recipes import Outputs, RecipeLoss, WeightAverage
 from pipeline.training.steps import attack_of_settings
 from pipeline.training.training_images import STAGE
