@@ -31,8 +31,8 @@ AttackCall = TypedDict("AttackCall", {"class": str, "arguments": dict[str, Any],
 
 
 @with_config(ConfigDict(extra="allow", strict=True, allow_inf_nan=False))
-class TrialSettings(TypedDict, total=False):
-    """Those settings of a trial that are shown, drawn or compared; there may be others."""
+class CaseSettings(TypedDict, total=False):
+    """Those settings of a case that are shown, drawn or compared; there may be others."""
 
     name: str
     attacks: list[AttackCall]
@@ -48,7 +48,7 @@ class TrialSettings(TypedDict, total=False):
 def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Raise ValueError that names the key unless they are such settings."""
     try:
-        adapter_of(TrialSettings).validate_python(settings)
+        adapter_of(CaseSettings).validate_python(settings)
     except ValidationError as error:
         raise ValueError(first_error(error)) from None
     return settings
@@ -116,7 +116,7 @@ class Accuracy:
 class EvaluationCase:
     """Something that is done to images before they are classified.
 
-    settings: all that repeats it, as plain JSON values; with `name`, what tells it from other trials.
+    settings: all that repeats it, as plain JSON values; with `name`, what tells it from other cases.
     change: images [N, C, H, W] in [0, 1] and labels [N] -> such images; None leaves them as they are.
     is_attack: only images that are classified right are changed, and the others count as wrong.
     generator: what `change` draws from, on the CPU; it is seeded anew for each batch.
@@ -136,7 +136,7 @@ class EvaluationCase:
 def measure(
     network: nn.Module,
     images: ImageSet,
-    trial: EvaluationCase,
+    case: EvaluationCase,
     *,
     num_classes: int,
     batch_size: int,
@@ -146,27 +146,27 @@ def measure(
 ) -> Accuracy:
     """Measure the accuracy in one case on all `images`, which the processes share; the same with any number of them.
 
-    seed: of all that is drawn, with the trial's name and the number of the batch.
+    seed: of all that is drawn, with the case's name and the number of the batch.
     """
     started, seen, batches = time.monotonic(), 0, -(-len(images) // batch_size)
-    by_class = torch.zeros(trial.draws, num_classes, dtype=torch.int64)
+    by_class = torch.zeros(case.draws, num_classes, dtype=torch.int64)
     for batch, inputs, labels in images.shared_batches(batch_size, share_of(fabric)):
-        _seed(trial, seed, batch)
+        _seed(case, seed, batch)
         with fabric.autocast():
-            correct = _right_in(trial, network, inputs, labels)
+            correct = _right_in(case, network, inputs, labels)
         by_class += count_in_draws(labels, correct, num_classes)
-        seen += trial.draws * len(labels)
-        bar.advance(f"{trial.name} {int(by_class.sum()) / seen:.1%}", by=done_by_all(fabric, batch, batches))
+        seen += case.draws * len(labels)
+        bar.advance(f"{case.name} {int(by_class.sum()) / seen:.1%}", by=done_by_all(fabric, batch, batches))
     by_class = sum_over_processes(fabric, by_class)
     seconds = round(time.monotonic() - started, 2)
-    found = accuracy_over_draws(trial.name, trial.settings, by_class, len(images), seconds)
-    return replace(found, zero_gradient=trial.zero_gradient)
+    found = accuracy_over_draws(case.name, case.settings, by_class, len(images), seconds)
+    return replace(found, zero_gradient=case.zero_gradient)
 
 
-def _seed(trial: EvaluationCase, seed: int, batch: int) -> None:
-    seed_stream(seed, "evaluate", trial.name, batch)  # a network that holds noise draws from the global generators
-    if trial.generator is not None:
-        trial.generator.manual_seed(stream_seed(seed, "change", trial.name, batch))
+def _seed(case: EvaluationCase, seed: int, batch: int) -> None:
+    seed_stream(seed, "evaluate", case.name, batch)  # a network that holds noise draws from the global generators
+    if case.generator is not None:
+        case.generator.manual_seed(stream_seed(seed, "change", case.name, batch))
 
 
 def accuracy_of(name: str, settings: dict[str, Any], by_class: list[int], images: int, seconds: float) -> Accuracy:
@@ -187,15 +187,15 @@ def accuracy_over_draws(name: str, settings: dict[str, Any], by_class: Tensor, i
     return Accuracy(name, settings, right, images, right / tried, *interval, seconds, tuple(total), len(rights), spread)
 
 
-def _right_in(trial: EvaluationCase, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def _right_in(case: EvaluationCase, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Return which images are right, bool [draws, N]; those right in any draw are attacked, then classified again."""
-    if trial.change is not None and not trial.is_attack:
-        return right_in_draws(network, trial.change(images, labels), labels, trial.draws)
-    correct = right_in_draws(network, images, labels, trial.draws)
+    if case.change is not None and not case.is_attack:
+        return right_in_draws(network, case.change(images, labels), labels, case.draws)
+    correct = right_in_draws(network, images, labels, case.draws)
     ever = correct.any(dim=0)
-    if trial.change is not None and ever.any():
-        attacked = trial.change(images[ever], labels[ever])
-        correct[:, ever] = right_in_draws(network, attacked, labels[ever], trial.draws)
+    if case.change is not None and ever.any():
+        attacked = case.change(images[ever], labels[ever])
+        correct[:, ever] = right_in_draws(network, attacked, labels[ever], case.draws)
     return correct
 
 

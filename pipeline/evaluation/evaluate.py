@@ -39,7 +39,7 @@ from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment
 
 EvaluationPlan = Mapping[str, Sequence[EvaluationCase]]
-"""The trials that the settings ask for, by section."""
+"""The cases that the settings ask for, by section."""
 
 Subject = TrainedNetwork | ForeignNetwork
 """What is evaluated: the run's own network, or a module that a user brings."""
@@ -71,7 +71,7 @@ def evaluate(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabr
             attack = attack_on(probed, experiment, data.num_classes, EXAMPLES_ATTACK)
             size = experiment.evaluate.batch_size
             keep_examples(folder, network, images, attack, batch_size=size, measured=_identity(evaluation))
-    return [next(row for row in evaluation.attacks if row.attack == trial.name) for trial in plan["attacks"]]
+    return [next(row for row in evaluation.attacks if row.attack == case.name) for case in plan["attacks"]]
 
 
 def _measure_all(
@@ -94,14 +94,14 @@ def _measure_all(
     sections: Sections = {section: list(getattr(continued, section, ())) for section in SECTIONS}
     batches = -(-len(images) // experiment.evaluate.batch_size)
     with progress_bar(STAGE, sum(map(len, plan.values())) * batches, show=fabric.is_global_zero) as bar:
-        for section, trial in ((section, trial) for section, trials in plan.items() for trial in trials):
+        for section, case in ((section, case) for section, cases in plan.items() for case in cases):
             found = _look_up(
-                [sections[section], *sections.values(), *([row for _, row in each.rows()] for each in alike)], trial
+                [sections[section], *sections.values(), *([row for _, row in each.rows()] for each in alike)], case
             )
             if found is None:
-                found = _measured(trial, experiment, data, fabric, subject, images, bar)
+                found = _measured(case, experiment, data, fabric, subject, images, bar)
             else:
-                bar.advance(f"{trial.name} done before", by=batches)
+                bar.advance(f"{case.name} done before", by=batches)
             if found not in sections[section]:
                 sections[section].append(found)
             evaluation = _evaluation(header, sections, data.num_classes)
@@ -111,7 +111,7 @@ def _measure_all(
 
 
 def _measured(
-    trial: EvaluationCase,
+    case: EvaluationCase,
     experiment: Experiment,
     data: ImageData,
     fabric: Fabric,
@@ -122,7 +122,7 @@ def _measured(
     return measure(
         subject.network,
         images,
-        trial,
+        case,
         num_classes=data.num_classes,
         batch_size=experiment.evaluate.batch_size,
         seed=experiment.seed,
@@ -131,11 +131,11 @@ def _measured(
     )
 
 
-def _look_up(lists: Iterable[Iterable[Accuracy]], trial: EvaluationCase) -> Accuracy | None:
+def _look_up(lists: Iterable[Iterable[Accuracy]], case: EvaluationCase) -> Accuracy | None:
     """Find the same case in any section, under the name that it has in this one."""
     for row in (row for rows in lists for row in rows):
-        if row.settings == trial.settings and (row.settings or row.attack == trial.name):
-            return replace(row, attack=trial.name)
+        if row.settings == case.settings and (row.settings or row.attack == case.name):
+            return replace(row, attack=case.name)
     return None
 
 

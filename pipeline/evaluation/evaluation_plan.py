@@ -38,14 +38,14 @@ def planned(probed: Probed, experiment: Experiment, data: ImageData, fabric: Fab
     sweep, checks = [settings.sweep_attack] if settings.sweep else [], ["evaluate.checks"] if settings.checks else []
     probed.check_gradient([*settings.attacks, *sweep, *checks])
     make = partial(attack_on, probed, experiment, data.num_classes)
-    trials = {
-        "sweep": [_trial(make(settings.sweep_attack, eps=eps)) for eps in sorted(settings.sweep)],
+    cases = {
+        "sweep": [_case_of(make(settings.sweep_attack, eps=eps)) for eps in sorted(settings.sweep)],
         "check_rows": _check_trials(probed, experiment, data, fabric) if settings.checks else [],
         "corruptions": [
             _corruption(name, severity, experiment.seed) for name in settings.corruptions for severity in SEVERITIES
         ],
     }
-    others = {section: [_of_network(trial, probed) for trial in found] for section, found in trials.items()}
+    others = {section: [_of_network(case, probed) for case in found] for section, found in cases.items()}
     return {"attacks": attack_cases(probed, experiment, data.num_classes), **others}
 
 
@@ -56,7 +56,7 @@ def attack_cases(probed: Probed, experiment: Experiment, num_classes: int) -> li
         attack_on(probed, experiment, num_classes, name, restarts=_restarts(name, settings))
         for name in settings.attacks
     ]
-    return [_of_network(case, probed) for case in (EvaluationCase(CLEAN), *map(_trial, attacks))]
+    return [_of_network(case, probed) for case in (EvaluationCase(CLEAN), *map(_case_of, attacks))]
 
 
 def attack_on(
@@ -81,13 +81,13 @@ def _restarts(name: str, settings: EvaluateSettings) -> int:
     return settings.restarts if EVALUATION_ATTACKS[name].randomised and name != "autoattack" else 1
 
 
-def _of_network(trial: EvaluationCase, probed: Probed) -> EvaluationCase:
+def _of_network(case: EvaluationCase, probed: Probed) -> EvaluationCase:
     """Add to a case what is known of the network."""
-    follows = isinstance(trial.change, CheckedAttack) and trial.change.spec.follows_gradient
-    return replace(trial, draws=probed.draws, zero_gradient=follows and probed.gradient == "zero")
+    follows = isinstance(case.change, CheckedAttack) and case.change.spec.follows_gradient
+    return replace(case, draws=probed.draws, zero_gradient=follows and probed.gradient == "zero")
 
 
-def _trial(attack: CheckedAttack, label: str | None = None) -> EvaluationCase:
+def _case_of(attack: CheckedAttack, label: str | None = None) -> EvaluationCase:
     return EvaluationCase(label or attack.spec.name, attack.settings, attack)
 
 
@@ -99,13 +99,13 @@ def _check_trials(probed: Probed, experiment: Experiment, data: ImageData, fabri
     size = data.in_channels * data.image_size**2
     erasing = ERASING_RADIUS if settings.norm == "Linf" else ERASING_RADIUS * size**0.5
     return [
-        *([_trial(make(gradient_masking.SINGLE_STEP))] if settings.norm == "Linf" else []),
-        _trial(make(gradient_masking.FEW_STEPS)),
-        _trial(make(gradient_masking.MANY_STEPS)),
-        _trial(make(gradient_masking.FEW_STEPS, restarts=RESTARTS), gradient_masking.RESTARTED),
-        _trial(make(gradient_masking.FEW_STEPS, eps=erasing), gradient_masking.LARGE_RADIUS),
+        *([_case_of(make(gradient_masking.SINGLE_STEP))] if settings.norm == "Linf" else []),
+        _case_of(make(gradient_masking.FEW_STEPS)),
+        _case_of(make(gradient_masking.MANY_STEPS)),
+        _case_of(make(gradient_masking.FEW_STEPS, restarts=RESTARTS), gradient_masking.RESTARTED),
+        _case_of(make(gradient_masking.FEW_STEPS, eps=erasing), gradient_masking.LARGE_RADIUS),
         _noise_trial(probed.expected, experiment),
-        _trial(make(square)),
+        _case_of(make(square)),
         _surrogate_trial(experiment, data, fabric),
     ]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from attacks import CheckedAttack
 from pipeline.data import ImageSet, as_float
-from pipeline.evaluation.accuracy import TrialSettings, classified_right
+from pipeline.evaluation.accuracy import CaseSettings, classified_right
 from pipeline.runs.files import keep_beside, parse_json, write_atomically
 from pipeline.runs.schemas import Digest, Schema, checked, may_be_same
 from pipeline.runs.tensors import read_tensors
@@ -33,7 +33,7 @@ class ExamplesOrigin(Schema):
     Files of older versions hold the attack alone.
     """
 
-    attack: TrialSettings
+    attack: CaseSettings
     state_sha256: Digest | None = None
     settings: dict[str, Any] | None = None
 
@@ -113,7 +113,7 @@ def keep_examples(
         "predictions": predictions[chosen],
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    origin = ExamplesOrigin(attack=cast("TrialSettings", attack.settings), **measured)
+    origin = ExamplesOrigin(attack=cast("CaseSettings", attack.settings), **measured)
     path = folder / EXAMPLES_FILE
     if _origin_of(path) != origin:
         keep_beside(path)

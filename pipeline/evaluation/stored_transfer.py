@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.evaluation.accuracy import TrialSettings, check_share
+from pipeline.evaluation.accuracy import CaseSettings, check_share
 from pipeline.evaluation.stored_evaluation import VERSION, Classes, Description, Protocol, is_first_version, wrong_file
 from pipeline.runs.files import read_json, write_json
 from pipeline.runs.schemas import Digest, Schema, checked
@@ -54,7 +54,7 @@ class TransferHeader(Schema):
     settings: Protocol
     models: tuple[TransferModel, ...]
     classes: Classes
-    attack: TrialSettings
+    attack: CaseSettings
 
     @property
     def identity(self) -> dict[str, Any]:

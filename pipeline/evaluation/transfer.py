@@ -15,7 +15,7 @@ from pipeline.compute.processes import done_by_all, share_of, sum_over_processes
 from pipeline.compute.seeds import seed_stream
 from pipeline.data import ImageData, ImageSet
 from pipeline.errors import RunError
-from pipeline.evaluation.accuracy import TrialSettings, accuracy_over_draws, count_in_draws, right_in_draws
+from pipeline.evaluation.accuracy import CaseSettings, accuracy_over_draws, count_in_draws, right_in_draws
 from pipeline.evaluation.evaluate import classes_of, tested
 from pipeline.evaluation.evaluation_plan import attack_on
 from pipeline.evaluation.probing import Probed, probe
@@ -97,7 +97,7 @@ def _header(
         settings=Protocol.of(experiment),
         models=models,
         classes=classes_of(data, images),
-        attack=cast("TrialSettings", attack.settings),
+        attack=cast("CaseSettings", attack.settings),
     )
 
 

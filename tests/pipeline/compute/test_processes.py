@@ -306,7 +306,7 @@ def test_an_evaluation_finds_the_same_in_two_processes_as_in_one(noisy, tmp_path
 
 
 def test_what_is_drawn_for_a_batch_does_not_follow_from_the_batches_before(noisy):
-    """A trial on the second batch alone is its part of a trial on both."""
+    """A case on the second batch alone is its part of a case on both."""
     network, data = load_network(noisy).network.eval(), load(compose_experiment(TINY).data)
     seen = []
 
@@ -315,12 +315,12 @@ def test_what_is_drawn_for_a_batch_does_not_follow_from_the_batches_before(noisy
         return images
 
     generator = torch.Generator()
-    trial = EvaluationCase("drawn", {}, change, is_attack=False, generator=generator)
+    case = EvaluationCase("drawn", {}, change, is_attack=False, generator=generator)
     for rank, world_size in ((0, 1), (1, 2)):
         fabric = SimpleNamespace(global_rank=rank, world_size=world_size, autocast=nullcontext)
         with progress_bar("", 3, show=False) as bar, pytest.MonkeyPatch.context() as patch:
             patch.setattr("pipeline.evaluation.accuracy.sum_over_processes", lambda fabric, counts: counts)
-            measure(network, data.test, trial, num_classes=10, batch_size=15, seed=0, fabric=fabric, bar=bar)
+            measure(network, data.test, case, num_classes=10, batch_size=15, seed=0, fabric=fabric, bar=bar)
     assert len(seen) == 4
     assert seen[3] == seen[1]
     assert all(first != second for first, second in zip(seen[0], seen[1], strict=True))
