@@ -30,7 +30,7 @@ from pipeline.settings import Experiment
 from pipeline.studies.comparison.comparison import compare
 from pipeline.studies.comparison.comparison_report import strongest_attack, text, write
 from pipeline.studies.comparison.comparison_statistics import agreement, mean_difference
-from pipeline.studies.tables.table import FILE as TABLE
+from pipeline.studies.tables.table import TABLE_FILE
 from pipeline.training.retrain import retrain
 
 
@@ -102,7 +102,7 @@ def report_runs(folder: Path, others: Sequence[Path]) -> tuple[Path, list[str]]:
 
     others: runs, or folders of runs, to set beside it.
     """
-    if (folder / TABLE).exists():
+    if (folder / TABLE_FILE).exists():
         return table_report.write(folder), []
     runs, beside = runs_in(folder), [run for other in others for run in runs_in(other)]
     if runs == [folder]:

@@ -17,7 +17,7 @@ from pipeline.runs.metrics import flattened
 from pipeline.studies.tables.table import Entry, Table, load_table
 from search_space import Genotype
 
-SHOWN = 10  # cells at either end
+SHOWN_CELLS = 10  # cells at either end
 
 
 def write(folder: Path) -> Path:
@@ -42,8 +42,8 @@ def _content(folder: Path, table: Table) -> dict[str, Any]:
         f"{images.train:,} images of {table.header.data} and attacked on {images.test:,} test images.",
         "tiles": list(_tiles(table, ranked)),
         "attacks": list(ranked[0].test),
-        "best": [_row(entry, table) for entry in ranked[:SHOWN]],
-        "worst": [_row(entry, table) for entry in ranked[-SHOWN:]] if len(ranked) > 2 * SHOWN else [],
+        "best": [_row(entry, table) for entry in ranked[:SHOWN_CELLS]],
+        "worst": [_row(entry, table) for entry in ranked[-SHOWN_CELLS:]] if len(ranked) > 2 * SHOWN_CELLS else [],
         "settings": [(key, str(value)) for key, value in flattened(table.header.settings).items()],
         "environment": [(key, str(value)) for key, value in table.header.environment.items()],
         "command": f"python scripts/report.py {shlex.quote(f'run={folder}')}",

@@ -16,14 +16,14 @@ from pipeline.runs.files import LARGEST_LOG, parse_json, read_text, write_atomic
 from pipeline.runs.same_settings import check_same_settings
 from pipeline.runs.schemas import Count, Environment, PlainGenotype, Schema, Seconds, checked
 
-FILE = "cells.jsonl"
+CELLS_FILE = "cells.jsonl"
 Right = Annotated[tuple[Count, ...], Field(min_length=1)]
 """Images classified right, one number a seed."""
 
 ImageCount = Annotated[int, Field(ge=1, le=10**9)]
 
 
-class Images(Schema):
+class PartSizes(Schema):
     """How many images each part has; of the training part, those that an epoch trains on."""
 
     train: ImageCount
@@ -41,11 +41,11 @@ class Header(Schema):
     version: Literal[1] = 1
     settings: dict[str, Any]
     data: str
-    images: Images
+    images: PartSizes
     environment: Environment
 
 
-class Row(Schema):
+class CellRow(Schema):
     """What the trainings of one cell gave; the first axis is an epoch or an attack, the last a seed.
 
     trained: training images right in each epoch, as the recipe changes them.  clean, robust: validation images right
@@ -63,13 +63,13 @@ class Row(Schema):
     test: dict[str, Right]
 
 
-def begin(folder: Path, header: Header) -> list[Row]:
+def begin(folder: Path, header: Header) -> list[CellRow]:
     """Return the rows that the folder has already; where it has none, write the header.
 
     A last line that a killed process left half is dropped. Raises RunError where the rows are of other settings.
     """
-    path = folder / FILE
-    rows: list[Row] = []
+    path = folder / CELLS_FILE
+    rows: list[CellRow] = []
     if path.exists():
         before, rows = read(folder)
         check_same_settings(before.settings, header.settings, folder)
@@ -78,21 +78,21 @@ def begin(folder: Path, header: Header) -> list[Row]:
     return rows
 
 
-def append(folder: Path, row: Row) -> None:
+def append(folder: Path, row: CellRow) -> None:
     """Add one row, in one write."""
-    with os.fdopen(open_regular(folder / FILE, os.O_WRONLY | os.O_APPEND), "ab") as file:
+    with os.fdopen(open_regular(folder / CELLS_FILE, os.O_WRONLY | os.O_APPEND), "ab") as file:
         file.write(f"{row.model_dump_json()}\n".encode())
 
 
-def read(folder: Path) -> tuple[Header, list[Row]]:
+def read(folder: Path) -> tuple[Header, list[CellRow]]:
     """Return header and rows. Raises RunError that names the file and the line that is something else."""
-    path = folder / FILE
+    path = folder / CELLS_FILE
     lines = list(_lines(path))
     if not lines:
         raise RunError(f"{path} has no header; remove it")
     wrong = f"{path} is not what tabulate.py writes: line"
     header = checked(lines[0], Header, f"{wrong} 1")
-    rows = [checked(line, Row, f"{wrong} {number}") for number, line in enumerate(lines[1:], start=2)]
+    rows = [checked(line, CellRow, f"{wrong} {number}") for number, line in enumerate(lines[1:], start=2)]
     for number, row in enumerate(rows, start=2):
         check_counts(header, row, f"{wrong} {number}")
     return header, rows
@@ -112,7 +112,7 @@ def _lines(path: Path) -> Iterator[Any]:
             raise RunError(f"{path} is not what tabulate.py writes: line {number}: {error}") from None
 
 
-def check_counts(header: Header, row: Row, wrong: str) -> None:
+def check_counts(header: Header, row: CellRow, wrong: str) -> None:
     """Raise RunError unless all counts are of as many seeds, and none is more than there are images."""
     curves, ends = (*row.trained, *row.clean, *row.robust), (*row.validation.values(), *row.test.values())
     seeds = {len(counts) for counts in (*curves, *ends)}

@@ -28,12 +28,12 @@ from search_space.network.side_by_side import SideBySide
 TOGETHER = frozenset({"PGD", "FGSM"})
 """Classes that change every image they are given. Others go on with those not yet broken, of one network each."""
 
-Counts = tuple[int, ...]
+RightBySeed = tuple[int, ...]
 """Images classified right, one number a seed."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class SeedResults:
     """What the seeds of one cell gave. Each tuple has one number a seed.
 
     trained: training images classified right in each epoch, as the recipe changes them.
@@ -42,17 +42,17 @@ class Measured:
     seconds: that the processor computed, or that passed where another device did.
     """
 
-    trained: tuple[Counts, ...]
-    clean: tuple[Counts, ...]
-    robust: tuple[Counts, ...]
-    validation: dict[str, Counts]
-    test: dict[str, Counts]
+    trained: tuple[RightBySeed, ...]
+    clean: tuple[RightBySeed, ...]
+    robust: tuple[RightBySeed, ...]
+    validation: dict[str, RightBySeed]
+    test: dict[str, RightBySeed]
     seconds: float
 
 
 def train_and_measure(
     experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype, seeds: Sequence[int]
-) -> Measured:
+) -> SeedResults:
     """Train the cell's network once a seed, all side by side, and measure each.
 
     A seed draws the first weights, the order of the images and, with the others, augmentation and attacks; all have
@@ -68,7 +68,7 @@ def train_and_measure(
         trained.append(training.run_epoch(epoch))
         clean.append(training.right_in(training.validation, None, f"epoch {epoch}"))
         robust.append(training.right_in(training.validation, training.judging_attack, f"epoch {epoch}"))
-    return Measured(
+    return SeedResults(
         tuple(trained),
         tuple(clean),
         tuple(robust),
@@ -113,7 +113,7 @@ class SideBySideTraining:
         """Return the networks that are measured: those that train, or the means of their weights."""
         return cast("SideBySide", self._average.network) if self._average else self._networks
 
-    def run_epoch(self, epoch: int) -> Counts:
+    def run_epoch(self, epoch: int) -> RightBySeed:
         """Train one epoch, from 0; return how many training images of it each network had right."""
         settings, right = self._experiment.retrain, torch.zeros(len(self._seeds), dtype=torch.int64)
         steps = len(self._train) // settings.batch_size
@@ -151,7 +151,7 @@ class SideBySideTraining:
     def _forward(self, images: Tensor) -> Outputs:
         return Outputs(self._networks(images))
 
-    def final(self, images: ImageSet) -> dict[str, Counts]:
+    def final(self, images: ImageSet) -> dict[str, RightBySeed]:
         """Return how many images each network has right, clean and under the attacks of evaluate.attacks."""
         found = {CLEAN: self.right_in(images, None, CLEAN)}
         for name in self._experiment.evaluate.attacks:
@@ -171,7 +171,7 @@ class SideBySideTraining:
         batches = images.batches(self._experiment.evaluate.batch_size)
         return sum(int(classified_right(network, attack(*batch), batch[1]).sum()) for batch in batches)
 
-    def right_in(self, images: ImageSet, attack: CheckedAttack | None, purpose: str) -> Counts:
+    def right_in(self, images: ImageSet, attack: CheckedAttack | None, purpose: str) -> RightBySeed:
         """Return how many of the images each network has right, under an attack where one is given."""
         networks, right = self.kept.eval(), torch.zeros(len(self._seeds), dtype=torch.int64)
         for batch, (inputs, labels) in enumerate(images.batches(self._experiment.evaluate.batch_size)):

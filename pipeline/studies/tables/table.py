@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from pipeline.errors import RunError
 from pipeline.runs.files import read_bytes, write_atomically
 from pipeline.runs.schemas import checked
-from pipeline.studies.tables.rows import Header, Row, check_counts
+from pipeline.studies.tables.rows import CellRow, Header, check_counts
 from search_space import Genotype, canonical_form
 
-FILE = "table.parquet"
+TABLE_FILE = "table.parquet"
 SHIPPED = Path(__file__).parent / "shipped"
-LARGEST = 500 * 10**6  # bytes: two hundred thousand cells
-METADATA = b"e2rnas"
+LARGEST_TABLE = 500 * 10**6  # bytes: two hundred thousand cells
+HEADER_KEY = b"e2rnas"
 
 Floats = NDArray[np.float64]
-Range = tuple[float | None, float | None]
+Interval = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Table(Sequence[Entry]):
     attack: what cells are compared by where no other is named, the last of the attacks.
     """
 
-    def __init__(self, header: Header, rows: Sequence[Row]) -> None:
+    def __init__(self, header: Header, rows: Sequence[CellRow]) -> None:
         if not rows:
             raise ValueError("a table needs at least one cell")
         self.header = header
@@ -101,23 +101,23 @@ class Table(Sequence[Entry]):
         """The standard deviation of one training around the mean of its cell, pooled over cells."""
         return float(np.sqrt(self.accuracies().var(axis=1, ddof=1).mean()))
 
-    def inside(self, within: Mapping[str, Range]) -> list[int]:
+    def inside(self, within: Mapping[str, Interval]) -> list[int]:
         """Return the places of the cells whose parameters and conv_linear_macs lie in the ranges given."""
         return [place for place, entry in enumerate(self._entries) if _is_inside(entry, within)]
 
-    def best(self, within: Mapping[str, Range] | None = None) -> Entry:
+    def best(self, within: Mapping[str, Interval] | None = None) -> Entry:
         """Return the cell of the highest mean. Raises ValueError where none lies inside the ranges."""
         places = self.inside(within or {})
         if not places:
             raise ValueError(f"none of the {len(self):,} cells lies inside {dict(within or {})}; widen the ranges")
         return self._entries[max(places, key=lambda place: float(self.means[place]))]
 
-    def percentile(self, cell: Genotype | str, within: Mapping[str, Range] | None = None) -> float:
+    def percentile(self, cell: Genotype | str, within: Mapping[str, Interval] | None = None) -> float:
         """Return the share of cells whose mean is lower, in %; those of the same mean count half."""
         others, own = self.means[self.inside(within or {})], self.means[self.place(cell)]
         return float(100 * ((others < own).mean() + (others == own).mean() / 2))
 
-    def regret(self, cell: Genotype | str, within: Mapping[str, Range] | None = None) -> float:
+    def regret(self, cell: Genotype | str, within: Mapping[str, Interval] | None = None) -> float:
         """Return how far the cell's mean lies below that of the best one."""
         best = self.means[self.place(self.best(within).genotype)]
         return float(best - self.means[self.place(cell)])
@@ -131,7 +131,7 @@ def load_table(table: str | Path) -> Table:
     """
     path = Path(table)
     if path.is_dir():
-        path = path / FILE
+        path = path / TABLE_FILE
     if not path.exists() and (SHIPPED / f"{table}.parquet").exists():
         path = SHIPPED / f"{table}.parquet"
     if not path.exists():
@@ -140,34 +140,34 @@ def load_table(table: str | Path) -> Table:
     return Table(*_read(path))
 
 
-def write_table(path: Path, header: Header, rows: Sequence[Row]) -> Path:
+def write_table(path: Path, header: Header, rows: Sequence[CellRow]) -> Path:
     """Write rows as a table, in the order of their cells' canonical forms; return its path."""
     ordered = sorted(rows, key=lambda row: canonical_form(_genotype_of(row)))
     content = pyarrow.Table.from_pylist([_plain(row) for row in ordered])
-    content = content.replace_schema_metadata({METADATA: header.model_dump_json()})
+    content = content.replace_schema_metadata({HEADER_KEY: header.model_dump_json()})
     file = BytesIO()
     pyarrow.parquet.write_table(content, file, compression="zstd", write_page_checksum=True)
     write_atomically(path, file.getvalue())
     return path
 
 
-def _read(path: Path) -> tuple[Header, list[Row]]:
+def _read(path: Path) -> tuple[Header, list[CellRow]]:
     wrong = f"{path} is not a table that tabulate.py writes"
     try:
-        file = pyarrow.BufferReader(read_bytes(path, LARGEST))
+        file = pyarrow.BufferReader(read_bytes(path, LARGEST_TABLE))
         content = pyarrow.parquet.read_table(file, page_checksum_verification=True)
-        metadata = json.loads(content.schema.metadata[METADATA])
+        metadata = json.loads(content.schema.metadata[HEADER_KEY])
     except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"{wrong}, or damaged: {reason}") from None
     header = checked(metadata, Header, f"{wrong}: header")
-    rows = [checked(_nested(row), Row, f"{wrong}: cell {number}") for number, row in enumerate(content.to_pylist())]
+    rows = [checked(_nested(row), CellRow, f"{wrong}: cell {number}") for number, row in enumerate(content.to_pylist())]
     for number, row in enumerate(rows):
         check_counts(header, row, f"{wrong}: cell {number}")
     return header, rows
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: CellRow) -> dict[str, Any]:
     """One row of the file: the genotype as text, and a column for each attack and part."""
     content = row.model_dump(mode="json")
     for part in ("validation", "test"):
@@ -190,7 +190,7 @@ def _nested(plain: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _entry(header: Header, row: Row) -> Entry:
+def _entry(header: Header, row: CellRow) -> Entry:
     def share(images: int, counts: Any) -> Floats:
         return np.asarray(counts, dtype=np.float64) / images
 
@@ -210,7 +210,7 @@ def _entry(header: Header, row: Row) -> Entry:
     )
 
 
-def _genotype_of(row: Row) -> Genotype:
+def _genotype_of(row: CellRow) -> Genotype:
     return Genotype.from_json(json.dumps(row.genotype))
 
 
@@ -218,7 +218,7 @@ def _genotype(cell: Genotype | str) -> Genotype:
     return cell if isinstance(cell, Genotype) else Genotype.from_nasbench201(cell)
 
 
-def _is_inside(entry: Entry, within: Mapping[str, Range]) -> bool:
+def _is_inside(entry: Entry, within: Mapping[str, Interval]) -> bool:
     for quantity, (low, high) in within.items():
         if quantity not in ("parameters", "conv_linear_macs"):
             raise ValueError(f"expected parameters or conv_linear_macs, found {quantity!r}")

@@ -20,9 +20,9 @@ from pipeline.runs.same_settings import check_same_settings, plain, what_trainin
 from pipeline.settings import Experiment
 from pipeline.studies.tables import rows as stored
 from pipeline.studies.tables.distinct_cells import distinct_cells
-from pipeline.studies.tables.rows import Header, Images, Row
+from pipeline.studies.tables.rows import CellRow, Header, PartSizes
 from pipeline.studies.tables.side_by_side_training import SideBySideTraining, train_and_measure
-from pipeline.studies.tables.table import FILE, write_table
+from pipeline.studies.tables.table import TABLE_FILE, write_table
 from pipeline.studies.work import images_of, in_processes, seeds
 from search_space import Genotype, canonical_form, network_cost
 
@@ -36,7 +36,7 @@ class CellWork:
     experiment: Experiment
     genotype: Genotype
 
-    def __call__(self) -> Row:
+    def __call__(self) -> CellRow:
         """Train all seeds side by side, and count what each has right."""
         experiment, data = self.experiment, images_of(self.experiment.data)
         cost = network_cost(
@@ -49,7 +49,7 @@ class CellWork:
         )
         trained_with = seeds(experiment, experiment.tabulate.seeds)
         found = train_and_measure(experiment, data, make_fabric(experiment.fabric), self.genotype, trained_with)
-        return Row(
+        return CellRow(
             genotype=json.loads(self.genotype.to_json()),
             parameters=cost.parameters,
             conv_linear_macs=cost.conv_linear_macs,
@@ -81,15 +81,15 @@ def tabulate(folder: Path, experiment: Experiment) -> Path:
         done = {form_of(row) for row in stored.begin(folder, header)}
         works = [CellWork(experiment, cell) for cell in cells if canonical_form(cell) not in done]
         in_processes(STAGE, works, settings.processes, done=partial(_note, folder))
-        return write_table(folder / FILE, *stored.read(folder))
+        return write_table(folder / TABLE_FILE, *stored.read(folder))
 
 
-def form_of(row: Row) -> str:
+def form_of(row: CellRow) -> str:
     """Return the canonical form of a row's cell."""
     return canonical_form(Genotype.from_json(json.dumps(row.genotype)))
 
 
-def _note(folder: Path, row: Row) -> str:
+def _note(folder: Path, row: CellRow) -> str:
     """Keep the row; return what the progress bar shows of it."""
     stored.append(folder, row)
     name, counts = list(row.test.items())[-1]
@@ -103,7 +103,7 @@ def _header(experiment: Experiment, data: ImageData) -> Header:
     settings["evaluate"] = {name: evaluate[name] for name in ("attacks", "eps", "norm", "batch_size")}
     settings["tabulate"] = {"seeds": experiment.tabulate.seeds}
     train, validation = split(data.train, experiment.retrain.held_back, 0, key="retrain.held_back")
-    images = Images(train=_seen(len(train), experiment), validation=len(validation), test=len(data.test))
+    images = PartSizes(train=_seen(len(train), experiment), validation=len(validation), test=len(data.test))
     return Header(settings=settings, data=data.name, images=images, environment=environment())
 
 
@@ -135,7 +135,7 @@ def _check(experiment: Experiment) -> None:
 
 
 def _merge(folder: Path, experiment: Experiment) -> Path:
-    found: dict[str, Row] = {}
+    found: dict[str, CellRow] = {}
     first: Header | None = None
     for name in experiment.tabulate.merge:
         header, rows = stored.read(Path(name))
@@ -145,7 +145,9 @@ def _merge(folder: Path, experiment: Experiment) -> Path:
         for row in rows:
             before = found.setdefault(form_of(row), row)
             if before.model_copy(update={"seconds": row.seconds}) != row:
-                raise RunError(f"{Path(name) / stored.FILE} has other figures of a cell than a folder merged before it")
+                raise RunError(
+                    f"{Path(name) / stored.CELLS_FILE} has other figures of a cell than a folder merged before it"
+                )
     if first is None:
         raise ValueError("tabulate.merge names no folder")
     with exclusive(folder, STAGE):
@@ -153,4 +155,4 @@ def _merge(folder: Path, experiment: Experiment) -> Path:
         for form, row in found.items():
             if form not in known:
                 stored.append(folder, row)
-        return write_table(folder / FILE, *stored.read(folder))
+        return write_table(folder / TABLE_FILE, *stored.read(folder))

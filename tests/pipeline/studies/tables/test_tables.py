@@ -17,9 +17,9 @@ from pipeline.errors import RunError
 from pipeline.evaluation.accuracy import classified_right
 from pipeline.studies.tables import rows as stored
 from pipeline.studies.tables.distinct_cells import distinct_cells
-from pipeline.studies.tables.rows import Header, Images, Row
+from pipeline.studies.tables.rows import CellRow, Header, PartSizes
 from pipeline.studies.tables.side_by_side_training import SideBySideTraining, clip_each
-from pipeline.studies.tables.table import FILE, Table, load_table, write_table
+from pipeline.studies.tables.table import TABLE_FILE, Table, load_table, write_table
 from pipeline.studies.tables.tabulate import form_of
 from pipeline.training.network_trainer import Retraining
 from search_space import Genotype, Network, SearchSpace, canonical_form
@@ -153,8 +153,8 @@ def test_the_stage_makes_a_table_and_a_page(tabulated):
 
 
 def test_a_killed_tabulation_goes_on_with_the_next_cell(tabulated, tmp_path, call_script, monkeypatch):
-    lines = (tabulated / stored.FILE).read_text().splitlines(keepends=True)
-    (tmp_path / stored.FILE).write_text("".join(lines[:-1]) + lines[-1][:100])
+    lines = (tabulated / stored.CELLS_FILE).read_text().splitlines(keepends=True)
+    (tmp_path / stored.CELLS_FILE).write_text("".join(lines[:-1]) + lines[-1][:100])
     status, _, err = call_script("tabulate", *TINY, f"run={tmp_path}")
     assert (status, err) == (0, "")
     assert without_seconds(tmp_path) == without_seconds(tabulated)
@@ -173,7 +173,7 @@ def test_shards_merge_into_the_table_of_all(tabulated, tmp_path, call_script):
     merge = f"tabulate.merge=[{','.join(map(str, shards))}]"
     assert call_script("tabulate", merge, f"run={tmp_path / 'whole'}")[0] == 0
     assert without_seconds(tmp_path / "whole") == without_seconds(tabulated)
-    assert (tmp_path / "whole" / FILE).read_bytes() == (tabulated / FILE).read_bytes()
+    assert (tmp_path / "whole" / TABLE_FILE).read_bytes() == (tabulated / TABLE_FILE).read_bytes()
     other = rows[0].model_copy(update={"test": dict.fromkeys(rows[0].test, (0, 0))})
     (tmp_path / "c").mkdir()
     stored.begin(tmp_path / "c", header)
@@ -185,11 +185,11 @@ def test_shards_merge_into_the_table_of_all(tabulated, tmp_path, call_script):
 
 
 def test_other_settings_in_the_folder_are_refused(tabulated, call_script):
-    before = (tabulated / stored.FILE).read_bytes()
+    before = (tabulated / stored.CELLS_FILE).read_bytes()
     status, _, err = call_script("tabulate", *TINY, f"run={tabulated}", "retrain.epochs=3")
     assert status == 2
     assert "retrain.epochs was 2, is 3" in err
-    assert (tabulated / stored.FILE).read_bytes() == before
+    assert (tabulated / stored.CELLS_FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ CELLS = [
 def rows_of(accuracies):
     """A row for each of some cells, with so many of 100 test images right."""
     for place, (cell, right) in enumerate(zip(CELLS, accuracies, strict=False)):
-        yield Row(
+        yield CellRow(
             genotype=json.loads(cell.to_json()),
             parameters=1000 + place,
             conv_linear_macs=5000 - place,
@@ -237,7 +237,7 @@ def rows_of(accuracies):
 HEADER = Header(
     settings={"seed": 0},
     data="digits",
-    images=Images(train=100, validation=100, test=100),
+    images=PartSizes(train=100, validation=100, test=100),
     environment=environment(),
 )
 
@@ -280,7 +280,7 @@ def loaded(path):
 
 
 def test_a_damaged_table_is_refused_wherever_a_byte_changes(tmp_path):
-    path = write_table(tmp_path / FILE, HEADER, list(rows_of([(50, 60), (30, 30)])))
+    path = write_table(tmp_path / TABLE_FILE, HEADER, list(rows_of([(50, 60), (30, 30)])))
     content = path.read_bytes()
     whole, _ = loaded(path)
     for place in range(0, len(content), 97):
@@ -298,7 +298,9 @@ def test_a_damaged_table_is_refused_wherever_a_byte_changes(tmp_path):
 @pytest.mark.parametrize(("field", "value"), [*product(["test", "validation"], [(101, 0), (1,), (1, 2, 3)])])
 def test_counts_that_cannot_be_are_refused(field, value, tmp_path):
     (row,) = rows_of([(1, 2)])
-    path = write_table(tmp_path / FILE, HEADER, [row.model_copy(update={field: {"clean": value, "pgd-20": (1, 2)}})])
+    path = write_table(
+        tmp_path / TABLE_FILE, HEADER, [row.model_copy(update={field: {"clean": value, "pgd-20": (1, 2)}})]
+    )
     with pytest.raises(RunError, match=r"cell 0: expected (at most 100|as many numbers everywhere as seeds)"):
         load_table(path)
 
