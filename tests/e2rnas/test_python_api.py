@@ -38,6 +38,7 @@ SMALL_SEARCH = (
     "retrain.attack.steps=1",
     "data.limit=80",
     "data.test_limit=40",
+    "evaluate.images=null",
     "search.batch_size=20",
     "retrain.batch_size=24",
 )
