@@ -36,7 +36,7 @@ def filled(config: DictConfig, overrides: Sequence[str], stage: Stage, *, one_pr
     run = OmegaConf.select(config, "run")
     if not isinstance(run, str) or not run:
         return config
-    kept = kept_settings(Path(run), stage)
+    kept = _with_images_moved(kept_settings(Path(run), stage), Path(run))
     if one_process:
         kept.pop("fabric.devices", None)
     given = set(given_keys(overrides))
@@ -47,6 +47,14 @@ def filled(config: DictConfig, overrides: Sequence[str], stage: Stage, *, one_pr
         if not _covers(given, key) and not (follows and kept.get(follows[1]) == value):
             OmegaConf.update(result, key, value, merge=False)
     return result
+
+
+def _with_images_moved(kept: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Find images that lay in the run folder where they lie now: it may have been moved."""
+    path = kept.get("data.path")
+    own = folder / Path(path or "").name
+    is_gone = path is not None and not Path(path).exists() and own != folder and own.is_dir()
+    return {**kept, "data.path": str(own.resolve())} if is_gone else kept
 
 
 def check_agrees(experiment: Experiment, overrides: Sequence[str], stage: Stage) -> None:

@@ -145,6 +145,15 @@ def test_the_command_line_goes_on_with_a_run_from_python(names, call_script):
     assert (status, "fgsm" in out) == (0, True), err
 
 
+def test_a_run_folder_that_was_moved_still_has_its_images(names, tmp_path):
+    folder = names["run"].folder.resolve()
+    moved = folder.rename(tmp_path / "moved")
+    try:
+        assert len(e2rnas.open_run(moved).evaluate(["fgsm"], eps=0.1)) == 2
+    finally:
+        moved.rename(folder)
+
+
 def test_results_show_themselves_as_text_and_in_a_notebook(names):
     genotype = e2rnas.published_cell("DARTS_V2")
     assert "  3 = sep_conv_3x3(0) + sep_conv_3x3(1)\n  4 = sep_conv_3x3(1) + skip_connect(0)\n" in str(genotype)
