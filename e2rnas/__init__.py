@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from e2rnas.results import Accuracies, Comparison, ExportedFiles
     from e2rnas.run import Run, open_run, retrain, search
     from e2rnas.stored import load_network, published_cell, published_cells
-    from e2rnas.studies import compare, meta_train, pareto
+    from e2rnas.studies import compare, meta_train, pareto, tabulate
+    from pipeline.studies.tables.table import load_table
 else:
     __getattr__ = exports(__name__, __file__)
 
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "images",
     "load_network",
+    "load_table",
     "meta_train",
     "open_run",
     "pareto",
@@ -45,6 +47,7 @@ __all__ = [
     "published_cells",
     "retrain",
     "search",
+    "tabulate",
 ]
 
 

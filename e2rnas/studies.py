@@ -11,6 +11,8 @@ from e2rnas.stages import compare_cells, prepared
 from pipeline.meta_training.meta_train import meta_train as meta_train_stage
 from pipeline.studies.pareto.front import Front
 from pipeline.studies.pareto.pareto import pareto as pareto_stage
+from pipeline.studies.tables.table import Table, load_table
+from pipeline.studies.tables.tabulate import tabulate as tabulate_stage
 
 
 def compare(folder: str | Path, *, preset: str = "comparison", data: ImageSource = None, **settings: Any) -> Comparison:
@@ -38,6 +40,19 @@ def pareto(folder: str | Path, *, preset: str = "pareto_demo", data: ImageSource
     experiment, _ = request("pareto", folder, preset, data, settings)
     with kept(data, folder):
         return pareto_stage(*prepared(experiment))
+
+
+def tabulate(
+    folder: str | Path, *, preset: str = "table_nasbench201", data: ImageSource = None, **settings: Any
+) -> Table:
+    """Train and attack the cells of a search space, as a table that is read instead; an unfinished one goes on.
+
+    preset, data, settings: as `e2rnas.search` takes them, such as tabulate={"cells": 100, "processes": 1}.
+    `e2rnas.load_table` reads the table again. Raises ValueError where the settings or the folder cannot be used.
+    """
+    experiment, _ = request("tabulate", folder, preset, data, settings)
+    with kept(data, folder):
+        return load_table(tabulate_stage(Path(folder), experiment))
 
 
 def meta_train(folder: str | Path, *, preset: str = "meta_demo", **settings: Any) -> Path:

@@ -70,6 +70,16 @@ SMALLER = {
         "pareto.held_back=0.5",
         "pareto.attack.steps=1",
     ),
+    "tabulate": (
+        "space.nodes=2",
+        "data.limit=120",
+        "data.test_limit=40",
+        "retrain.layers=3",
+        "retrain.epochs=1",
+        "retrain.batch_size=32",
+        "tabulate.seeds=2",
+        "evaluate.attacks=[fgsm]",
+    ),
     "meta_train": (
         "meta.families=[quadratics]",
         "meta.tasks=2",
@@ -136,6 +146,7 @@ def test_the_examples_of_the_documentation_run_in_their_order(names, capsys):
     assert names["comparison"].page.parent == Path("runs/compared")
     assert {cell.kind for cell in names["comparison"].cells} == {"searched", "random"}
     assert names["theta"].is_file()
+    assert len(names["table"]) == 2
 
 
 def test_the_command_line_goes_on_with_a_run_from_python(names, call_script):
