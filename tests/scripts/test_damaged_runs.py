@@ -55,7 +55,7 @@ DAMAGES = {
     "an unknown recipe": (
         "network.json",
         of_json(lambda content: content["training"]["settings"]["retrain"].update(recipe="alchemy")),
-        "recipe: Input should be",
+        "recipe: expected one of standard, ",
     ),
     "fewer than no nodes": (
         "search.json",
