@@ -290,7 +290,7 @@ OF_RUNS = [
     (
         "cells",
         "genotype={mine}",
-        "is not a published name ... or a finished run",
+        G + " cannot be read: expected a file, found a folder",
         both(NO_NETWORK, instead(G, lambda path: path.mkdir())),
     ),
     # search.json, metrics.jsonl, and what else a report reads
