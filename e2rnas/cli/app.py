@@ -21,15 +21,16 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from e2rnas.cli import command_line, groups, remembered, sweeps
+from e2rnas.cli import command_line, groups, remembered
 from e2rnas.cli.command_line import SEARCH_PATH
 from e2rnas.cli.config_errors import Refused, described, reason
 from e2rnas.cli.exit_status import PIPE_CLOSED, ending, let_no_more_be_printed
 from e2rnas.cli.groups import CONF
 from e2rnas.cli.help import page
-from e2rnas.cli.job_names import check_names, check_written_by_hydra
 from e2rnas.cli.output import say, show
 from e2rnas.cli.programs import PROGRAMS, Direction, Program
+from e2rnas.cli.sweeps import sweeps
+from e2rnas.cli.sweeps.job_names import check_names, check_written_by_hydra
 from pipeline.compute.children import keep_out_current_folder
 from pipeline.compute.interruption import (
     INTERRUPTED,

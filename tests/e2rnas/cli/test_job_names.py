@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2rnas.cli.job_names import check_names, job_name
+from e2rnas.cli.sweeps.job_names import check_names, job_name
 from search_space import PUBLISHED
 from tests.support.scripts import TINY
 

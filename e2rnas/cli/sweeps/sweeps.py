@@ -17,8 +17,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
-from e2rnas.cli.job_names import job_name
 from e2rnas.cli.programs import Direction
+from e2rnas.cli.sweeps.job_names import job_name
 from pipeline.compute.children import start_tracker
 from pipeline.compute.interruption import follow, is_follower, unheard_by_children
 
