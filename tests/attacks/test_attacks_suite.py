@@ -7,57 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torchattacks
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
 from attacks.guarded_model import GuardedModel
+from tests.support.digits_network import digits
 
 EPS = 24 / 255  # breaks about half of the digits
 LINF = [name for name in EVALUATION_ATTACKS if name != "cw"]
-
-
-def digits() -> tuple[Tensor, Tensor]:
-    data = load_digits()
-    return torch.tensor(data.images / 16, dtype=torch.float32)[:, None], torch.tensor(data.target)
-
-
-@pytest.fixture(scope="session")
-def trained() -> nn.Sequential:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        images, labels = digits()
-        model = nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Conv2d(8, 16, 3, stride=2, padding=1),
-            nn.BatchNorm2d(16),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(256, 10),
-        )
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-        for _ in range(60):
-            batch = torch.randint(0, 1400, (128,))
-            optimizer.zero_grad()
-            F.cross_entropy(model(images[batch]), labels[batch]).backward()
-            optimizer.step()
-    model.zero_grad()
-    return model.eval()
-
-
-@pytest.fixture
-def model(trained: nn.Sequential) -> nn.Sequential:
-    return copy.deepcopy(trained)
-
-
-@pytest.fixture(scope="session")
-def batch() -> tuple[Tensor, Tensor]:
-    images, labels = digits()
-    return images[1400:1432], labels[1400:1432]
 
 
 def quick(name: str) -> EvaluationAttack:
