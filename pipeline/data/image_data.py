@@ -7,6 +7,7 @@ from functools import cached_property
 
 from pipeline.data.images import ImageSet
 from pipeline.data.statistics import mean_and_deviation
+from search_space import NetworkShape
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class ImageData:
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
         return self.train.shape[1]
+
+    def network_shape(self, *, channels: int, layers: int) -> NetworkShape:
+        """Return the shape of a network for these images, with so many channels in its first cell and so many cells."""
+        return NetworkShape(
+            channels=channels,
+            layers=layers,
+            num_classes=self.num_classes,
+            image_size=self.image_size,
+            in_channels=self.in_channels,
+        )
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Return the mean and standard deviation of each channel of the training images, in [0, 1].

@@ -92,6 +92,11 @@ class TrainedNetwork:
         return state_sha256(self.network)
 
 
+def genotype_to_plain(genotype: Genotype) -> dict[str, Any]:
+    """Return what a genotype.json holds, as plain JSON values."""
+    return dict(json.loads(genotype.to_json()))
+
+
 def genotype_from_plain(content: Any) -> Genotype:
     """A genotype from the parsed content of a genotype.json. Raises ValueError where it is something else."""
     return Genotype.from_json(json.dumps(content))

@@ -109,6 +109,28 @@ def parse_json(text: str) -> Any:
     return content
 
 
+def json_lines(path: Path, writer: str, *, ended: bool) -> Iterator[tuple[Any, str]]:
+    """Yield what each line of a file holds, with the words by which an error about it begins.
+
+    A last line that is no JSON is what a killed process left half, and is none: also one with a line end where `ended`.
+    writer: the program that writes such files.  Raises RunError that names the file and the line that is no JSON.
+    """
+    text = read_text(path, LARGEST_LOG)
+    lines = text.splitlines()
+    may_be_half = ended or not text.endswith("\n")
+    for number, line in enumerate(lines, start=1):
+        wrong = f"{path} is not what {writer}: line {number}"
+        try:
+            content = parse_json(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines) and may_be_half:
+                return
+            raise RunError(f"{wrong} is no JSON: {error}") from None
+        except ValueError as error:
+            raise RunError(f"{wrong}: {error}") from None
+        yield content, wrong
+
+
 _TOO_DEEP = f"lists and objects lie more than {DEEPEST} deep inside one another"
 
 

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from atomic_files import open_regular
 from pipeline.errors import RunError
-from pipeline.runs.files import LARGEST_LOG, parse_json, read_text, write_atomically
+from pipeline.runs.files import json_lines, write_atomically
 from pipeline.runs.schemas import checked
 from pipeline.runs.stored_rows import ROWS
 
@@ -66,18 +66,9 @@ def read_metrics(folder: Path, stage: str | None = None) -> list[dict[str, Any]]
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    lines = read_text(path, LARGEST_LOG).splitlines()
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            content = parse_json(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise RunError(f"{path} is not what the stages write: line {number} is no JSON: {error}") from None
-        except ValueError as error:
-            raise RunError(f"{path} is not what the stages write: line {number}: {error}") from None
-        _check_row(content, f"{path} is not what the stages write: line {number}")
+    for content, wrong in json_lines(path, "the stages write", ended=True):
+        _check_row(content, wrong)
         rows.append(content)
     return [row for row in rows if stage in (None, row["stage"])]
 

@@ -158,13 +158,8 @@ def resource_losses(
 
 def derived_shape(experiment: Experiment, data: ImageData) -> NetworkShape:
     """Shape of the network to be derived, whose size is bounded."""
-    return NetworkShape(
-        channels=experiment.search.derived_channels,
-        layers=experiment.search.derived_layers,
-        num_classes=data.num_classes,
-        image_size=data.image_size,
-        in_channels=data.in_channels,
-    )
+    search = experiment.search
+    return data.network_shape(channels=search.derived_channels, layers=search.derived_layers)
 
 
 def exact_cost(table: CostTable, genotype: Genotype) -> dict[str, int]:

@@ -19,7 +19,7 @@ from pipeline.training.held_back_judge import HeldBackJudge
 from pipeline.training.learning_rate import rate_of_epoch
 from pipeline.training.training_images import STAGE, TrainingImages
 from pipeline.training.training_step import TrainingStep
-from search_space import Genotype, Network, NetworkShape, channels_for_parameters
+from search_space import Genotype, Network, channels_for_parameters
 
 
 class Retraining:
@@ -43,18 +43,7 @@ class Retraining:
 
     def _make_network(self, data: ImageData, genotype: Genotype) -> Network:
         """Build the network, with initial values that all processes share."""
-        settings = self.experiment.retrain
-        seed_stream(self.experiment.seed, STAGE, "weights")
-        network = Network(
-            genotype,
-            channels=self.channels,
-            layers=settings.layers,
-            num_classes=data.num_classes,
-            in_channels=data.in_channels,
-            auxiliary=settings.auxiliary_weight > 0,
-            mean=self.mean,
-            std=self.std,
-        )
+        network = initial_network(self.experiment, data, genotype, channels=self.channels)
         synchronise(self.fabric, self.experiment.fabric, network)
         self.fabric.to_device(network)
         # depthwise convolutions are faster in it
@@ -145,14 +134,26 @@ class Retraining:
         return {"randomness": random_state(self.fabric), "statistics": self.training_step.statistics()}
 
 
+def initial_network(experiment: Experiment, data: ImageData, genotype: Genotype, *, channels: int) -> Network:
+    """Build the network of a cell, with the first weights that the experiment's seed draws."""
+    settings = experiment.retrain
+    mean, std = data.statistics()
+    seed_stream(experiment.seed, STAGE, "weights")
+    return Network(
+        genotype,
+        channels=channels,
+        layers=settings.layers,
+        num_classes=data.num_classes,
+        in_channels=data.in_channels,
+        auxiliary=settings.auxiliary_weight > 0,
+        mean=mean,
+        std=std,
+    )
+
+
 def _channels(experiment: Experiment, data: ImageData, genotype: Genotype) -> int:
     settings = experiment.retrain
     if settings.parameters is None:
         return settings.channels
-    shape = NetworkShape(
-        layers=settings.layers,
-        num_classes=data.num_classes,
-        image_size=data.image_size,
-        in_channels=data.in_channels,
-    )
+    shape = data.network_shape(channels=settings.channels, layers=settings.layers)
     return channels_for_parameters(genotype, settings.parameters, shape=shape)

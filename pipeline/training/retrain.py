@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from pipeline.compute.environment import environment
 from pipeline.compute.stop_requests import StopRequest, stop_requests
 from pipeline.data import ImageData
 from pipeline.evaluation.evaluate import check_number_of_images
-from pipeline.networks.description import NetworkDescription
+from pipeline.networks.description import NetworkDescription, genotype_to_plain
 from pipeline.networks.network_files import load_network, save_network
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import MetricLog
@@ -73,7 +72,7 @@ def train_until(
 def retrain_settings(experiment: Experiment, genotype: Genotype) -> dict[str, Any]:
     """All that a retrained network depends on."""
     settings = what_training_depends_on(experiment, "retrain")
-    return settings | {"genotype": json.loads(genotype.to_json())}
+    return settings | {"genotype": genotype_to_plain(genotype)}
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> NetworkDescription | None:

@@ -20,13 +20,14 @@ class TrainingImages:
     """Holds the two parts of the training set, disjoint and on the device.
 
     train, held_back: what trains, and what judges.  steps_per_epoch: batches of `train`.
+    augment: changes a batch of training images at random.
     Raises ValueError where `train` has not the images of one batch.
     """
 
     def __init__(self, experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
         settings = experiment.retrain
         self._seed, self._size, self._share = experiment.seed, settings.batch_size, share_of(fabric)
-        self._augment = augmentation(experiment.data, data.image_size)
+        self.augment = augmentation(experiment.data, data.image_size)
         part_seed = stream_seed(experiment.seed, "held back")
         train, held_back = split(data.train, settings.held_back, part_seed, key="retrain.held_back")
         self.train, self.held_back = train.to(fabric.device), held_back.to(fabric.device)
@@ -54,4 +55,4 @@ class TrainingImages:
 
     def _replayed(self, chosen: Iterable[Tensor], replays: int) -> Iterator[tuple[Tensor, Tensor]]:
         for _, images, labels in self.train.read(chosen):
-            yield from repeat((self._augment(images), labels), replays)
+            yield from repeat((self.augment(images), labels), replays)

@@ -1,7 +1,7 @@
 """Networks of one genotype side by side: one network whose convolutions have a group for each.
 
-Small networks spend their time in starting operations and not in computing: three that train side by side take little
-longer than one (benchmarks/side_by_side.py).
+Small networks spend their time in starting operations and not in computing, so that several side by side take less time
+than one after the other (benchmarks/side_by_side.py measures how much).
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ class SideBySide(nn.Module):
     >>> logits = SideBySide(networks).eval()(images.flatten(0, 1)).unflatten(0, (3, 2))
     >>> torch.testing.assert_close(logits[:, 1], networks[1](images[:, 1]))
     """
-
-    auxiliary_head = None
 
     def __init__(self, networks: Sequence[Network]) -> None:
         super().__init__()

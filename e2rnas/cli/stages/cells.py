@@ -22,13 +22,7 @@ def main(experiment: Experiment) -> None:
         name, genotype = load_genotype(experiment.genotype)
         cells = {name: (genotype, PUBLISHED[name].paper if name in PUBLISHED else experiment.genotype)}
     data = load(experiment.data)
-    here = NetworkShape(
-        channels=experiment.retrain.channels,
-        layers=experiment.retrain.layers,
-        num_classes=data.num_classes,
-        image_size=data.image_size,
-        in_channels=data.in_channels,
-    )
+    here = data.network_shape(channels=experiment.retrain.channels, layers=experiment.retrain.layers)
     shapes = {name: _shape(genotype, experiment.retrain.parameters, here) for name, (genotype, _) in cells.items()}
     print_table("As published", {name: (cells[name][0], NetworkShape()) for name in cells})
     print_table(f"On {data.name}", {name: (cells[name][0], shapes[name]) for name in cells})

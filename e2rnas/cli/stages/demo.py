@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from e2rnas.cli.main import SCRIPTS
@@ -38,14 +39,8 @@ def main(experiment: Experiment) -> None:
     rival = folder.with_name(f"{folder.name}-{RIVAL}")
     genotype = search(folder, experiment, data, fabric)
     retrained = experiment.retrain
-    size = network_cost(
-        genotype,
-        channels=retrained.channels,
-        layers=retrained.layers,
-        num_classes=data.num_classes,
-        image_size=data.image_size,
-        in_channels=data.in_channels,
-    ).parameters
+    shape = data.network_shape(channels=retrained.channels, layers=retrained.layers)
+    size = network_cost(genotype, **asdict(shape)).parameters
     scripts = Scripts(("retrain", "evaluate"), [f"run={rival}", f"genotype={RIVAL}", f"retrain.parameters={size}"])
     with ThreadPoolExecutor(1) as beside, scripts.stopped_with_this():
         show(f"{RIVAL} is trained and evaluated meanwhile, in processes of its own")

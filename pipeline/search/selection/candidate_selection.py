@@ -9,7 +9,6 @@ mean over many steps, and in a first epoch over images not seen before. Ru et al
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from torch import Tensor
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import ImageData
 from pipeline.errors import RunError
+from pipeline.networks.description import genotype_to_plain
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar, silently
 from pipeline.search.objectives import Bound, derive_within_bounds
@@ -51,7 +51,7 @@ class Candidate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"genotype": json.loads(self.genotype.to_json()), "accuracies": list(self.accuracies)}
+        return {"genotype": genotype_to_plain(self.genotype), "accuracies": list(self.accuracies)}
 
 
 def draw_candidates(

@@ -6,7 +6,6 @@ et al. 2018, Guo et al. 2020).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lightning_fabric import Fabric
 
 from pipeline.data import ImageData
 from pipeline.errors import RunError
+from pipeline.networks.description import genotype_to_plain
 from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.files import write_json
 from pipeline.runs.progress import progress_bar
@@ -56,7 +56,7 @@ def best_by_supernet(
 
     What was judged is in pool.json, and is not judged again. Raises RunError where that file is of other cells.
     """
-    path, cells = folder / "pool.json", [json.loads(genotype.to_json()) for genotype in genotypes]
+    path, cells = folder / "pool.json", [genotype_to_plain(genotype) for genotype in genotypes]
     judged = [cell.model_dump() for cell in read_as(path, PoolFile, STAGE).judged] if path.exists() else []
     if [cell["genotype"] for cell in judged] != cells[: len(judged)]:
         raise RunError(f"{path} is of other cells than the alphas of this search give; remove it")

@@ -8,7 +8,6 @@ that a comparison that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import ImageData
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
+from pipeline.networks.description import genotype_to_plain
 from pipeline.search.objectives import Bound, bounds_of, check_attainable, derived_shape
 from pipeline.search.search import search
 from pipeline.search.selection.candidate_selection import best_first, try_cells
@@ -233,5 +233,5 @@ def _standing(
             for name in (CLEAN, *experiment.evaluate.attacks)
         },
         judgements=tuple(judgement for judgement in judgements if judgement is not None),
-        genotype=json.loads(contender.genotype.to_json()),
+        genotype=genotype_to_plain(contender.genotype),
     )

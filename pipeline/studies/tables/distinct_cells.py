@@ -19,8 +19,8 @@ def distinct_cells(space: SearchSpace, count: int | None, seed: int) -> list[Gen
 
     Those of a larger count begin with those of a smaller one. Of a space that can be listed, each function is as likely
     as any other, and stands for all its cells by the one that holds least; of a larger one cells are drawn uniformly.
-    Cells through which no way leads from their input to their output are none. Raises ValueError where there are not
-    so many cells, or all are asked for of a space that is too large.
+    Cells through which no way leads from their input to their output are left out.
+    Raises ValueError where there are not so many cells, or all are asked for of a space that is too large.
 
     >>> space = SearchSpace(nodes=2, operations=("none", "skip_connect", "nor_conv_1x1"), family="nasbench201")
     >>> len(distinct_cells(space, None, seed=0))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +10,7 @@ from pydantic import Field
 
 from atomic_files import open_regular
 from pipeline.errors import RunError
-from pipeline.runs.files import LARGEST_LOG, parse_json, read_text, write_atomically
+from pipeline.runs.files import json_lines, write_atomically
 from pipeline.runs.same_settings import check_same_settings
 from pipeline.runs.schemas import Count, Environment, PlainGenotype, Schema, Seconds, checked
 
@@ -87,29 +85,14 @@ def append(folder: Path, row: CellRow) -> None:
 def read(folder: Path) -> tuple[Header, list[CellRow]]:
     """Return header and rows. Raises RunError that names the file and the line that is something else."""
     path = folder / CELLS_FILE
-    lines = list(_lines(path))
+    lines = list(json_lines(path, "tabulate.py writes", ended=False))
     if not lines:
         raise RunError(f"{path} has no header; remove it")
-    wrong = f"{path} is not what tabulate.py writes: line"
-    header = checked(lines[0], Header, f"{wrong} 1")
-    rows = [checked(line, CellRow, f"{wrong} {number}") for number, line in enumerate(lines[1:], start=2)]
-    for number, row in enumerate(rows, start=2):
-        check_counts(header, row, f"{wrong} {number}")
-    return header, rows
-
-
-def _lines(path: Path) -> Iterator[Any]:
-    text = read_text(path, LARGEST_LOG)
-    lines = text.splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield parse_json(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines) and not text.endswith("\n"):
-                return
-            raise RunError(f"{path} is not what tabulate.py writes: line {number} is no JSON: {error}") from None
-        except ValueError as error:
-            raise RunError(f"{path} is not what tabulate.py writes: line {number}: {error}") from None
+    header = checked(lines[0][0], Header, lines[0][1])
+    rows = [(checked(content, CellRow, wrong), wrong) for content, wrong in lines[1:]]
+    for row, wrong in rows:
+        check_counts(header, row, wrong)
+    return header, [row for row, _ in rows]
 
 
 def check_counts(header: Header, row: CellRow, wrong: str) -> None:

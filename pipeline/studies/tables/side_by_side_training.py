@@ -13,15 +13,17 @@ from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, CheckedAttack, evaluation_attack
 from pipeline.compute.seeds import seed_stream, stream_seed
-from pipeline.data import ImageData, ImageSet, augmentation, split
+from pipeline.data import ImageData, ImageSet
 from pipeline.evaluation.accuracy import CLEAN, classified_right
 from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
+from pipeline.studies.work import seeded
 from pipeline.training.learning_rate import rate_of_epoch, set_learning_rate
+from pipeline.training.network_trainer import initial_network
 from pipeline.training.optimizers import make_weight_optimizer, take_step
 from pipeline.training.recipes import Outputs, RecipeLoss, WeightAverage
 from pipeline.training.steps import attack_of_settings
-from pipeline.training.training_images import STAGE
+from pipeline.training.training_images import STAGE, TrainingImages
 from search_space import Genotype, Network
 from search_space.network.side_by_side import SideBySide
 
@@ -90,11 +92,12 @@ class SideBySideTraining:
         settings = experiment.retrain
         self._experiment, self._fabric, self._seeds = experiment, fabric, tuple(seeds)
         self._num_classes = data.num_classes
-        part_seed = stream_seed(experiment.seed, "held back")
-        train, held_back = split(data.train, settings.held_back, part_seed, key="retrain.held_back")
-        self._train, self.validation = train.to(fabric.device), held_back.to(fabric.device)
-        self._augment = augmentation(experiment.data, data.image_size)
-        self._networks = SideBySide([_network(experiment, data, genotype, seed) for seed in seeds])
+        self._images = TrainingImages(experiment, data, fabric)
+        self.validation = self._images.held_back
+        channels = settings.channels
+        self._networks = SideBySide(
+            [initial_network(seeded(experiment, seed), data, genotype, channels=channels) for seed in seeds]
+        )
         fabric.to_device(self._networks)
         # depthwise convolutions are faster in it
         self._networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -109,6 +112,11 @@ class SideBySideTraining:
         self.judging_attack = attack_of_settings(self.kept, settings.attack, "pgd")
 
     @property
+    def images_per_epoch(self) -> int:
+        """Return how many images each network trains on in an epoch: whole batches."""
+        return self._images.steps_per_epoch * self._experiment.retrain.batch_size
+
+    @property
     def kept(self) -> SideBySide:
         """Return the networks that are measured: those that train, or the means of their weights."""
         return cast("SideBySide", self._average.network) if self._average else self._networks
@@ -116,20 +124,20 @@ class SideBySideTraining:
     def run_epoch(self, epoch: int) -> RightBySeed:
         """Train one epoch, from 0; return how many training images of it each network had right."""
         settings, right = self._experiment.retrain, torch.zeros(len(self._seeds), dtype=torch.int64)
-        steps = len(self._train) // settings.batch_size
+        steps, train = self._images.steps_per_epoch, self._images.train
         orders = [
-            self._train.shuffled_indices(settings.batch_size, stream_seed(seed, STAGE, "order", epoch))
+            train.shuffled_indices(settings.batch_size, stream_seed(seed, STAGE, "order", epoch))
             for seed in self._seeds
         ]
         seed_stream(self._experiment.seed, STAGE, epoch, *self._seeds)
         self._networks.train()
         # in a batch, an image of each network follows one of the network before
         indices = (torch.stack(of_seeds, dim=1).flatten() for of_seeds in zip(*orders, strict=True))
-        for step, (_, images, labels) in enumerate(self._train.read(indices)):
+        for step, (_, images, labels) in enumerate(train.read(indices)):
             done = epoch + step / steps if settings.rate_interval == "step" else epoch
             rate = rate_of_epoch(self._experiment.weight_optimizer, done, settings.epochs, settings.final_rate)
             set_learning_rate(self._optimizer, rate)
-            right += self._by_seed(self._step(self._augment(images), labels))
+            right += self._by_seed(self._step(self._images.augment(images), labels))
         return tuple(right.tolist())
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -184,21 +192,6 @@ class SideBySideTraining:
     def _by_seed(self, right: Tensor) -> Tensor:
         """Count by network: bool [N * seeds] -> int64 [seeds], on the CPU."""
         return right.reshape(-1, len(self._seeds)).sum(dim=0).cpu()
-
-
-def _network(experiment: Experiment, data: ImageData, genotype: Genotype, seed: int) -> Network:
-    """Build a network with the first weights that `retrain` gives this seed."""
-    seed_stream(seed, STAGE, "weights")
-    mean, std = data.statistics()
-    return Network(
-        genotype,
-        channels=experiment.retrain.channels,
-        layers=experiment.retrain.layers,
-        num_classes=data.num_classes,
-        in_channels=data.in_channels,
-        mean=mean,
-        std=std,
-    )
 
 
 @torch.no_grad()

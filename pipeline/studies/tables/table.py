@@ -16,6 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from pipeline.errors import RunError
+from pipeline.networks.description import genotype_from_plain
 from pipeline.runs.files import read_bytes, write_atomically
 from pipeline.runs.schemas import checked
 from pipeline.studies.tables.rows import CellRow, Header, check_counts
@@ -142,7 +143,7 @@ def load_table(table: str | Path) -> Table:
 
 def write_table(path: Path, header: Header, rows: Sequence[CellRow]) -> Path:
     """Write rows as a table, in the order of their cells' canonical forms; return its path."""
-    ordered = sorted(rows, key=lambda row: canonical_form(_genotype_of(row)))
+    ordered = sorted(rows, key=lambda row: canonical_form(genotype_from_plain(row.genotype)))
     content = pyarrow.Table.from_pylist([_plain(row) for row in ordered])
     content = content.replace_schema_metadata({HEADER_KEY: header.model_dump_json()})
     file = BytesIO()
@@ -198,7 +199,7 @@ def _entry(header: Header, row: CellRow) -> Entry:
         partial(share, images) for images in (header.images.train, header.images.validation, header.images.test)
     )
     return Entry(
-        genotype=_genotype_of(row),
+        genotype=genotype_from_plain(row.genotype),
         parameters=row.parameters,
         conv_linear_macs=row.conv_linear_macs,
         seconds=row.seconds,
@@ -208,10 +209,6 @@ def _entry(header: Header, row: CellRow) -> Entry:
         validation={attack: validation(counts) for attack, counts in row.validation.items()},
         test={attack: test(counts) for attack, counts in row.test.items()},
     )
-
-
-def _genotype_of(row: CellRow) -> Genotype:
-    return Genotype.from_json(json.dumps(row.genotype))
 
 
 def _genotype(cell: Genotype | str) -> Genotype:

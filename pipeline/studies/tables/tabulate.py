@@ -6,15 +6,15 @@ NAS-Bench-201 (Dong & Yang 2020) tabulates accuracies so; here cells are trained
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from pipeline.compute.environment import environment
 from pipeline.compute.fabric import make_fabric
-from pipeline.data import ImageData, split
+from pipeline.data import ImageData
 from pipeline.errors import RunError
+from pipeline.networks.description import genotype_from_plain, genotype_to_plain
 from pipeline.runs.run_folder import exclusive
 from pipeline.runs.same_settings import check_same_settings, plain, what_training_depends_on
 from pipeline.settings import Experiment
@@ -39,18 +39,12 @@ class CellWork:
     def __call__(self) -> CellRow:
         """Train all seeds side by side, and count what each has right."""
         experiment, data = self.experiment, images_of(self.experiment.data)
-        cost = network_cost(
-            self.genotype,
-            channels=experiment.retrain.channels,
-            layers=experiment.retrain.layers,
-            num_classes=data.num_classes,
-            image_size=data.image_size,
-            in_channels=data.in_channels,
-        )
+        shape = data.network_shape(channels=experiment.retrain.channels, layers=experiment.retrain.layers)
+        cost = network_cost(self.genotype, **asdict(shape))
         trained_with = seeds(experiment, experiment.tabulate.seeds)
         found = train_and_measure(experiment, data, make_fabric(experiment.fabric), self.genotype, trained_with)
         return CellRow(
-            genotype=json.loads(self.genotype.to_json()),
+            genotype=genotype_to_plain(self.genotype),
             parameters=cost.parameters,
             conv_linear_macs=cost.conv_linear_macs,
             seconds=found.seconds,
@@ -75,8 +69,7 @@ def tabulate(folder: Path, experiment: Experiment) -> Path:
     _check(experiment)
     settings = experiment.tabulate
     cells = distinct_cells(experiment.space.build(), settings.cells, experiment.seed)[settings.shard :: settings.shards]
-    header = _header(experiment, images_of(experiment.data))
-    SideBySideTraining(experiment, images_of(experiment.data), make_fabric(experiment.fabric), cells[0], (0,))  # checks
+    header = _header(experiment, images_of(experiment.data), cells[0])
     with exclusive(folder, STAGE):
         done = {form_of(row) for row in stored.begin(folder, header)}
         works = [CellWork(experiment, cell) for cell in cells if canonical_form(cell) not in done]
@@ -86,7 +79,7 @@ def tabulate(folder: Path, experiment: Experiment) -> Path:
 
 def form_of(row: CellRow) -> str:
     """Return the canonical form of a row's cell."""
-    return canonical_form(Genotype.from_json(json.dumps(row.genotype)))
+    return canonical_form(genotype_from_plain(row.genotype))
 
 
 def _note(folder: Path, row: CellRow) -> str:
@@ -96,20 +89,16 @@ def _note(folder: Path, row: CellRow) -> str:
     return f"{name}: {sum(counts) / len(counts):.0f} images right | {row.seconds:.1f} s a cell"
 
 
-def _header(experiment: Experiment, data: ImageData) -> Header:
+def _header(experiment: Experiment, data: ImageData, first: Genotype) -> Header:
+    """Collect what all figures depend on. Raises ValueError where the first cell cannot be trained on the images."""
     settings = what_training_depends_on(experiment, "retrain") | plain({"space": experiment.space})
     settings["data"] |= plain({"data": experiment.data})["data"]
     evaluate = plain({"evaluate": experiment.evaluate})["evaluate"]
     settings["evaluate"] = {name: evaluate[name] for name in ("attacks", "eps", "norm", "batch_size")}
     settings["tabulate"] = {"seeds": experiment.tabulate.seeds}
-    train, validation = split(data.train, experiment.retrain.held_back, 0, key="retrain.held_back")
-    images = PartSizes(train=_seen(len(train), experiment), validation=len(validation), test=len(data.test))
+    training = SideBySideTraining(experiment, data, make_fabric(experiment.fabric), first, (experiment.seed,))
+    images = PartSizes(train=training.images_per_epoch, validation=len(training.validation), test=len(data.test))
     return Header(settings=settings, data=data.name, images=images, environment=environment())
-
-
-def _seen(images: int, experiment: Experiment) -> int:
-    """Return how many images an epoch trains on: whole batches."""
-    return images - images % experiment.retrain.batch_size
 
 
 def _check(experiment: Experiment) -> None:
@@ -135,21 +124,17 @@ def _check(experiment: Experiment) -> None:
 
 
 def _merge(folder: Path, experiment: Experiment) -> Path:
+    read = {Path(name): stored.read(Path(name)) for name in experiment.tabulate.merge}
+    first, _ = next(iter(read.values()))
     found: dict[str, CellRow] = {}
-    first: Header | None = None
-    for name in experiment.tabulate.merge:
-        header, rows = stored.read(Path(name))
-        if first is not None:
-            check_same_settings(first.settings, header.settings, Path(name))
-        first = first or header
+    for place, (header, rows) in read.items():
+        check_same_settings(first.settings, header.settings, place)
         for row in rows:
             before = found.setdefault(form_of(row), row)
             if before.model_copy(update={"seconds": row.seconds}) != row:
                 raise RunError(
-                    f"{Path(name) / stored.CELLS_FILE} has other figures of a cell than a folder merged before it"
+                    f"{place / stored.CELLS_FILE} has other figures of a cell than a folder merged before it"
                 )
-    if first is None:
-        raise ValueError("tabulate.merge names no folder")
     with exclusive(folder, STAGE):
         known = {form_of(row) for row in stored.begin(folder, first)}
         for form, row in found.items():

@@ -163,14 +163,14 @@ def test_a_killed_tabulation_goes_on_with_the_next_cell(tabulated, tmp_path, cal
 
 
 def test_shards_merge_into_the_table_of_all(tabulated, tmp_path, call_script):
-    shards = [tmp_path / "a", tmp_path / "b"]
+    shards = [tmp_path / "tabulate.shard=0", tmp_path / "tabulate.shard=1"]  # as a sweep names them
     header, rows = stored.read(tabulated)
     for place, folder in enumerate(shards):
         folder.mkdir()
         stored.begin(folder, header)
         for row in rows[place::2]:
             stored.append(folder, row)
-    merge = f"tabulate.merge=[{','.join(map(str, shards))}]"
+    merge = f"tabulate.merge={json.dumps([str(shard) for shard in shards])}"
     assert call_script("tabulate", merge, f"run={tmp_path / 'whole'}")[0] == 0
     assert without_seconds(tmp_path / "whole") == without_seconds(tabulated)
     assert (tmp_path / "whole" / TABLE_FILE).read_bytes() == (tabulated / TABLE_FILE).read_bytes()
@@ -198,6 +198,7 @@ def test_other_settings_in_the_folder_are_refused(tabulated, call_script):
         ("recipe=free", "retrain.recipe=free: the cells of a table are trained side by side"),
         ("retrain.awp_gamma=0.01", "retrain.awp_gamma=0.01: the cells"),
         ("retrain.drop_path=0.1", "retrain.drop_path=0.1: the cells"),
+        ("retrain.batch_size=500", "retrain.batch_size=500 is larger than the 80 training images"),
         ("evaluate.attacks=[]", "evaluate.attacks names none"),
         ("tabulate.cells=600", "cells that compute different functions; lower it, or set it to null for all"),
         ("tabulate.shard=1", "tabulate.shard=1 counts from 0 and is below tabulate.shards=1"),
