@@ -3,10 +3,13 @@
 import re
 
 import pytest
+import torch
 import yaml
 
 from e2rnas.cli.app import CONF, compose_experiment, explain
 from e2rnas.cli.groups import groups, options
+from pipeline.data import ImageData
+from pipeline.data.images import Images
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.settings import Experiment
 from search_space import CostTable, NetworkShape, Supernet
@@ -58,11 +61,8 @@ def test_paper_is_the_published_setting():
 def test_an_experiment_builds_its_supernet_and_has_bounds_that_can_be_met(name, in_channels, image_size):
     experiment = compose_experiment([f"experiment={name}"])
 
-    class Data:
-        num_classes = 10
-
-    Data.in_channels, Data.image_size = in_channels, image_size
-    shape = derived_shape(experiment, Data)
+    images = Images(torch.zeros(10, in_channels, image_size, image_size, dtype=torch.uint8), torch.arange(10))
+    shape = derived_shape(experiment, ImageData("ten", images, images, tuple("0123456789")))
     assert isinstance(shape, NetworkShape)
     check_attainable(bounds_of(experiment.objectives), CostTable(experiment.space.build(), shape))
     supernet = Supernet(
