@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ def _spread(means: Any) -> str:
 
 def _row(entry: Entry, table: Table) -> dict[str, Any]:
     return {
-        "cell": in_words(entry.genotype),
+        "nodes": re.split(r"(?<=\|\+)|(?<= )", in_words(entry.genotype)),
         "parameters": magnitude(entry.parameters),
         "macs": magnitude(entry.conv_linear_macs),
         "accuracies": [
