@@ -15,10 +15,12 @@ class Recipe(Option):
     attack: a name of attacks.registry; "given", the one of the settings; "free", that of FreePerturbation; None,
     nothing is attacked.
     words: how a report says that a network was trained by it, of {attack}, {steps} and {replays}.
+    smooths: whether its loss holds a cross entropy of labels, and takes `smoothing` for it.
     """
 
     attack: str | None
     words: str
+    smooths: bool = False
 
     @property
     def beta(self) -> float:
@@ -37,6 +39,7 @@ RECIPES: Mapping[str, Recipe] = {
         code="pipeline.training.recipes.losses:standard",
         attack=None,
         words="without attacks",
+        smooths=True,
     ),
     "pgd_at": Recipe(
         label="adversarial training",
@@ -44,6 +47,7 @@ RECIPES: Mapping[str, Recipe] = {
         code="pipeline.training.recipes.losses:adversarial",
         attack="given",
         words="under {attack}",
+        smooths=True,
     ),
     "trades": Recipe(
         label="TRADES",
@@ -51,6 +55,7 @@ RECIPES: Mapping[str, Recipe] = {
         code="pipeline.training.recipes.losses:trades",
         attack="tpgd",
         words="by TRADES under PGD-{steps}",
+        smooths=True,
         settings={"beta": 6.0},
     ),
     "mart": Recipe(
@@ -59,6 +64,7 @@ RECIPES: Mapping[str, Recipe] = {
         code="pipeline.training.recipes.losses:mart",
         attack="given",
         words="by MART under {attack}",
+        smooths=True,
         settings={"beta": 5.0},
     ),
     "fast": Recipe(
@@ -67,6 +73,7 @@ RECIPES: Mapping[str, Recipe] = {
         code="pipeline.training.recipes.losses:adversarial",
         attack="fgsm_rs",
         words="under FGSM with a random start",
+        smooths=True,
         settings={"check_overfitting": True},
     ),
     "free": Recipe(
@@ -75,6 +82,7 @@ RECIPES: Mapping[str, Recipe] = {
         code="pipeline.training.recipes.losses:adversarial",
         attack="free",
         words="by free adversarial training with {replays}",
+        smooths=True,
         settings={"check_overfitting": True},
     ),
 }

@@ -52,11 +52,17 @@ def bound_in_words(bound: Sequence[float | None]) -> str:
 
 
 def recipe_in_words(recipe: Mapping[str, Any]) -> str:
-    """Return how a network was trained, from the settings of retraining: "by TRADES under PGD-10"."""
+    """Return how a network was trained, from the settings of retraining: "by TRADES under PGD-10".
+
+    Smoothed labels and averaged weights follow where there are some: "with labels smoothed by 0.1".
+    """
     name, steps = recipe["attack"]["name"], recipe["attack"]["steps"]
     attack = label(TRAINING_ATTACKS, name) + (f"-{steps}" if TRAINING_ATTACKS[name].has_steps else "")
     replays = counted(recipe["replays"], "replay")
-    return RECIPES[recipe["recipe"]].words.format(attack=attack, steps=steps, replays=replays)
+    trained = RECIPES[recipe["recipe"]].words.format(attack=attack, steps=steps, replays=replays)
+    more = {"labels smoothed by": recipe["label_smoothing"], "weights averaged by a decay of": recipe["average_decay"]}
+    with_these = " and ".join(f"{what} {value:g}" for what, value in more.items() if value)
+    return f"{trained} with {with_these}" if with_these else trained
 
 
 def shown(key: str, value: Any) -> str:

@@ -9,13 +9,18 @@ from typing import Any
 
 from pipeline.errors import RunError
 from pipeline.runs.metrics import flattened
+from pipeline.runs.settings_record import defaults
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, Settings
 
 
 def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raise RunError that lists the keys in which two resolved settings differ."""
+    """Raise RunError that lists the keys in which two resolved settings differ.
+
+    A setting that one of the two does not name, as it was stored before there was the setting, has its default there.
+    """
     old, new = flattened(before), flattened(now)
-    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    old, new = ({key: values.get(key, defaults().get(key)) for key in old | new} for values in (old, new))
+    changed = [key for key in sorted(old) if old[key] != new[key]]
     if changed:
         listed = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed)
         raise RunError(f"{folder} holds a run with other settings ({listed}); use them, or choose another run=")

@@ -70,6 +70,11 @@ class RetrainSettings(Settings):
     beta: NotNegative | None = Field(
         None, description="trades, mart: weight of the divergence under attack; null is 6 and 5, as published"
     )
+    label_smoothing: BelowOne = Field(
+        0.0,
+        description="part of a label that all classes share where the weights learn it: in every cross entropy of the "
+        "recipe (trades: of clean images, mart: within its boosted one), not in attacks; 0.1 to 0.4 are common",
+    )
     replays: Count = Field(8, description="free: steps on each batch; they count as passes over the images")
     attack: AttackSettings = Field(
         AttackSettings(steps=10),
@@ -99,6 +104,15 @@ class RetrainSettings(Settings):
             raise ValueError(
                 f"retrain.check_overfitting sets the attack of training beside pgd, for recipes {', '.join(others)}; "
                 f"recipe={self.recipe} trains with {trained or 'no attack'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_smoothed_is_learned(self) -> Self:
+        if self.label_smoothing > 0 and not RECIPES[self.recipe].smooths:
+            raise ValueError(
+                f"retrain.label_smoothing={self.label_smoothing:g} is of a cross entropy of labels, which "
+                f"recipe={self.recipe} does not take; use 0"
             )
         return self
 

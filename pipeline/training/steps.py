@@ -1,17 +1,20 @@
-"""What search and retraining share: the attack of a training step, and the step of the weights."""
+"""What search and retraining share: attack and loss of a training step, and the step of the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from attacks import CheckedAttack, ContinuedPGD, training_attack
-from pipeline.settings import AttackSettings
+from pipeline.options.recipes import RECIPES
+from pipeline.settings import AttackSettings, RetrainSettings
 from pipeline.training.optimizers import take_step
+from pipeline.training.recipes import BatchLoss
 
 
 @contextmanager
@@ -44,6 +47,18 @@ def continued_attack_on(model: nn.Module, settings: AttackSettings) -> Continued
         steps=settings.steps,
         statistics=settings.statistics,
     )
+
+
+def loss_of_settings(settings: RetrainSettings) -> BatchLoss:
+    """The loss of the settings' recipe, with its beta and, where it holds a cross entropy of labels, their smoothing.
+
+    An attack follows the plain cross entropy all the same (as Pang et al. 2021): its classes are not smoothed. In free
+    training one backward pass serves both, so that its perturbation follows the smoothed loss.
+    """
+    recipe = RECIPES[settings.recipe]
+    beta = recipe.beta if settings.beta is None else settings.beta
+    smoothing = {"smoothing": settings.label_smoothing} if recipe.smooths else {}
+    return partial(recipe.load(), beta=beta, **smoothing)
 
 
 def _step(settings: AttackSettings) -> float:

@@ -20,13 +20,12 @@ from pipeline.training.optimizers import make_weight_optimizer
 from pipeline.training.recipes import (
     FreePerturbation,
     Outputs,
-    RecipeLoss,
     WeightAverage,
     moved,
     unchanged_statistics,
     worst_change,
 )
-from pipeline.training.steps import at_least_float32, attack_of_settings, clipped_step
+from pipeline.training.steps import at_least_float32, attack_of_settings, clipped_step, loss_of_settings
 from search_space import Network
 
 
@@ -42,8 +41,7 @@ class TrainingStep:
         settings = experiment.retrain
         self._network, self._experiment, self._fabric = network, experiment, fabric
         recipe = RECIPES[settings.recipe]
-        self._recipe_loss: RecipeLoss = recipe.load()
-        self._beta = recipe.beta if settings.beta is None else settings.beta
+        self._recipe_loss = loss_of_settings(settings)
         self.weights = list(network.parameters())
         self.optimizer = make_weight_optimizer(self.weights, experiment.weight_optimizer)
         self._average = WeightAverage(network, settings.average_decay) if settings.average_decay else None
@@ -130,9 +128,11 @@ class TrainingStep:
 
     def _loss(self, images: Tensor, attacked: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the recipe's loss with that of the auxiliary head, and the accuracy on the images that it learns."""
-        loss, outputs = self._recipe_loss(self._forward, images, attacked, labels, self._beta)
+        settings = self._experiment.retrain
+        loss, outputs = self._recipe_loss(self._forward, images, attacked, labels)
         if outputs.auxiliary is not None:
-            loss = loss + self._experiment.retrain.auxiliary_weight * F.cross_entropy(outputs.auxiliary, labels)
+            second = F.cross_entropy(outputs.auxiliary, labels, label_smoothing=settings.label_smoothing)
+            loss = loss + settings.auxiliary_weight * second
         return loss, (outputs.logits.argmax(dim=1) == labels).float().mean()
 
     def _forward(self, images: Tensor) -> Outputs:

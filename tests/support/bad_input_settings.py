@@ -305,6 +305,7 @@ RETRAIN = [
     ("retrain", "retrain.recipe=madry", "retrain.recipe: expected one of standard, pgd_at, trades, "),
     ("retrain", "retrain.beta=-1", "retrain.beta: Input should be greater than or equal to 0, found -1"),
     ("retrain", "retrain.replays=0", "retrain.replays: Input should be greater than 0, found 0"),
+    ("retrain", "retrain.label_smoothing=1", "retrain.label_smoothing: Input should be less than 1, found 1"),
     ("retrain", "retrain.average_decay=1", "retrain.average_decay: Input should be less than 1, found 1"),
     ("retrain", "retrain.patience=0", "retrain.patience: Input should be greater than 0, found 0"),
     ("retrain", "retrain.check_overfitting=true", "retrain.check_overfitting ... recipe=pgd_at trains with pgd"),

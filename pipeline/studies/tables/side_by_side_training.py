@@ -21,8 +21,8 @@ from pipeline.studies.work import seeded
 from pipeline.training.learning_rate import rate_of_epoch, set_learning_rate
 from pipeline.training.network_trainer import initial_network
 from pipeline.training.optimizers import make_weight_optimizer, take_step
-from pipeline.training.recipes import Outputs, RecipeLoss, WeightAverage
-from pipeline.training.steps import attack_of_settings
+from pipeline.training.recipes import Outputs, WeightAverage
+from pipeline.training.steps import attack_of_settings, loss_of_settings
 from pipeline.training.training_images import STAGE, TrainingImages
 from search_space import Genotype, Network
 from search_space.network.side_by_side import SideBySide
@@ -104,10 +104,8 @@ class SideBySideTraining:
         self._weights = list(self._networks.parameters())
         self._optimizer = make_weight_optimizer(self._weights, experiment.weight_optimizer)
         self._average = WeightAverage(self._networks, settings.average_decay) if settings.average_decay else None
-        recipe = RECIPES[settings.recipe]
-        self._loss: RecipeLoss = recipe.load()
-        self._beta = recipe.beta if settings.beta is None else settings.beta
-        name = recipe.attack_name(settings.attack.name)
+        self._loss = loss_of_settings(settings)
+        name = RECIPES[settings.recipe].attack_name(settings.attack.name)
         self._attack = None if name is None else attack_of_settings(self._networks, settings.attack, name)
         self.judging_attack = attack_of_settings(self.kept, settings.attack, "pgd")
 
@@ -143,7 +141,7 @@ class SideBySideTraining:
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on a batch; return which of its images were right, bool [N * seeds]."""
         attacked = images if self._attack is None else self._attack(images, labels)
-        loss, outputs = self._loss(self._forward, images, attacked, labels, self._beta)
+        loss, outputs = self._loss(self._forward, images, attacked, labels)
         # a mean over the images of all networks: each network's own mean counts 1 / seeds in it
         slopes = torch.autograd.grad(loss * len(self._seeds), self._weights, materialize_grads=True)
         clip = self._experiment.weight_optimizer.clip

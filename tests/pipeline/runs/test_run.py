@@ -69,6 +69,14 @@ def test_changed_settings_are_listed():
         check_same_settings({"a": {"b": 1}}, {"a": {"b": 2}, "c": 3}, "runs/x")
 
 
+def test_a_setting_that_was_not_there_yet_is_as_by_default():
+    older, newer = {"retrain": {"layers": 3}}, {"retrain": {"layers": 3, "label_smoothing": 0.0}}
+    check_same_settings(older, newer, "runs/x")
+    check_same_settings(newer, older, "runs/x")
+    with pytest.raises(RunError, match=r"retrain\.label_smoothing was 0\.0, is 0\.1"):
+        check_same_settings(older, {"retrain": {"layers": 3, "label_smoothing": 0.1}}, "runs/x")
+
+
 def test_metrics_are_rewound_to_the_first_step_and_other_stages_stay(tmp_path):
     with MetricLog(tmp_path, "meta_train", first_step=0) as log:
         for step in range(5):

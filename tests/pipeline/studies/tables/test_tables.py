@@ -60,7 +60,9 @@ def trained(training, epochs=2):
 
 
 def test_one_seed_beside_none_is_trained_as_retraining_trains_it():
-    experiment, data, fabric, training = made("recipe=standard", "weight_optimizer.clip=0.5")
+    experiment, data, fabric, training = made(
+        "recipe=standard", "weight_optimizer.clip=0.5", "retrain.label_smoothing=0.2"
+    )
     kept = trained(training).alone(0)
     alone = Retraining(experiment, data, fabric, CELL)
     for epoch in range(2):
