@@ -46,8 +46,16 @@ RECIPE_ATTACKS: Mapping[str, TrainingAttack] = {
         code="attacks.training_attacks:tpgd",
         has_steps=True,
     ),
+    "n_fgsm": TrainingAttack(
+        label="N-FGSM",
+        meaning="one step of eps from noise of 2 eps, not brought back into the ball (de Jorge et al. 2022)",
+        code="attacks.training_attacks:n_fgsm",
+    ),
 }
-"""Attacks that belong to the loss of a recipe, and that nothing else may choose."""
+"""Attacks that belong to a recipe, and that nothing else may choose.
+
+TPGD reads no labels and N-FGSM leaves the ball, so that neither says how robust a network is within it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

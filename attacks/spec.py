@@ -9,15 +9,20 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
+from attacks.noise_fgsm import NFGSM
+
 Norm = Literal["Linf", "L2"]
 BatchNormStatistics = Literal["running", "batch"]
 ImageAttack = Callable[[Tensor, Tensor], Tensor]  # images [N, C, H, W], labels [N] -> images
+OWN_CLASSES: Mapping[str, Callable[..., ImageAttack]] = {"NFGSM": NFGSM}
+"""Attacks that torchattacks has not, made as its classes are, of `model` and their arguments."""
 
 
 @dataclass(frozen=True)
 class Part:
     """One torchattacks class with all its arguments but the model, for example PGD(eps=8/255, alpha=2/255, steps=7).
 
+    class_name: of torchattacks, or of OWN_CLASSES.
     target: the attack aims at each image's target-th likeliest wrong class, counted from 1; None: at any wrong one.
     """
 
@@ -27,6 +32,8 @@ class Part:
 
     def build(self, model: nn.Module) -> ImageAttack:
         """Return the torchattacks object that attacks `model`."""
+        if self.class_name in OWN_CLASSES:
+            return OWN_CLASSES[self.class_name](model=model, **self.arguments)
         attack = getattr(torchattacks, self.class_name)(model, **self.arguments)
         if self.target is not None:
             attack.set_mode_targeted_by_function(partial(_likely_wrong_class, model, self.target), quiet=True)

@@ -29,6 +29,11 @@ def fgsm_rs(eps: float, step: float, steps: int) -> Part:
     return Part("FFGSM", {"eps": eps, "alpha": 1.25 * eps})
 
 
+def n_fgsm(eps: float, step: float, steps: int) -> Part:
+    """One step of eps from noise in [-2 eps, 2 eps], up to 3 eps from the image (de Jorge et al. 2022, k = 2)."""
+    return Part("NFGSM", {"alpha": eps, "noise": 2 * eps})
+
+
 def tpgd(eps: float, step: float, steps: int) -> Part:
     """PGD away from the clean image's own probabilities, by KL divergence (Zhang et al. 2019); labels are not read.
 
@@ -48,8 +53,8 @@ def training_attack(
 ) -> CheckedAttack:
     """The Linf attack `name` of attacks.registry on `model`, to be called on images and labels at each training step.
 
-    eps: radius of the ball, 0 < eps <= 1.
-    step > 0, steps >= 1: of "pgd" and "tpgd"; the two others take one step of their own size.
+    eps: radius of the ball, 0 < eps <= 1; "n_fgsm" leaves it, by up to 2 eps.
+    step > 0, steps >= 1: of "pgd" and "tpgd"; the others take one step of their own size.
     statistics: "running" attacks the model as in eval mode; "batch" lets BatchNorm normalise with the batch at hand, as
     it will in the training step, without moving its running statistics. BatchNorm without running statistics, as in a
     supernet, uses the batch's either way, SyncBatchNorm those of its own process. Dropout is in eval mode.

@@ -76,6 +76,15 @@ RECIPES: Mapping[str, Recipe] = {
         smooths=True,
         settings={"check_overfitting": True},
     ),
+    "n_fgsm": Recipe(
+        label="N-FGSM",
+        meaning="one step of eps from noise of 2 eps, unprojected and watched likewise (de Jorge et al. 2022)",
+        code="pipeline.training.recipes.losses:adversarial",
+        attack="n_fgsm",
+        words="under N-FGSM",
+        smooths=True,
+        settings={"check_overfitting": True},
+    ),
     "free": Recipe(
         label="free adversarial training",
         meaning="each batch is replayed, and a backward pass serves weights and attack (Shafahi et al. 2019)",

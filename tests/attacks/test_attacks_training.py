@@ -2,6 +2,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks import CheckedAttack, training_attack
+from attacks.noise_fgsm import NFGSM
 from attacks.registry import RECIPE_ATTACKS, TRAINING_ATTACKS
+from attacks.spec import ImageAttack
 
 EPS = 24 / 255
 STEP = 6 / 255
@@ -20,12 +23,19 @@ def attack(name: str, model: nn.Module, **chosen: object) -> CheckedAttack:
     return training_attack(name, model, **{"eps": EPS, "step": STEP, "steps": 3, **chosen})
 
 
-def by_hand(name: str, model: nn.Module) -> torchattacks.attack.Attack:
+def n_fgsm_by_hand(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    noisy = (images + torch.empty_like(images).uniform_(-2 * EPS, 2 * EPS)).clamp(0, 1).requires_grad_()
+    F.cross_entropy(model(noisy), labels).backward()
+    return (noisy + EPS * noisy.grad.sign()).clamp(0, 1).detach()
+
+
+def by_hand(name: str, model: nn.Module) -> ImageAttack:
     made = {
         "pgd": lambda: torchattacks.PGD(model, eps=EPS, alpha=STEP, steps=3, random_start=True),
         "fgsm": lambda: torchattacks.FGSM(model, eps=EPS),
         "fgsm_rs": lambda: torchattacks.FFGSM(model, eps=EPS, alpha=1.25 * EPS),
         "tpgd": lambda: torchattacks.TPGD(model, eps=EPS, alpha=STEP, steps=3),
+        "n_fgsm": lambda: partial(n_fgsm_by_hand, model),
     }
     return made[name]()
 
@@ -102,8 +112,8 @@ def test_a_model_that_changes_itself_in_train_or_eval_is_not_told_to(name, stati
 def test_attacked_images_are_images_within_eps_and_detached(name, statistics, model, batch):
     images, labels = batch
     attacked = attack(name, model, statistics=statistics)(images.clone().requires_grad_(), labels)
-    assert (attacked - images).abs().max() <= EPS + 1e-6
-    reach = 3 * STEP if name == "tpgd" else EPS  # it starts at the image
+    reach = {"tpgd": 3 * STEP, "n_fgsm": 3 * EPS}.get(name, EPS)  # the one starts at the image, the other far from it
+    assert (attacked - images).abs().max() <= max(EPS, reach) + 1e-6
     assert (attacked - images).abs().max() > 0.9 * reach
     assert attacked.min() >= 0
     assert attacked.max() <= 1
@@ -124,7 +134,7 @@ def test_an_attack_breaks_images_that_noise_of_the_same_size_does_not(name, mode
 
 @names
 @pytest.mark.parametrize("mode", ["train", "eval", "mixed"])
-def test_images_are_those_of_torchattacks_called_by_hand(name, mode, model, batch):
+def test_images_are_those_of_the_attack_called_by_hand(name, mode, model, batch):
     with seeded(3):
         expected = by_hand(name, copy.deepcopy(model).eval())(*batch)
     put_in_mode(model, mode)
@@ -178,7 +188,12 @@ def test_a_supernet_without_running_statistics_can_be_attacked(name, statistics,
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ["pgd", "fgsm_rs", "tpgd"])
+def test_n_fgsm_without_noise_is_fgsm(model, batch):
+    attack_without_noise = NFGSM(model=model.eval(), alpha=EPS, noise=0.0)
+    assert torch.equal(attack_without_noise(*batch), torchattacks.FGSM(model, eps=EPS)(*batch))
+
+
+@pytest.mark.parametrize("name", ["pgd", "fgsm_rs", "tpgd", "n_fgsm"])
 def test_random_starts_come_from_the_global_generator(name, model, batch):
     with seeded(5):
         first, second = attack(name, model)(*batch), attack(name, model)(*batch)
@@ -324,7 +339,7 @@ def test_hyperparameters_outside_their_domain_are_refused(chosen, message, model
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(model):
-    with pytest.raises(ValueError, match="out of pgd, fgsm, fgsm_rs, tpgd, found 'pgd-7'"):
+    with pytest.raises(ValueError, match="out of pgd, fgsm, fgsm_rs, tpgd, n_fgsm, found 'pgd-7'"):
         training_attack("pgd-7", model)
 
 

@@ -12,6 +12,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 from torch import nn
 from torch.nn import functional as F
 
+from attacks.noise_fgsm import NFGSM
 from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import seed_stream
@@ -145,7 +146,7 @@ def test_the_boosted_term_of_mart_is_finite_where_a_wrong_class_is_certain():
     assert slope.isfinite().all()
 
 
-@pytest.mark.parametrize("recipe", ["pgd_at", "fast", "free"])
+@pytest.mark.parametrize("recipe", ["pgd_at", "fast", "n_fgsm", "free"])
 def test_adversarial_training_is_standard_training_on_attacked_images(recipe, network, batch):
     _, attacked, labels = batch
     expected = gradient(loss_of("standard", network, (attacked, attacked, labels), 0.0), network)
@@ -183,11 +184,12 @@ BY_HAND = {
     "mart": lambda model: torchattacks.PGD(model, eps=0.1, alpha=0.025, steps=2),
     "trades": lambda model: torchattacks.TPGD(model, eps=0.1, alpha=0.025, steps=2),
     "fast": lambda model: torchattacks.FFGSM(model, eps=0.1, alpha=0.125),
+    "n_fgsm": lambda model: NFGSM(model=model, alpha=0.1, noise=0.2),
 }
 
 
 @pytest.mark.parametrize("recipe", BY_HAND)
-def test_a_step_trains_on_the_images_that_torchattacks_makes(recipe, retraining):
+def test_a_step_trains_on_the_images_that_its_attack_makes(recipe, retraining):
     training = retraining(f"recipe={recipe}", "retrain.attack.steps=2")
     images, labels = next(training.batches())
     victim = copy.deepcopy(training.network).eval()
@@ -452,7 +454,7 @@ def test_each_recipe_trains_through_the_script_and_reports_best_and_last(recipe,
     assert held_back["last"]["accuracy"] == rows[-1]["held_back_accuracy"]
     assert held_back["best"]["accuracy"] == max(row["held_back_accuracy"] for row in rows)
     assert held_back["gap"] == held_back["best"]["accuracy"] - held_back["last"]["accuracy"]
-    assert ("catastrophic_overfitting" in rows[0]) == (recipe in ("fast", "free"))
+    assert ("catastrophic_overfitting" in rows[0]) == (recipe in ("fast", "n_fgsm", "free"))
     assert f"epoch {training['best_epoch']}" in out
 
 
