@@ -6,23 +6,20 @@ import importlib
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 import hydra
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
 
-from e2rnas.cli import command_line, groups, remembered
-from e2rnas.cli.command_line import SEARCH_PATH
+from e2rnas.cli import command_line, remembered
+from e2rnas.cli.composition import composed
 from e2rnas.cli.config_errors import Refused, described, reason
 from e2rnas.cli.exit_status import PIPE_CLOSED, ending, let_no_more_be_printed
 from e2rnas.cli.groups import CONF
@@ -47,9 +44,6 @@ from pipeline.settings import Experiment
 
 Result = TypeVar("Result")
 FIRST_MAY_SPEAK = 10.0  # seconds; a process that it started ends silently with it
-
-ConfigStore.instance().store(name="settings", node=Experiment().model_dump(mode="json"))
-groups.store()
 
 
 def run_app(name: str) -> None:
@@ -189,26 +183,6 @@ def settings_of(name: str, overrides: Sequence[str]) -> Experiment:
 def compose_experiment(overrides: Sequence[str] = ()) -> Experiment:
     """The experiment that overrides describe. Raises Refused."""
     return validated(composed(overrides))
-
-
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose a configuration that has not been checked. Raises Refused."""
-    with initialize_config_dir(str(CONF), version_base="1.3"), warnings.catch_warnings():
-        warnings.filterwarnings("error", message=f"provider={SEARCH_PATH}", category=UserWarning)
-        try:
-            config = compose("config", overrides=list(overrides), return_hydra_config=True)
-        except OverrideParseException as error:
-            raise Refused(command_line.unreadable(error.override)) from error
-        except UserWarning as warning:
-            raise Refused(f"{SEARCH_PATH}: {str(warning).partition(', ')[2]}") from warning
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise Refused(reason(str(error), overrides)) from error
-        except (AssertionError, AttributeError) as error:  # OmegaConf's, of a mapping where a plain value is
-            raise Refused(f"an override does not fit what it is put into: {reason(str(error))}") from error
-        except RecursionError:
-            raise Refused("a configuration is nested too deeply") from None
-    sweeps.check_plugins(config)
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def validated(config: DictConfig) -> Experiment:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from e2rnas.cli.config_errors import Refused, shortened
@@ -30,6 +32,16 @@ def check(arguments: Sequence[str]) -> None:
         if len(argument) > LONGEST_OVERRIDE:
             found = f"found {len(argument):,}"
             raise Refused(f"{shortened(argument)}: expected at most {LONGEST_OVERRIDE:,} letters, {found}")
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Return overrides as Hydra reads them, each text read once in a process. Raises its OverrideParseException."""
+    return [_parsed(override) for override in overrides]
+
+
+@lru_cache(maxsize=1024)  # the stages of a process, and the jobs of a sweep, mostly have the same ones
+def _parsed(override: str) -> Override:
+    return OverridesParser.create().parse_overrides([override])[0]
 
 
 def unreadable(override: str) -> str:
@@ -66,7 +78,7 @@ def _quoted(text: str) -> str:
 
 def _is_readable(override: str) -> bool:
     try:
-        OverridesParser.create().parse_override(override)
+        _parsed(override)
     except HydraException:
         return False
     return True

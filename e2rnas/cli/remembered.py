@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from e2rnas.cli import groups
-from e2rnas.cli.command_line import SEARCH_PATH
+from e2rnas.cli.command_line import SEARCH_PATH, parsed
 from e2rnas.cli.config_errors import Refused
 from e2rnas.cli.groups import CONF, OF_REGISTRIES
 from pipeline.runs.settings_record import Stage, kept_settings, leaves, result_settings
@@ -102,7 +101,7 @@ def given_values(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def _parsed(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in parsed(overrides):
         yield override.key_or_group, override.value()
 
 
