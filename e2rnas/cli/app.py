@@ -157,7 +157,7 @@ def _experiment(config: DictConfig, overrides: Sequence[str], program: Program) 
     """Settings from a composed configuration and from the run folder. Raises Refused, or RunError of its files."""
     stage, one_process = program.remembers, program.one_process
     if stage is not None:
-        config = remembered.filled(config, overrides, stage, one_process=one_process)
+        remembered.fill(config, overrides, stage, one_process=one_process)
     experiment = validated(config)
     if stage is not None:
         remembered.check_agrees(experiment, overrides, stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +27,24 @@ FIXED: Mapping[Stage, Mapping[Stage, tuple[str, ...]]] = {
 DONE = {"search": "searched", "retrain": "trained"}
 
 
-def filled(config: DictConfig, overrides: Sequence[str], stage: Stage, *, one_process: bool) -> DictConfig:
-    """The configuration with the run folder's values, but where the command line gives its own.
+def fill(config: DictConfig, overrides: Sequence[str], stage: Stage, *, one_process: bool) -> None:
+    """Give the configuration the run folder's values, but where the command line gives its own.
 
     A key that follows another (evaluate.eps follows attack.eps) goes on doing so, where it did in the run folder.
     one_process: a stage that has no others does not ask for those of an earlier one.
     """
     run = OmegaConf.select(config, "run")
     if not isinstance(run, str) or not run:
-        return config
+        return
     kept = _with_images_moved(kept_settings(Path(run), stage), Path(run))
     if one_process:
         kept.pop("fabric.devices", None)
     given = set(given_keys(overrides))
-    result = config.copy()
     written = dict(_paths(OmegaConf.to_container(config, resolve=False)))
     for key, value in kept.items():
         follows = re.fullmatch(r"\$\{([\w.]+)\}", str(written.get(key)))
         if not _covers(given, key) and not (follows and kept.get(follows[1]) == value):
-            OmegaConf.update(result, key, value, merge=False)
-    return result
+            OmegaConf.update(config, key, value, merge=False)
 
 
 def _with_images_moved(kept: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -141,6 +140,12 @@ def _of_file(path: Path, group: str) -> Iterator[str]:
 
 def _content(path: Path) -> DictConfig:
     """What a file holds; nothing where it is all comment, or no mapping."""
+    stat = path.stat()
+    return _content_of(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)  # a stage asks for each file of a group several times
+def _content_of(path: Path, modified: int, size: int) -> DictConfig:
     content = OmegaConf.load(path)
     return content if isinstance(content, DictConfig) else OmegaConf.create({})
 

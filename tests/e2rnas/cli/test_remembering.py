@@ -151,7 +151,9 @@ def test_what_an_evaluation_may_choose_anew_is_not_refused(mine, call_script, ov
 
 def evaluated_eps(folder, *overrides):
     given = [f"run={folder}", *overrides]
-    return app.validated(remembered.filled(app.composed(given), given, "evaluate", one_process=False)).evaluate.eps
+    config = app.composed(given)
+    remembered.fill(config, given, "evaluate", one_process=False)
+    return app.validated(config).evaluate.eps
 
 
 def test_a_radius_follows_that_of_the_attack_unless_it_was_given_one_of_its_own(mine):
