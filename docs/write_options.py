@@ -10,8 +10,10 @@ from learned_optimizers.tasks import TASK_FAMILIES
 from mgda.registry import BALANCES
 from on_demand import table
 from pipeline.options.guards import GUARD_RULES
+from pipeline.options.judges import JUDGES
 from pipeline.options.objectives import OBJECTIVES
 from pipeline.options.recipes import RECIPES
+from pipeline.options.searchers import SEARCHERS
 from search_space.cells.families import FAMILIES
 from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
 
@@ -34,6 +36,8 @@ REGISTRIES = {
     "Families of search spaces: `space.family`": FAMILIES,
     "Learned optimizers: `meta.architecture`": ARCHITECTURES,
     "Tasks of meta-training: `meta.families`": TASK_FAMILIES,
+    "Searchers of a table: `study.searchers`": SEARCHERS,
+    "Judges of cells: `study.judges`": JUDGES,
 }
 
 

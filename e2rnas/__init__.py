@@ -21,10 +21,10 @@ from on_demand import exports
 if TYPE_CHECKING:
     from e2rnas.arrays import GivenImages, images
     from e2rnas.evaluation import evaluate
-    from e2rnas.results import Accuracies, Comparison, ExportedFiles
+    from e2rnas.results import Accuracies, Comparison, ExportedFiles, Study
     from e2rnas.run import Run, open_run, retrain, search
     from e2rnas.stored import load_network, published_cell, published_cells
-    from e2rnas.studies import compare, meta_train, pareto, tabulate
+    from e2rnas.studies import compare, meta_train, pareto, study, tabulate
     from pipeline.studies.tables.table import load_table
 else:
     __getattr__ = exports(__name__, __file__)
@@ -35,6 +35,7 @@ __all__ = [
     "ExportedFiles",
     "GivenImages",
     "Run",
+    "Study",
     "compare",
     "evaluate",
     "images",
@@ -47,6 +48,7 @@ __all__ = [
     "published_cells",
     "retrain",
     "search",
+    "study",
     "tabulate",
 ]
 

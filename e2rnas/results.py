@@ -12,6 +12,7 @@ from pipeline.evaluation.gradient_masking import remarks
 from pipeline.presentation.notebook import TextInNotebook
 from pipeline.presentation.words import counted, printable
 from pipeline.studies.comparison.comparison_statistics import Agreement, CellResult, MeanDifference
+from pipeline.studies.study.study_file import StudyFile
 
 
 @dataclass(frozen=True)
@@ -110,3 +111,20 @@ class Comparison(TextInNotebook):
 
     def __str__(self) -> str:
         return f"{self.text}\n{printable(str(self.page))}"
+
+
+@dataclass(frozen=True)
+class Study(TextInNotebook):
+    """Hold what searchers chose from a table and paid, and how well judges rank its cells.
+
+    found: outcomes by searcher and budget, tests at equal cost, rank correlations, all with one value a seed.
+    page: report.html in the folder.  results: the tables and the pictures, in Markdown.  text: both tables.
+    """
+
+    found: StudyFile
+    page: Path
+    results: Path
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text}\n{printable(str(self.page))}\n{printable(str(self.results))}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lightning_fabric import Fabric
 
-from e2rnas.results import Accuracies, Comparison, ExportedFiles
+from e2rnas.results import Accuracies, Comparison, ExportedFiles, Study
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
 from pipeline.data import ImageData, load
@@ -21,15 +21,17 @@ from pipeline.export.export import export, find, forms_of, needs_images
 from pipeline.networks.description import NetworkDescription
 from pipeline.networks.genotype_reference import cell_of
 from pipeline.networks.network_files import check_fits
-from pipeline.report import run_report, table_report
+from pipeline.report import run_report, study_report, table_report
 from pipeline.report.sweeps import sweep_report
 from pipeline.report.sweeps.seed_groups import runs_in
 from pipeline.runs.schemas import read_as
 from pipeline.runs.stored_stages import SearchFile
 from pipeline.settings import Experiment
 from pipeline.studies.comparison.comparison import compare
-from pipeline.studies.comparison.comparison_report import strongest_attack, text, write
+from pipeline.studies.comparison.comparison_report import name_of, strongest_attack, text, write
 from pipeline.studies.comparison.comparison_statistics import agreement, mean_difference
+from pipeline.studies.study.study import study
+from pipeline.studies.study.study_file import STUDY_FILE
 from pipeline.studies.tables.table import TABLE_FILE
 from pipeline.training.retrain import retrain
 
@@ -98,12 +100,14 @@ def export_run(experiment: Experiment) -> ExportedFiles:
 
 
 def report_runs(folder: Path, others: Sequence[Path]) -> tuple[Path, list[str]]:
-    """Write report.html of a run, a table of cells or a folder of runs; returns its path, and results in lines.
+    """Write report.html of a run, a table, a study or a folder of runs; returns its path, and results in lines.
 
     others: runs, or folders of runs, to set beside it.
     """
     if (folder / TABLE_FILE).exists():
         return table_report.write(folder), []
+    if (folder / STUDY_FILE).exists():
+        return study_report.write(folder), []
     runs, beside = runs_in(folder), [run for other in others for run in runs_in(other)]
     if runs == [folder]:
         page, results = run_report.write(folder, beside), run_report.table([folder, *beside])
@@ -120,16 +124,32 @@ def compare_cells(experiment: Experiment, overrides: Sequence[str]) -> Compariso
     started = time.monotonic()
     cells = compare(Path(experiment.run), experiment)
     minutes = (time.monotonic() - started) / 60
-    page = write(Path(experiment.comparison.results), experiment, cells, _command(experiment, overrides), minutes)
+    command = _command("compare", "comparison.results=", experiment, overrides)
+    page = write(Path(experiment.comparison.results), experiment, cells, command, minutes)
     attack = strongest_attack(experiment, cells)
     return Comparison(
         tuple(cells), attack, mean_difference(cells, attack), agreement(cells, attack), page, text(experiment, cells)
     )
 
 
-def _command(experiment: Experiment, overrides: Sequence[str]) -> str:
-    """Return the command line, but where files are kept, with the last part of a folder of images alone."""
-    kept = [word for word in overrides if not word.startswith(("run=", "comparison.results="))]
-    line = shlex.join(["python", "scripts/compare.py", *kept])
+def study_searchers(experiment: Experiment, overrides: Sequence[str]) -> Study:
+    """Let searchers and judges choose from a table, and write study.json, the page, and the results in Markdown.
+
+    overrides: which settings were given; the page says them.
+    """
+    folder = Path(experiment.run)
+    found = study(folder, experiment, _command("study", "study.results=", experiment, overrides))
+    page = study_report.write(folder)
+    results = study_report.write_results(Path(experiment.study.results), found, name_of(experiment))
+    return Study(found, page, results, study_report.results_in_markdown(found))
+
+
+def _command(program: str, results: str, experiment: Experiment, overrides: Sequence[str]) -> str:
+    """Return the command line, but where files are kept, with the last part of a folder of images alone.
+
+    results: how the override begins that says where results are written.
+    """
+    kept = [word for word in overrides if not word.startswith(("run=", results))]
+    line = shlex.join(["python", f"scripts/{program}.py", *kept])
     images = experiment.data.path
     return line.replace(images, Path(images).name) if images and Path(images).is_dir() else line

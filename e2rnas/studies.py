@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from e2rnas.overrides import ImageSource, kept, request
-from e2rnas.results import Comparison
-from e2rnas.stages import compare_cells, prepared
+from e2rnas.results import Comparison, Study
+from e2rnas.stages import compare_cells, prepared, study_searchers
 from pipeline.meta_training.meta_train import meta_train as meta_train_stage
 from pipeline.studies.pareto.front import Front
 from pipeline.studies.pareto.pareto import pareto as pareto_stage
@@ -53,6 +53,27 @@ def tabulate(
     experiment, _ = request("tabulate", folder, preset, data, settings)
     with kept(data, folder):
         return load_table(tabulate_stage(Path(folder), experiment))
+
+
+def study(
+    folder: str | Path,
+    table: str | Path,
+    *,
+    preset: str = "study_nasbench201",
+    data: ImageSource = None,
+    **settings: Any,
+) -> Study:
+    """Let searchers choose cells of a table at equal cost, and judges rank them; an unfinished study goes on.
+
+    folder: of the searches by supernets, and of the page with its pictures.
+    table: the folder or file of `tabulate`, or the name of a table that is shipped.
+    preset, data, settings: as `e2rnas.search` takes them, such as study={"seeds": 50, "judges": ["macs"]}.
+    Raises ValueError where the settings do not fit the table.
+    """
+    asked = {"study.table": table, "study.results": folder, **settings}
+    experiment, overrides = request("study", folder, preset, data, asked)
+    with kept(data, folder):
+        return study_searchers(experiment, overrides)
 
 
 def meta_train(folder: str | Path, *, preset: str = "meta_demo", **settings: Any) -> Path:

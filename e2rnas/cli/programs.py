@@ -145,6 +145,17 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             one_process=True,
             when_out_of_memory="lower tabulate.processes or evaluate.batch_size",
         ),
+        "study": Program(
+            "Let searchers, supernets and judges choose cells of a table, at equal cost and with many seeds.",
+            keys=("run", "seed", "study"),
+            examples=(
+                "experiment=study_nasbench201 study.table=runs/table",
+                "experiment=study_nasbench201 study.table=runs/table study.seeds=50 study.supernets=[]",
+                "experiment=study_nasbench201 study.table=runs/table '+study.searches.slow=[\"search.epochs=40\"]'",
+            ),
+            one_process=True,
+            when_out_of_memory="lower study.processes or search.batch_size",
+        ),
         "meta_train": Program(
             "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).",
             keys=("run", "seed", "meta"),

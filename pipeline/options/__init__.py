@@ -1,1 +1,1 @@
-"""What settings may name and higher rooms do: objectives, recipes and the rules of guards, and where their code is."""
+"""What settings may name and higher rooms do: objectives, recipes, guards' rules, searchers, judges; and their code."""

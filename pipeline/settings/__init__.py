@@ -20,7 +20,7 @@ from pipeline.settings.search import (
     SelectionSettings,
 )
 from pipeline.settings.space import SpaceSettings
-from pipeline.settings.studies import ComparisonSettings, ParetoSettings, TabulateSettings
+from pipeline.settings.studies import ComparisonSettings, ParetoSettings, StudySettings, TabulateSettings
 from pipeline.settings.training import RetrainSettings, WeightOptimizerSettings
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "SelectionSettings",
     "Settings",
     "SpaceSettings",
+    "StudySettings",
     "TabulateSettings",
     "WeightOptimizerSettings",
 ]

@@ -15,7 +15,7 @@ from pipeline.settings.meta_training import MetaSettings
 from pipeline.settings.objectives import ObjectiveSettings
 from pipeline.settings.search import SearchSettings
 from pipeline.settings.space import SpaceSettings
-from pipeline.settings.studies import ComparisonSettings, ParetoSettings, TabulateSettings
+from pipeline.settings.studies import ComparisonSettings, ParetoSettings, StudySettings, TabulateSettings
 from pipeline.settings.training import RetrainSettings, WeightOptimizerSettings
 
 
@@ -41,6 +41,7 @@ class Experiment(Settings):
     comparison: ComparisonSettings = ComparisonSettings()
     pareto: ParetoSettings = ParetoSettings()
     tabulate: TabulateSettings = TabulateSettings()
+    study: StudySettings = StudySettings()
     meta: MetaSettings = MetaSettings()
     fabric: FabricSettings = FabricSettings()
 

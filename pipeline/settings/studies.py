@@ -1,7 +1,8 @@
-"""Settings of what takes many searches or trainings: comparison, Pareto front, tables."""
+"""Settings of what takes many searches or trainings: comparison, Pareto front, tables, the study of searchers."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -10,11 +11,14 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.options.judges import JUDGES
+from pipeline.options.searchers import SEARCHERS
 from pipeline.settings.attack import AttackSettings
 from pipeline.settings.base import (
     AtLeastTwo,
     Count,
     CountOrZero,
+    OneOf,
     Positive,
     Processes,
     Range,
@@ -112,4 +116,80 @@ class TabulateSettings(Settings):
     def _the_shard_is_one_of_them(self) -> Self:
         if self.shard >= self.shards:
             raise ValueError(f"tabulate.shard={self.shard} counts from 0 and is below tabulate.shards={self.shards}")
+        return self
+
+
+class StudySettings(Settings):
+    """Searchers on a table of cells: what each chooses, at what cost, and what foretells a cell's accuracy."""
+
+    table: str = Field(
+        "runs/table", min_length=1, description="the table: a run folder of tabulate, its file, or one that is shipped"
+    )
+    seeds: AtLeastTwo = Field(20, description="times that each searcher searches, with seeds that count up from seed")
+    searchers: tuple[Annotated[str, OneOf(SEARCHERS)], ...] = Field(
+        tuple(SEARCHERS), min_length=1, description="what searches the table itself, without a supernet"
+    )
+    budgets: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (1, 2, 4, 8, 16, 32, 64), description="whole trainings that a searcher of the table may pay for"
+    )
+    population: AtLeastTwo = Field(10, description="evolution: cells that live at once; the oldest one dies")
+    sample: Count = Field(3, description="evolution: cells of the population, the best of which has a child")
+    rival: Annotated[str, OneOf(SEARCHERS, where="trains")] = Field(
+        "random_search", description="what every searcher is tested against at its own cost"
+    )
+    searches: dict[str, tuple[str, ...]] = Field(
+        {}, description="searches by a supernet: what each changes in these settings, as the command line would"
+    )
+    supernets: tuple[str, ...] | None = Field(
+        None, description="names out of study.searches, the searches that are made; null for all of them"
+    )
+    judges: tuple[Annotated[str, OneOf(JUDGES)], ...] = Field(
+        tuple(JUDGES), description="what scores cells without training them in full"
+    )
+    judged: Annotated[Count, Field(ge=3)] | None = Field(
+        200, description="cells that networks at their first weights are judged of; null for all of the table"
+    )
+    judged_by_supernets: CountOrZero = Field(
+        0, description="cells of the table that each supernet judges with inherited weights; 0 for none"
+    )
+    processes: Processes | None = Field(None, description="searches or trainings at once; null for one a core")
+    results: str = Field("benchmarks/results", min_length=1, description="folder of the results and their pictures")
+
+    @field_validator("searchers", "judges", "budgets")
+    @classmethod
+    def _are_named_once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError("expected each once")
+        return values
+
+    @field_validator("searches")
+    @classmethod
+    def _names_are_those_of_folders(cls, searches: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in searches:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}", name) or name in SEARCHERS:
+                raise ValueError(
+                    "expected names of at most 40 letters, digits, _, ., + and -, none of them that of a searcher, "
+                    f"found {name[:60]!r}"
+                )
+        return searches
+
+    @property
+    def chosen_searches(self) -> dict[str, tuple[str, ...]]:
+        """Return the searches that are made, by name."""
+        names = self.searches if self.supernets is None else self.supernets
+        return {name: self.searches[name] for name in names}
+
+    @model_validator(mode="after")
+    def _supernets_are_searches(self) -> Self:
+        names = self.supernets or ()
+        if len(set(names)) != len(names) or not set(names) <= self.searches.keys():
+            raise ValueError(
+                f"study.supernets: expected names of study.searches, each once: {', '.join(self.searches)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_sample_is_of_the_population(self) -> Self:
+        if self.sample > self.population:
+            raise ValueError(f"study.sample={self.sample} is more than study.population={self.population}")
         return self

@@ -80,6 +80,17 @@ SMALLER = {
         "tabulate.seeds=2",
         "evaluate.attacks=[fgsm]",
     ),
+    "study": (
+        "space.nodes=2",
+        "data.limit=120",
+        "data.test_limit=40",
+        "retrain.layers=3",
+        "retrain.epochs=1",
+        "retrain.batch_size=32",
+        "evaluate.attacks=[fgsm]",
+        "search.derived_layers=3",
+        "study.judges=[macs,gradient_norm]",
+    ),
     "meta_train": (
         "meta.families=[quadratics]",
         "meta.tasks=2",

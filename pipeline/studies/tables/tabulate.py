@@ -69,7 +69,7 @@ def tabulate(folder: Path, experiment: Experiment) -> Path:
     _check(experiment)
     settings = experiment.tabulate
     cells = distinct_cells(experiment.space.build(), settings.cells, experiment.seed)[settings.shard :: settings.shards]
-    header = _header(experiment, images_of(experiment.data), cells[0])
+    header = header_of(experiment, images_of(experiment.data), cells[0])
     with exclusive(folder, STAGE):
         done = {form_of(row) for row in stored.begin(folder, header)}
         works = [CellWork(experiment, cell) for cell in cells if canonical_form(cell) not in done]
@@ -89,7 +89,7 @@ def _note(folder: Path, row: CellRow) -> str:
     return f"{name}: {sum(counts) / len(counts):.0f} images right | {row.seconds:.1f} s a cell"
 
 
-def _header(experiment: Experiment, data: ImageData, first: Genotype) -> Header:
+def header_of(experiment: Experiment, data: ImageData, first: Genotype) -> Header:
     """Collect what all figures depend on. Raises ValueError where the first cell cannot be trained on the images."""
     settings = what_training_depends_on(experiment, "retrain") | plain({"space": experiment.space})
     settings["data"] |= plain({"data": experiment.data})["data"]

@@ -1,0 +1,142 @@
+"""A table as searchers see it: trainings that cost and show one seed's validation accuracy, and neighbours of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.studies.study.costs import Cost, training_passes
+from pipeline.studies.tables.table import Entry, Floats, Interval, Table
+from search_space import Genotype
+
+Integers = NDArray[np.int64]
+DIGITS = 9  # of a mean: equal counts in another order of trainings are equal
+
+
+class Bench:
+    """The cells of a table inside the bounds, numbered from 0, and what each would show a searcher.
+
+    accuracies: on validation images under the table's attack, [cells, trainings].
+    curves: the same under the recipe's PGD after each epoch, [cells, epochs, trainings].
+    means: on test images, over all trainings, [cells]: what a chosen cell is judged by, and no searcher sees.
+    Raises ValueError where fewer than two cells are inside.
+    """
+
+    def __init__(self, table: Table, within: Mapping[str, Interval]) -> None:
+        places = table.inside(within)
+        if len(places) < 2:
+            raise ValueError(f"{len(places)} of the {len(table):,} cells of the table are inside {dict(within)}")
+        self.table, self.within = table, within
+        self.entries: list[Entry] = [table[place] for place in places]
+        self.accuracies = table.accuracies(part="validation")[places]
+        self.curves = np.stack([entry.robust for entry in self.entries])
+        self.means = np.round(table.means[places], DIGITS)
+        self.trainings = self.accuracies.shape[1]
+        self.passes = training_passes(table.header, table.attack)
+        self._seconds_a_pass = np.array([entry.seconds for entry in self.entries]) / (
+            self.trainings * self.passes.tabulated
+        )
+        self._edges, self._held = _edges_held([entry.genotype for entry in self.entries])
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def mean_training(self) -> Cost:
+        """Return what one whole training of a cell costs, in the mean over cells: the unit of budgets."""
+        return Cost(self.passes.whole, float(self._seconds_a_pass.mean()) * self.passes.whole)
+
+    def cost(self, cell: int, passes: float) -> Cost:
+        """Return the cost of passes through the network of a cell."""
+        return Cost(passes, float(self._seconds_a_pass[cell]) * passes)
+
+    def percentile(self, mean: float) -> float:
+        """Return the share of cells whose mean is lower than this one, in %; those of the same mean count half."""
+        mean = round(mean, DIGITS)
+        return float(100 * ((self.means < mean).mean() + (self.means == mean).mean() / 2))
+
+    def regret(self, mean: float) -> float:
+        """Return how far a mean lies below that of the best cell; negative for one that no tabulated cell reaches."""
+        return round(float(self.means.max()) - mean, DIGITS)
+
+    def distances(self, cell: int) -> Integers:
+        """Return by how many edges each cell differs from one: what it holds there, or where it comes from."""
+        found: Integers = self._edges - (self._held @ self._held[cell]).astype(np.int64)
+        return found
+
+    def neighbours(self, cell: int) -> Integers:
+        """Return the other cells at the smallest distance that any of them has, in the order of their numbers."""
+        distances = self.distances(cell)
+        distances[cell] = np.iinfo(np.int64).max
+        return np.flatnonzero(distances == distances.min())
+
+
+def _edges_held(genotypes: Sequence[Genotype]) -> tuple[int, Floats]:
+    """Return the number of edges of a cell, and which it holds: [cells, distinct edges], 0 or 1."""
+    held = [
+        {
+            (kind, node, edge.operation, edge.source)
+            for kind, cell in genotype.cells.items()
+            for node, edges in enumerate(cell.nodes)
+            for edge in edges
+        }
+        for genotype in genotypes
+    ]
+    distinct = {edge: column for column, edge in enumerate(sorted(set().union(*held)))}
+    rows = np.zeros((len(held), len(distinct)))
+    for row, edges in zip(rows, held, strict=True):
+        row[[distinct[edge] for edge in edges]] = 1
+    return max(map(len, held)), rows
+
+
+class Trainings:
+    """What one searcher trains within a budget: it pays, and sees the accuracy of one training of each cell.
+
+    budget: in whole trainings.  Which training of a cell is seen is drawn from the seed, and so is `order`, in which
+    cells are drawn: searchers of one seed draw the same cells first. A cell that was trained costs nothing again.
+    """
+
+    def __init__(self, bench: Bench, budget: float, seed: int, *, population: int = 10, sample: int = 3) -> None:
+        self.bench, self.budget = bench, budget
+        self.population, self.sample = population, sample
+        self.random = np.random.default_rng(seed)
+        self.order: list[int] = self.random.permutation(len(bench)).tolist()
+        self._training = self.random.integers(bench.trainings, size=len(bench))
+        self.cost = Cost()
+        self.spent = 0.0
+        self.seen: dict[int, float] = {}
+        self._epochs: dict[int, int] = {}
+
+    def can_train(self) -> bool:
+        """Return whether there is a cell left to train, and a whole training is left of the budget."""
+        return len(self.seen) < len(self.bench) and self.spent + 1 <= self.budget + 1e-9
+
+    def train(self, cell: int) -> float:
+        """Train a cell to its end, and return its accuracy on validation images under the table's attack."""
+        if cell not in self.seen:
+            passes = self.bench.passes
+            self._pay(cell, passes.epochs, passes.validation)
+            self.seen[cell] = float(self.bench.accuracies[cell, self._training[cell]])
+        return self.seen[cell]
+
+    def train_until(self, cell: int, epochs: int) -> float:
+        """Train a cell until so many epochs are done, and return its accuracy under the recipe's PGD after them."""
+        if epochs > self._epochs.get(cell, 0):
+            self._pay(cell, epochs, self.bench.passes.glance)
+        return float(self.bench.curves[cell, epochs - 1, self._training[cell]])
+
+    def _pay(self, cell: int, epochs: int, judged: float) -> None:
+        passes = (epochs - self._epochs.get(cell, 0)) * self.bench.passes.epoch + judged
+        self._epochs[cell] = epochs
+        self.cost += self.bench.cost(cell, passes)
+        self.spent += passes / self.bench.passes.whole
+
+    def draw(self) -> int:
+        """Return the next cell of the order that has not been trained to its end."""
+        return next(cell for cell in self.order if cell not in self.seen)
+
+    def best(self) -> int:
+        """Return the cell of the highest accuracy seen; of equal ones the first that was trained."""
+        return max(self.seen, key=lambda cell: self.seen[cell])
