@@ -94,7 +94,7 @@ def _checked(parity: Mapping[str, Any] | None) -> str:
 
 @dataclass(frozen=True)
 class Comparison(TextInNotebook):
-    """Hold searched cells beside random and published ones, all trained by one recipe.
+    """Hold searched cells beside random and published ones and a ResNet, all trained by one recipe.
 
     cells: each with its size and its accuracies, searched ones first.  attack: the strongest, under which they compare.
     searched_minus_random: difference of mean accuracies under it, in parts of one, with standard error and p value.

@@ -16,7 +16,7 @@ from pipeline.studies.tables.tabulate import tabulate as tabulate_stage
 
 
 def compare(folder: str | Path, *, preset: str = "comparison", data: ImageSource = None, **settings: Any) -> Comparison:
-    """Retrain searched, random and published cells by one recipe, and compare them; an unfinished comparison goes on.
+    """Retrain searched, random and published cells and a ResNet by one recipe; an unfinished comparison goes on.
 
     folder: of its searches and retrainings, and of the page with its pictures.
     preset: an experiment of conf/, such as "comparison_cifar10".

@@ -112,7 +112,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             one_process=True,
         ),
         "compare": Program(
-            "Retrain searched, random and published cells by one recipe, and compare them.",
+            "Retrain searched, random and published cells and a ResNet by one recipe, and compare them.",
             keys=("run", "seed", "comparison"),
             examples=(
                 "experiment=comparison",

@@ -27,10 +27,11 @@ from pipeline.settings.base import (
     Weight,
 )
 from search_space.cells.published import PUBLISHED
+from search_space.cells.resnet import resnet_layers
 
 
 class ComparisonSettings(Settings):
-    """Searched cells beside random and published ones, retrained by one recipe."""
+    """Searched cells beside random and published ones and a ResNet, retrained by one recipe."""
 
     searches: Count = Field(3, description="searches, with seeds that count up from seed")
     random: AtLeastTwo = Field(10, description="random cells inside the bounds of the search")
@@ -38,7 +39,12 @@ class ComparisonSettings(Settings):
         ("DARTS_V2", "PC_DARTS_cifar", "PDARTS", "ADVRUSH", "RACL"),
         description="published cells, with the channels that come nearest to the searched cells' parameters",
     )
-    seeds: Count = Field(3, description="retrainings of searched and published cells, seeds count up from seed")
+    resnet: Count | None = Field(
+        8,
+        description="depth of the hand-made control, a ResNet of 6 n + 2 layers, with the channels that come nearest "
+        "to the searched cells' parameters; null for none",
+    )
+    seeds: Count = Field(3, description="retrainings of all cells but random ones, seeds count up from seed")
     random_seeds: Count = Field(1, description="retrainings of each random cell, seeds count up from seed")
     random_searches: CountOrZero | None = Field(
         None,
@@ -54,6 +60,13 @@ class ComparisonSettings(Settings):
         if unknown or len(set(names)) != len(names):
             raise ValueError(f"expected names of published cells, each once: {', '.join(PUBLISHED)}")
         return names
+
+    @field_validator("resnet")
+    @classmethod
+    def _is_a_depth(cls, depth: int | None) -> int | None:
+        if depth is not None:
+            resnet_layers(depth)
+        return depth
 
 
 class ParetoSettings(Settings):

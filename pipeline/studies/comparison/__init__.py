@@ -1,1 +1,1 @@
-"""Searched cells beside random and published ones of the same size, all trained by one recipe."""
+"""Searched cells beside random and published ones, and a ResNet, of the same size, all trained by one recipe."""

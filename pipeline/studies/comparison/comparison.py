@@ -1,13 +1,14 @@
-"""The honest comparison: searched cells beside random cells of the same size and published ones, by one recipe.
+"""The honest comparison: searched cells beside random ones of the same size, published ones and a ResNet.
 
 A random search has as many candidates as a search, drawn at random, and makes the same last choice between them: beside
-what it finds stands what the supernets add (Li and Talwalkar 2019, Yu et al. 2020). Every cell is retrained with the
-same settings and seeds and attacked on the same test images. Searches and retrainings are run folders of their own, so
-that a comparison that was stopped goes on where it was.
+what it finds stands what the supernets add (Li and Talwalkar 2019, Yu et al. 2020). Every cell is retrained by one
+recipe with the same settings and seeds, and attacked on the same test images. Searches and retrainings are run folders
+of their own, so that a comparison that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from pipeline.search.selection.candidate_selection import best_first, try_cells
 from pipeline.search.selection.supernet_ranking import check_supernet_ranking, supernet_accuracies
 from pipeline.settings import Experiment
 from pipeline.studies.comparison.comparison_statistics import (
+    BROUGHT,
+    CONTROL,
     PUBLISHED_KIND,
     RANDOM,
     RANDOM_SEARCH,
@@ -37,7 +40,8 @@ from pipeline.studies.comparison.comparison_statistics import (
 )
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.studies.work import images_of, in_processes, seeded, seeds
-from search_space import PUBLISHED, CostTable, Genotype
+from search_space import PUBLISHED, CostTable, Genotype, channels_for_parameters
+from search_space.cells.resnet import BASIC_BLOCK, resnet_layers
 from search_space.quantities import QUANTITIES
 
 MOST_RANDOM_DRAWS = 20_000  # of random cells, for one inside the bounds
@@ -47,11 +51,15 @@ LookAtCells = Callable[[Path, Experiment, ImageData, Fabric, Sequence[Genotype]]
 
 @dataclass(frozen=True)
 class Contender:
-    """A cell and its name, which is also that of its folder."""
+    """A cell and its name, which is also that of its folder.
+
+    layers: of its network; None for retrain.layers.
+    """
 
     kind: str
     name: str
     genotype: Genotype
+    layers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
     table = cost_table(experiment)
     drawn = random_cells(experiment, table, experiment.comparison.random)
     _check_stages(experiment, drawn[0])
+    control = controls(experiment)
     settings = experiment.comparison
     searching = [
         SearchWork(folder / "searches" / f"seed{seed}", seeded(experiment, seed))
@@ -123,6 +132,7 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
         ),
         *(Contender(RANDOM, f"random-{index}", genotype) for index, genotype in enumerate(drawn)),
         *(Contender(PUBLISHED_KIND, name, PUBLISHED[name].genotype) for name in settings.published),
+        *control,
     ]
     size = round(statistics.fmean(table.exact(genotype)[0].item() for genotype in found))
     results = in_processes("retrain", list(retrainings(folder, experiment, contenders, size)), settings.processes)
@@ -138,6 +148,23 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
         )
         for contender, judgement in zip(contenders, judgements, strict=True)
     ]
+
+
+def controls(experiment: Experiment) -> list[Contender]:
+    """Return the ResNet that every comparison has, unless the settings ask for none.
+
+    Raises ValueError where not even one channel of it is as small as the cells of the bounds.
+    """
+    depth = experiment.comparison.resnet
+    if depth is None:
+        return []
+    control = Contender(CONTROL, f"ResNet-{depth}", BASIC_BLOCK, resnet_layers(depth))
+    shape = images_of(experiment.data).network_shape(channels=1, layers=resnet_layers(depth))
+    try:
+        channels_for_parameters(BASIC_BLOCK, math.floor(experiment.objectives.parameters[0] or 1), shape=shape)
+    except ValueError as error:
+        raise ValueError(f"comparison.resnet={depth}: {error}; use a smaller depth, or null for none") from None
+    return [control]
 
 
 def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
@@ -206,12 +233,12 @@ def keeps_bounds(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) 
 def retrainings(
     folder: Path, experiment: Experiment, contenders: Sequence[Contender], size: int
 ) -> Iterator[RetrainingWork]:
-    """Yield every cell with each of its seeds. size: parameters that published cells get, by their channels."""
-    recipe = experiment.retrain.model_copy(update={"parameters": size})
-    sized = experiment.model_copy(update={"retrain": recipe})
+    """Yield every cell with each of its seeds. size: parameters that cells from elsewhere get, by their channels."""
     settings = experiment.comparison
     for contender in contenders:
-        chosen = sized if contender.kind == PUBLISHED_KIND else experiment
+        own = {"parameters": size} if contender.kind in BROUGHT else {}
+        own |= {} if contender.layers is None else {"layers": contender.layers}
+        chosen = experiment.model_copy(update={"retrain": experiment.retrain.model_copy(update=own)})
         for seed in seeds(experiment, settings.random_seeds if contender.kind == RANDOM else settings.seeds):
             yield RetrainingWork(folder / "cells" / contender.name / f"seed{seed}", seeded(chosen, seed), contender)
 

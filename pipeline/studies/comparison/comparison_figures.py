@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.presentation.curves import pareto_front
 from pipeline.presentation.style import (
+    BLACK,
     BLUE,
     GREEN,
     GREY,
@@ -30,6 +31,8 @@ from pipeline.presentation.style import (
 )
 from pipeline.presentation.words import magnitude, percent
 from pipeline.studies.comparison.comparison_statistics import (
+    CONTROL,
+    OF_THE_SPACE,
     PUBLISHED_KIND,
     RANDOM,
     RANDOM_SEARCH,
@@ -43,7 +46,7 @@ LOOKS: Mapping[str, tuple[str, str]] = {
     RANDOM_SEARCH: (ORANGE, "^"),
     RANDOM: (GREY, "o"),
 }
-"""Colour and marker of each kind of cell; published ones are blue, each with a marker of its own."""
+"""Colour and marker of each kind of the space; published cells are blue, each with its own marker, a ResNet black."""
 PUBLISHED_MARKERS = "svPX*<>hp8d"
 
 
@@ -51,7 +54,7 @@ PUBLISHED_MARKERS = "svPX*<>hp8d"
 def size_and_robustness_picture(standings: Sequence[CellResult], attack: str, name: str) -> Picture:
     """Robust accuracy of every cell over its parameters and over its MACs; lines are means and the random cells' front.
 
-    A published cell whose size is far from all others' stands at the edge, beside its size.
+    A cell from elsewhere whose size is far from all others' stands at the edge, beside its size.
     """
     figure = Figure(figsize=(1.6 * WIDTH, HEIGHT), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -77,7 +80,7 @@ def size_and_robustness_picture(standings: Sequence[CellResult], attack: str, na
 @rc_context(STYLE)
 def judgement_picture(standings: Sequence[CellResult], attack: str, name: str) -> Picture:
     """Draw the accuracy in the supernet with shared weights over accuracy after retraining."""
-    judged = [s for s in standings if s.judgements and s.kind != PUBLISHED_KIND]
+    judged = [s for s in standings if s.judgements and s.kind in OF_THE_SPACE]
     figure, axes = make_axes("accuracy under attack in the supernet", f"retrained, under {attack}")
     for label, colour, marker, cells in _looks(judged):
         x, y = [s.judgement for s in cells], [s.accuracy(attack) for s in cells]
@@ -92,20 +95,22 @@ def judgement_picture(standings: Sequence[CellResult], attack: str, name: str) -
 
 
 def _looks(standings: Sequence[CellResult]) -> Iterator[tuple[str, str, str, list[CellResult]]]:
-    """Label, colour, marker and cells of each kind that is there, and of each published cell."""
+    """Label, colour, marker and cells of each kind that is there, and of each cell from elsewhere."""
     for kind, (colour, marker) in LOOKS.items():
         if cells := of_kind(standings, kind):
             yield kind, colour, marker, cells
     for index, cell in enumerate(of_kind(standings, PUBLISHED_KIND)):
         yield shortened_label(cell.name), BLUE, PUBLISHED_MARKERS[index % len(PUBLISHED_MARKERS)], [cell]
+    for cell in of_kind(standings, CONTROL):
+        yield f"{cell.name}, {cell.kind}", BLACK, "x", [cell]
 
 
 def _limits(standings: Sequence[CellResult], size: str) -> tuple[float, float]:
-    """Limit the axis of a size to cells of the space, and published ones no further from these than they are apart."""
-    own = [getattr(s, size) for s in standings if s.kind != PUBLISHED_KIND]
+    """Limit the axis of a size to cells of the space, and others no further from these than they are apart."""
+    own = [getattr(s, size) for s in standings if s.kind in OF_THE_SPACE]
     apart = max(own) - min(own)
-    published = [getattr(s, size) for s in of_kind(standings, PUBLISHED_KIND)]
-    return padded([*own, *(value for value in published if min(own) - apart <= value <= max(own) + apart)])
+    others = [getattr(s, size) for s in standings if s.kind not in OF_THE_SPACE]
+    return padded([*own, *(value for value in others if min(own) - apart <= value <= max(own) + apart)])
 
 
 def _points(axes: Axes, standings: Sequence[CellResult], attack: str, size: str) -> None:
@@ -131,7 +136,7 @@ def _points(axes: Axes, standings: Sequence[CellResult], attack: str, size: str)
                     fontsize=7,
                     color=colour,
                 )
-        if cells[0].kind != PUBLISHED_KIND:
+        if cells[0].kind in OF_THE_SPACE:
             axes.axhline(sum(y) / len(y), color=colour, linestyle="--", linewidth=1, zorder=1)
 
 

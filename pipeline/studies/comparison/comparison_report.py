@@ -19,21 +19,18 @@ from pipeline.runs.schemas import Schema, read_as
 from pipeline.search.objectives import bounds_of
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, ObjectiveSettings, RetrainSettings, SelectionSettings
 from pipeline.studies.comparison.comparison_figures import judgement_picture, size_and_robustness_picture
+from pipeline.studies.comparison.comparison_findings import findings, with_error
 from pipeline.studies.comparison.comparison_statistics import (
+    CONTROL,
     KINDS,
-    PUBLISHED_KIND,
-    RANDOM,
+    OF_THE_SPACE,
     RANDOM_SEARCH,
-    SEARCHED,
     CellResult,
     Mean,
-    MeanDifference,
     agreement,
-    beaten,
     mean,
     mean_difference,
     of_kind,
-    seed_anova,
 )
 
 COLUMNS = ("cell", "parameters", "MACs", CLEAN)
@@ -118,7 +115,7 @@ def figures(experiment: Experiment, standings: Sequence[CellResult], command: st
 def text(experiment: Experiment, standings: Sequence[CellResult]) -> str:
     """Return the sizes, the table and what it says, in Markdown."""
     attack = strongest_attack(experiment, standings)
-    return "\n\n".join([_sizes(experiment, standings), _table(standings, experiment), _findings(standings, attack)])
+    return "\n\n".join([_sizes(experiment, standings), _table(standings, experiment), findings(standings, attack)])
 
 
 def strongest_attack(experiment: Experiment, standings: Sequence[CellResult]) -> str:
@@ -154,12 +151,20 @@ def _sizes(experiment: Experiment, standings: Sequence[CellResult]) -> str:
             f"{', '.join(experiment.objectives.names)}; {_bounds(experiment.objectives)}"
             f"{_last_choice(selection, recipe)}.",
             f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
-            f"nearest in parameters), {counted(recipe.epochs, 'epoch')} {recipe_in_words(recipe.model_dump())}; "
-            "checkpoint chosen on held-back training images.",
+            f"nearest in parameters{_control(standings)}), {counted(recipe.epochs, 'epoch')} "
+            f"{recipe_in_words(recipe.model_dump())}; checkpoint chosen on held-back training images.",
             f"- {_searches('search', settings.searches)}; {_random_searches(standings, selection.candidates)}"
             f"{settings.random} random cells, uniform within the same bounds; {settings.seeds} retrainings of a cell, "
             f"{settings.random_seeds} of a random one.",
         ]
+    )
+
+
+def _control(standings: Sequence[CellResult]) -> str:
+    """Say what the hand-made network is, where there is one."""
+    return "".join(
+        f"; {cell.name}: its own layers and the C nearest in parameters, hand-made and not searched"
+        for cell in of_kind(standings, CONTROL)
     )
 
 
@@ -199,90 +204,23 @@ def _table(standings: Sequence[CellResult], experiment: Experiment) -> str:
     for kind in KINDS:
         cells = of_kind(standings, kind)
         lines += [_line(cell, attacks) for cell in cells]
-        if cells and kind != PUBLISHED_KIND:
+        if cells and kind in OF_THE_SPACE:
             lines.append(_mean_line(kind, cells, attacks))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _line(cell: CellResult, attacks: Sequence[str]) -> list[str]:
-    accuracies = [_with_error(Mean(cell.accuracy(attack), cell.deviation(attack))) for attack in attacks]
+    accuracies = [with_error(Mean(cell.accuracy(attack), cell.deviation(attack))) for attack in attacks]
     judgement = percent(cell.judgement) if cell.judgements else "-"
     return [cell.name, f"{cell.parameters:,}", f"{cell.macs:,}", *accuracies, judgement]
 
 
 def _mean_line(kind: str, cells: Sequence[CellResult], attacks: Sequence[str]) -> list[str]:
     sizes = [f"{mean([getattr(cell, size) for cell in cells]).value:,.0f}" for size in ("parameters", "macs")]
-    accuracies = [_with_error(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
+    accuracies = [with_error(mean([cell.accuracy(attack) for cell in cells])) for attack in attacks]
     judged = [cell.judgement for cell in cells if cell.judgements]
     row = [f"{kind}: mean of {len(cells)}", *sizes, *accuracies, percent(mean(judged).value) if judged else "-"]
     return [f"**{value}**" for value in row]
-
-
-def _findings(standings: Sequence[CellResult], attack: str) -> str:
-    found, agreed = mean_difference(standings, attack), agreement(standings, attack)
-    parts = [
-        "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
-        f"**Searched minus random, accuracy under {attack}: {_points(found)}** ± is the standard error.",
-        *_over_random_search(standings, attack),
-        *told_apart(standings, attack),
-        _places(standings, attack),
-    ]
-    if agreed is not None:
-        parts.append(
-            f"Rank correlation of the supernets' judgement with the retrained accuracy under {attack}, over "
-            f"{agreed.cells} cells of the space: Kendall tau {agreed.kendall:+.2f} (p {agreed.kendall_p:.1g}), "
-            f"Spearman {agreed.spearman:+.2f} (p {agreed.spearman_p:.1g})."
-        )
-    return "\n\n".join(parts)
-
-
-def told_apart(standings: Sequence[CellResult], attack: str) -> list[str]:
-    """Return whether the comparison could have shown a difference between cells."""
-    found = seed_anova(standings, attack)
-    if found is None:
-        return []
-    return [
-        f"Can cells be told apart? Beside what a seed does to all cells alike, retrainings of one random cell deviate "
-        f"by {100 * found.within:.1f} points. Means of random cells deviate by {100 * found.between:.1f}; by "
-        f"{100 * found.by_chance:.1f} they would if all cells were equal (F {found.f:.1f}, p {found.p:.2g})."
-    ]
-
-
-def _over_random_search(standings: Sequence[CellResult], attack: str) -> list[str]:
-    """Return what a supernet adds to the last choice, where there were random searches."""
-    if not of_kind(standings, RANDOM_SEARCH):
-        return []
-    found = mean_difference(standings, attack, RANDOM_SEARCH)
-    return [
-        f"**Searched minus random search: {_points(found)}** A random search has as many candidates, drawn at "
-        "random within the bounds, and the same last choice, but no supernet: this is what the supernets add."
-    ]
-
-
-def _places(standings: Sequence[CellResult], attack: str) -> str:
-    """Say where each searched cell stands among the random ones."""
-    random, lines = of_kind(standings, RANDOM), []
-    for cell in of_kind(standings, SEARCHED):
-        place = 1 + sum(other.accuracy(attack) > cell.accuracy(attack) for other in random)
-        behind = {size: beaten(cell, random, attack, size) for size in ("parameters", "macs")}
-        fronts = [
-            f"by {'MACs' if s == 'macs' else s} {f'beaten by {n}' if n else 'on the front'}" for s, n in behind.items()
-        ]
-        lines.append(f"- {cell.name}: place {place} of {len(random) + 1} with the random cells; {', '.join(fronts)}.")
-    return "\n".join(lines)
-
-
-def _with_error(figure: Mean) -> str:
-    return f"{100 * figure.value:.1f}{_error(figure)} %"
-
-
-def _points(figure: MeanDifference) -> str:
-    p = "" if math.isnan(figure.p) else f" (Welch's t test: p {figure.p:.2g})"
-    return f"{100 * figure.value:+.1f}{_error(figure)} points{p}."
-
-
-def _error(figure: Mean | MeanDifference) -> str:
-    return "" if math.isnan(figure.error) else f" ± {100 * figure.error:.1f}"
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

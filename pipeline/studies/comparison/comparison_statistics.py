@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import f, kendalltau, spearmanr, ttest_ind
 
-SEARCHED, RANDOM_SEARCH, RANDOM, PUBLISHED_KIND = KINDS = ("searched", "random search", "random", "published")
+OF_THE_SPACE = SEARCHED, RANDOM_SEARCH, RANDOM = ("searched", "random search", "random")
+BROUGHT = PUBLISHED_KIND, CONTROL = ("published", "hand-made")
+"""Kinds of cells that are not of the space; their networks have channels of their own."""
+KINDS = OF_THE_SPACE + BROUGHT
 SMALLEST_SPREAD = 1e-9  # deviation that is none but for rounding
 
 
@@ -145,9 +148,9 @@ def beaten(standing: CellResult, others: Sequence[CellResult], attack: str, size
 def agreement(standings: Sequence[CellResult], attack: str) -> Agreement | None:
     """Correlate the supernets' judgement with the accuracy after retraining; None of fewer than three judged cells.
 
-    Published cells are left out: their networks have other channels. Kendall's tau-b and Spearman's rho.
+    Cells from outside the space are left out: their networks have other channels. Kendall's tau-b and Spearman's rho.
     """
-    judged = [standing for standing in standings if standing.judgements and standing.kind != PUBLISHED_KIND]
+    judged = [standing for standing in standings if standing.judgements and standing.kind in OF_THE_SPACE]
     if len(judged) < 3:
         return None
     pairs = [standing.judgement for standing in judged], [standing.accuracy(attack) for standing in judged]

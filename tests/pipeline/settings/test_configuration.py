@@ -55,6 +55,7 @@ def test_paper_is_the_published_setting():
     assert (paper.attack.eps, paper.attack.step, paper.attack.steps) == (8 / 255, None, 7)  # eps / 4 is 2/255
     assert (retrain.attack.eps, retrain.attack.step, retrain.attack.steps) == (8 / 255, None, 10)
     assert paper.evaluate.eps == 8 / 255
+    assert (retrain.average_decay, retrain.label_smoothing) == (0.9995, 0)
 
 
 @pytest.mark.parametrize(("name", "in_channels", "image_size"), [("paper", 3, 32), ("demo", 1, 8)])

@@ -23,6 +23,7 @@ from pipeline.studies.comparison.comparison import (
 )
 from pipeline.studies.comparison.comparison_report import OUTDATED, READING, strongest_attack, text, write
 from pipeline.studies.comparison.comparison_statistics import (
+    BROUGHT,
     CellResult,
     agreement,
     beaten,
@@ -337,7 +338,7 @@ def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, ca
     status, out, err = call_script("compare", *command)
     assert status == 0, err
     table = (tmp_path / "results" / "comparison_digits.md").read_text()
-    for name in ("searched-0", "random-search-0", "random-0", "random-1", "DARTS_V2", "random: mean of 2"):
+    for name in ("searched-0", "random-search-0", "random-0", "random-1", "DARTS_V2", "ResNet-8", "random: mean of 2"):
         assert f"{name} " in table or f"{name}** " in table
     figures = json.loads((tmp_path / "results" / "comparison_digits.json").read_text())
     cells = {row["name"]: row for row in figures["cells"]}
@@ -350,9 +351,11 @@ def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, ca
     assert figures["searched_minus_random"] == {"value": pytest.approx(over_random)} | unknown
     assert figures["searched_minus_random_search"] == {"value": pytest.approx(over_search)} | unknown
     assert f"**Searched minus random search: {100 * over_search:+.1f} points.**" in table
-    assert all(len(Genotype.from_json(json.dumps(row["genotype"])).normal.edges) == 8 for row in cells.values())
+    edges = {name: len(Genotype.from_json(json.dumps(row["genotype"])).normal.edges) for name, row in cells.items()}
+    assert set(edges.values()) == {8, 3}
+    assert edges["ResNet-8"] == 3
     assert_is_the_best_of_its_candidates(cells["random-search-0"], tmp_path / "run" / "random_searches" / "seed0")
-    assert all(2500 <= row["parameters"] <= 4000 for row in figures["cells"] if row["kind"] != "published")
+    assert all(2500 <= row["parameters"] <= 4000 for row in figures["cells"] if row["kind"] not in BROUGHT)
     for name in ("comparison_digits", "comparison_digits_judgement"):
         assert (tmp_path / "results" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
