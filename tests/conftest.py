@@ -1,5 +1,6 @@
 """What every test may ask for: one thread of PyTorch, coarse figures, and the scripts called in this process."""
 
+import base64
 import gc
 import os
 
@@ -8,6 +9,10 @@ import torch
 
 from pipeline.presentation import style
 from tests.support.scripts import status_of
+
+BLANK = base64.b64decode(
+    b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)  # a PNG of one grey pixel
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -19,6 +24,14 @@ def _one_thread():
 def _coarse():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "DPI", 40)  # fewer pixels, a quarter of the time of a page
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn():
+    """Leave figures of pages blank, for tests that look at something else: drawing them takes most of a page's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "rendered", lambda figure: BLANK)
         yield
 
 

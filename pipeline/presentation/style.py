@@ -100,9 +100,14 @@ def in_percent(axes: Axes) -> None:
 
 def make_picture(name: str, title: str, caption: str, alt: str, figure: Figure, *, is_wide: bool = False) -> Picture:
     """Render a figure."""
+    return Picture(name, title, caption, alt, rendered(figure), figure.get_figwidth(), is_wide)
+
+
+def rendered(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
-    return Picture(name, title, caption, alt, file.getvalue(), figure.get_figwidth(), is_wide)
+    return file.getvalue()
 
 
 def add_legend(figure: Figure, handles: Iterable[Line2D] | None = None) -> None:

@@ -4,7 +4,6 @@ import re
 
 import yaml
 
-from e2rnas.cli.app import compose_experiment
 from pipeline.settings import SpaceSettings
 from tests.support.scripts import ROOT
 
@@ -20,9 +19,9 @@ def block(language):
 
 
 def space_of(name):
-    if name == "documented":
-        return SpaceSettings.model_validate(yaml.safe_load(block("yaml"))).build()
-    return compose_experiment([f"space={name}"]).space.build()
+    text = block("yaml") if name == "documented" else (ROOT / f"conf/space/{name}.yaml").read_text()
+    content = yaml.safe_load(text) or {}
+    return SpaceSettings.model_validate(content.get("space", content)).build()
 
 
 SPACES = {name: space_of(name) for name in (*NAMES, "documented")}

@@ -36,6 +36,11 @@ def generator(seed=0):
 # Laws of every space
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_option_of_the_command_line_is_the_space_of_its_file(name):
+    assert compose_experiment([f"space={name}"]).space.build() == SPACES[name]
+
+
 @each_space
 def test_what_is_derived_is_of_the_space_and_survives_one_hot_and_json(space):
     for seed in range(30):

@@ -24,6 +24,8 @@ from search_space import PUBLISHED, CostTable, Genotype, NetworkShape, SearchSpa
 from search_space.supernet.relaxation import DARTS
 from tests.support.scripts import TINY, finish_script
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
 SELECTION = ("search.selection.candidates=3", "search.selection.epochs=1", "search.epochs=1")
 HALVED = (*SELECTION, "search.selection.finalists=2")
