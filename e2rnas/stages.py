@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lightning_fabric import Fabric
 
+from e2rnas.cli.variants import variant
 from e2rnas.results import Accuracies, Comparison, ExportedFiles, Study
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
@@ -138,7 +139,11 @@ def study_searchers(experiment: Experiment, overrides: Sequence[str]) -> Study:
     overrides: which settings were given; the page says them.
     """
     folder = Path(experiment.run)
-    found = study(folder, experiment, _command("study", "study.results=", experiment, overrides))
+    searches = {
+        name: variant(experiment, changes, f"study.searches.{name}")
+        for name, changes in experiment.study.chosen_searches.items()
+    }
+    found = study(folder, experiment, searches, _command("study", "study.results=", experiment, overrides))
     page = study_report.write(folder)
     results = study_report.write_results(Path(experiment.study.results), found, name_of(experiment))
     return Study(found, page, results, study_report.results_in_markdown(found))

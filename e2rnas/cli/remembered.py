@@ -39,6 +39,11 @@ def fill(config: DictConfig, overrides: Sequence[str], stage: Stage, *, one_proc
     kept = _with_images_moved(kept_settings(Path(run), stage), Path(run))
     if one_process:
         kept.pop("fabric.devices", None)
+    put(config, kept, overrides)
+
+
+def put(config: DictConfig, kept: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Give the configuration values by dotted key, but where overrides give their own, as `fill` does."""
     given = set(given_keys(overrides))
     written = dict(_paths(OmegaConf.to_container(config, resolve=False)))
     for key, value in kept.items():

@@ -22,41 +22,41 @@ SEARCHERS: Mapping[str, SearcherOption] = {
     "random_cell": SearcherOption(
         label="random cell",
         meaning="a cell drawn uniformly",
-        code="pipeline.studies.study.searchers:random_cell",
+        code="pipeline.studies.study.searchers.sampling:random_cell",
         trains=False,
     ),
     "largest_parameters": SearcherOption(
         label="most parameters",
         meaning="the cell of the most parameters inside the bounds",
-        code="pipeline.studies.study.searchers:largest",
+        code="pipeline.studies.study.searchers.sampling:largest",
         arguments={"quantity": "parameters"},
         trains=False,
     ),
     "largest_macs": SearcherOption(
         label="most MACs",
         meaning="the cell of the most multiply-accumulates inside the bounds",
-        code="pipeline.studies.study.searchers:largest",
+        code="pipeline.studies.study.searchers.sampling:largest",
         arguments={"quantity": "conv_linear_macs"},
         trains=False,
     ),
     "random_search": SearcherOption(
         label="random search",
         meaning="cells drawn uniformly are trained in full, and the best on validation images is taken",
-        code="pipeline.studies.study.searchers:random_search",
+        code="pipeline.studies.study.searchers.sampling:random_search",
     ),
     "successive_halving": SearcherOption(
         label="successive halving",
         meaning="random cells train for a few epochs, and the best third of them goes on (Jamieson & Talwalkar 2016)",
-        code="pipeline.studies.study.searchers:successive_halving",
+        code="pipeline.studies.study.searchers.sampling:successive_halving",
     ),
     "evolution": SearcherOption(
         label="regularised evolution",
         meaning="the best of a sample has a child, and the oldest cell dies (Real et al. 2019)",
-        code="pipeline.studies.study.walks:evolution",
+        code="pipeline.studies.study.searchers.walks:evolution",
     ),
     "local_search": SearcherOption(
         label="local search",
         meaning="all neighbours of a cell are trained, and the best is the next cell (White et al. 2021)",
-        code="pipeline.studies.study.walks:local_search",
+        code="pipeline.studies.study.searchers.walks:local_search",
     ),
 }

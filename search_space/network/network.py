@@ -19,6 +19,7 @@ from search_space.network.operations import (
     concatenate,
     relu_conv_norm,
 )
+from search_space.network.passes import announce
 from search_space.network.skeleton import CellPlan, Skeleton, plan_skeleton
 
 
@@ -221,6 +222,7 @@ class Network(nn.Module):
         return self.classifier(outputs[-1]), self.auxiliary_head(outputs[self.auxiliary_layer])
 
     def _cell_outputs(self, images: Tensor) -> list[Tensor]:
+        announce(self, images)
         drop_probability = self.drop_path_probability if self.training else 0.0
         outputs: list[Tensor] = []
         with fast_gradients():

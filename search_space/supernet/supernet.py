@@ -16,6 +16,7 @@ from search_space.kernels.statistics import Normalising
 from search_space.network.nasbench201 import OneInputSearchCell, ResidualLayer
 from search_space.network.network import Normalize, cell_inputs, classifier, stem
 from search_space.network.operations import even_and_odd_pixels, search_batch_norm
+from search_space.network.passes import announce
 from search_space.network.skeleton import CellPlan, plan_skeleton
 from search_space.supernet.mixed_node import WEIGHT_FREE, MixedNode, weight_free
 from search_space.supernet.relaxation import DARTS, Relaxation, RelaxationState
@@ -150,6 +151,7 @@ class Supernet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, num_classes] of the mixture that the alphas describe."""
+        announce(self, images)
         probabilities = self.relaxation.weights(self.space, self.alphas, self.relaxation_state)
         before = last = self.stem(self.normalize(images))
         for cell in self.cells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from pipeline.runs.files import write_json
 from pipeline.runs.run_folder import exclusive
 from pipeline.runs.same_settings import plain
 from pipeline.settings import Experiment
-from pipeline.studies.study.bench import Bench
-from pipeline.studies.study.network_judgements import judged_cells, network_judgements
+from pipeline.studies.study.judges.network_judgements import judged_cells, network_judgements
+from pipeline.studies.study.searchers.bench import Bench
 from pipeline.studies.study.study_file import STUDY_FILE, StudyFile, TableFacts
+from pipeline.studies.study.supernets.searches import check_searches
+from pipeline.studies.study.supernets.supernet_study import search_by_supernets
 from pipeline.studies.study.table_settings import bounds_in_table, experiment_of_table
 from pipeline.studies.study.table_study import equal_cost_tests, table_judgements, table_outcomes
 from pipeline.studies.tables.table import load_table
@@ -23,34 +26,39 @@ from pipeline.studies.work import seeds
 STAGE = "study"
 
 
-def study(folder: Path, experiment: Experiment, command: str) -> StudyFile:
+def study(folder: Path, experiment: Experiment, searches: Mapping[str, Experiment], command: str) -> StudyFile:
     """Let all searchers search with all seeds, ask all judges, and write study.json.
 
-    command: how the study was started, which the file says.  A call that is stopped goes on with the next search.
-    Raises ValueError before any work for settings that do not fit the table.
+    searches: by a supernet, by name: the settings of each.  command: how the study was started, which the file says.
+    A call that is stopped goes on with the next search. Raises ValueError before any work for settings that do not fit
+    the table.
     """
     settings = experiment.study
     table = load_table(settings.table)
     bench = Bench(table, bounds_in_table(experiment))
     asks_networks = any(JUDGES[name].reads == "network" for name in settings.judges)
-    of_table = experiment_of_table(experiment, table.header, settings.table) if asks_networks else experiment
+    needs_images = asks_networks or bool(searches)
+    of_table = experiment_of_table(experiment, table.header, settings.table) if needs_images else experiment
+    check_searches(searches, of_table)
+    drawn, judged = seeds(experiment, settings.seeds), judged_cells(table, settings.judged, experiment.seed)
+    by_supernets = judged_cells(table, settings.judged_by_supernets, experiment.seed)
     with exclusive(folder, STAGE):
-        drawn = seeds(experiment, settings.seeds)
-        outcomes = list(table_outcomes(bench, settings, drawn))
-        judged = judged_cells(table, settings.judged, experiment.seed)
-        judgements = [*table_judgements(bench, settings), *network_judgements(table, of_table, judged)]
-        found = StudyFile(
+        found = search_by_supernets(folder, bench, searches, of_table, drawn, by_supernets)
+        outcomes = (*table_outcomes(bench, settings, drawn), *found.outcomes)
+        judgements = (*table_judgements(bench, settings), *network_judgements(table, of_table, judged))
+        result = StudyFile(
             command=command,
             table=_facts(bench, settings.table),
             settings=plain({"study": settings, "objectives": experiment.objectives, "seed": experiment.seed}),
             seeds=len(drawn),
-            outcomes=tuple(outcomes),
+            outcomes=outcomes,
             tests=tuple(equal_cost_tests(bench, settings, drawn, outcomes)),
-            judgements=tuple(judgements),
+            judgements=(*judgements, *found.judgements),
+            decisions=tuple(found.decisions),
             environment=environment(),
         )
-        write_json(folder / STUDY_FILE, found.model_dump(mode="json"))
-        return found
+        write_json(folder / STUDY_FILE, result.model_dump(mode="json"))
+        return result
 
 
 def _facts(bench: Bench, name: str) -> TableFacts:

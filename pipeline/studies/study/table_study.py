@@ -11,8 +11,8 @@ from pipeline.compute.seeds import stream_seed
 from pipeline.options.judges import JUDGES
 from pipeline.options.searchers import SEARCHERS
 from pipeline.settings import StudySettings
-from pipeline.studies.study.bench import Bench, Trainings
-from pipeline.studies.study.costs import Cost
+from pipeline.studies.study.searchers.bench import Bench, Trainings
+from pipeline.studies.study.searchers.costs import Cost
 from pipeline.studies.study.statistics import interval, paired_p, rank_correlation
 from pipeline.studies.study.study_file import Judgement, Outcome, PairedTest
 

@@ -59,6 +59,8 @@ def repeated(path):
     for key, value in values.items():
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(before, parent) if parent else before
+        if name not in node:  # of a mapping with names of its own
+            continue
         OmegaConf.update(found, key, OmegaConf.to_container(node, resolve=False)[name])
         now = comparable(OmegaConf.select(found, key))  # a value that follows another one, follows the file's
         OmegaConf.update(found, key, value)

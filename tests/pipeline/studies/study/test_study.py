@@ -12,7 +12,7 @@ from pipeline.errors import RunError
 from pipeline.options.judges import JUDGES
 from pipeline.options.searchers import SEARCHERS
 from pipeline.settings import StudySettings
-from pipeline.studies.study.bench import Bench
+from pipeline.studies.study.searchers.bench import Bench
 from pipeline.studies.study.statistics import paired_p, rank_correlation
 from pipeline.studies.study.study_file import read_study
 from pipeline.studies.study.table_study import equal_cost_tests, table_outcomes
@@ -32,7 +32,15 @@ TABLE = (
     "retrain.batch_size=32",
     "search.derived_layers=3",
 )
-TINY = (*TABLE, "study.seeds=3", "study.budgets=[1,4]", "study.judged=4", "study.processes=1", "fabric.threads=1")
+TINY = (
+    *TABLE,
+    "study.supernets=[]",
+    "study.seeds=3",
+    "study.budgets=[1,4]",
+    "study.judged=4",
+    "study.processes=1",
+    "fabric.threads=1",
+)
 CELL = Genotype.from_nasbench201("|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|none~1|skip_connect~2|")
 
 

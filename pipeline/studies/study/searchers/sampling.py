@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.studies.study.bench import Bench, Trainings
+from pipeline.studies.study.searchers.bench import Bench, Trainings
 
 ETA = 3  # of cells that are halved, one in so many goes on, for so many times the epochs
 

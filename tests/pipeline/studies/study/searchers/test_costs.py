@@ -6,7 +6,7 @@ import torch
 from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
-from pipeline.studies.study.costs import FORWARD, Cost, passes_of_recipe, training_passes
+from pipeline.studies.study.searchers.costs import FORWARD, Cost, passes_of_recipe, training_passes
 from pipeline.studies.tables.side_by_side_training import SideBySideTraining
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network

@@ -5,10 +5,10 @@ import pytest
 
 from pipeline.options.searchers import SEARCHERS
 from pipeline.settings import StudySettings
-from pipeline.studies.study.bench import Bench, Trainings
-from pipeline.studies.study.searchers import random_search, rungs_of, successive_halving
+from pipeline.studies.study.searchers.bench import Bench, Trainings
+from pipeline.studies.study.searchers.sampling import random_search, rungs_of, successive_halving
+from pipeline.studies.study.searchers.walks import climb
 from pipeline.studies.study.table_study import search_table
-from pipeline.studies.study.walks import climb
 from tests.support.tables import SPACE, table_by_hand
 
 CELLS = 40

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.studies.study.costs import Cost, training_passes
+from pipeline.studies.study.searchers.costs import Cost, training_passes
 from pipeline.studies.tables.table import Entry, Floats, Interval, Table
 from search_space import Genotype
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from pipeline.studies.study.bench import Trainings
+from pipeline.studies.study.searchers.bench import Trainings
 
 FAR = 1 << 30  # no cell is at such a distance
 
