@@ -21,6 +21,7 @@ from pipeline.search.collapse.guard import Guard
 from pipeline.search.collapse.signs import Eigenvalue, largest_eigenvalue, signs_of_collapse
 from pipeline.search.hypergradient import frozen
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape, project_onto_bounds
+from pipeline.search.path_losses import PathLosses
 from pipeline.search.search_images import STAGE, SearchImages
 from pipeline.search.search_state import SearchState
 from pipeline.search.supernet_losses import BatchAttack, SupernetLosses, make_supernet, on_batches
@@ -30,6 +31,7 @@ from pipeline.training.optimizers import make_weight_optimizer, multiply_weight_
 from pipeline.training.steps import attack_of_settings, continued_attack_on
 from search_space import CostTable
 from search_space.kernels.statistics import own_statistics
+from search_space.supernet.paths import SinglePath
 
 
 class BilevelSearch:
@@ -55,14 +57,23 @@ class BilevelSearch:
         self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.alphas = self.supernet.alphas
         self.carried = self._carried_attack() if experiment.attack.carry_over else None
-        attack = self.carried or on_batches(attack_of_settings(self.supernet, experiment.attack))
-        self.losses = self.losses_of(self.supernet, attack)
+        self.losses = self._path_losses() if self.supernet.relaxation.paths else self._mixture_losses()
         self.weight_step = self.weight_step_of(self.losses, self.supernet.weights())
         self.architecture_step = self._architecture_step(aggregator)
         self.guard = Guard(experiment.search.guard)
         self.state = SearchState(
             experiment, self.supernet, fabric, steps_per_epoch=self.images.steps_per_epoch, progress=progress
         )
+
+    def _mixture_losses(self) -> SupernetLosses:
+        attack = self.carried or on_batches(attack_of_settings(self.supernet, self.experiment.attack))
+        return self.losses_of(self.supernet, attack)
+
+    def _path_losses(self) -> PathLosses:
+        path = SinglePath(self.supernet)
+        attack = on_batches(attack_of_settings(path, self.experiment.attack))
+        fraction = self.experiment.search.adversarial_fraction
+        return PathLosses(path, attack, self.fabric, adversarial_fraction=fraction)
 
     def losses_of(self, network: nn.Module, attack: BatchAttack) -> SupernetLosses:
         """Make the losses of the supernet, or of a network that inherits from it."""
@@ -130,7 +141,7 @@ class BilevelSearch:
         An eigenvalue that is not finite is left out, and so stops no search, unless the guard reads it.
         """
         signs, settings = signs_of_collapse(self.supernet), self.experiment.search
-        if settings.diagnostics.iterations:
+        if settings.diagnostics.iterations and not settings.relaxation.paths:
             found = self._largest_eigenvalue()
             if found.is_finite or settings.guard.reads_eigenvalue:
                 signs["eigenvalue"] = asdict(found)

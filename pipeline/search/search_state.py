@@ -79,7 +79,10 @@ class SearchState:
         noise = None
         if supernet.relaxation.is_random:
             noise = RelaxationNoise.draw(supernet.space, self._generator, supernet.alphas.device)
-        supernet.relaxation_state = RelaxationState(self._progress_now, noise)
+        seed = 0
+        if supernet.relaxation.paths is not None:
+            seed = int(torch.randint(2**62, (), generator=self._generator))
+        supernet.relaxation_state = RelaxationState(self._progress_now, noise, seed)
 
     def leave_out_noise(self) -> None:
         """Let the supernet be what it is at the present epoch, without what is random."""

@@ -46,6 +46,11 @@ class RelaxationSettings(Settings):
     temperature: tuple[Positive, Positive] = Field(
         (10.0, 0.1), description="gumbel: at the start and the end of the search, in a line between"
     )
+    paths: Count | None = Field(
+        None,
+        description="cells drawn by the alphas in one of their steps and run one by one, while the weights train on "
+        "cells drawn uniformly; null for a mixture of all operations",
+    )
 
     @model_validator(mode="after")
     def _a_relaxation_can_be_built(self) -> Self:
@@ -60,7 +65,9 @@ class RelaxationSettings(Settings):
 class DiagnosticsSettings(Settings):
     """The largest eigenvalue of the validation loss's Hessian in alpha, measured once an epoch."""
 
-    iterations: CountOrZero = Field(10, description="products of the power iteration at most; 0 measures none")
+    iterations: CountOrZero = Field(
+        10, description="products of the power iteration at most; 0 measures none, as with search.relaxation.paths"
+    )
     images: Count = Field(
         16, description="images of the loss, of those that train alphas; each takes what three of a step take in memory"
     )
@@ -197,6 +204,23 @@ class SearchSettings(Settings):
                 "search.recompute saves nothing beside exact second derivatives, which record the whole backward pass; "
                 "use search.hessian=finite_difference or search.order=first"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _single_paths_have_no_mixture(self) -> Self:
+        if self.relaxation.paths is not None:
+            refused = {
+                f"search.order={self.order}": self.order != "first",
+                f"search.partial_channels={self.partial_channels}": self.partial_channels > 1,
+                f"search.recompute={self.recompute}": self.recompute,
+                "search.guard.rule=eigenvalue": self.guard.reads_eigenvalue,
+            }
+            for setting, is_refused in refused.items():
+                if is_refused:
+                    raise ValueError(
+                        f"{setting} is for a mixture that alphas are differentiated through; search.relaxation.paths="
+                        f"{self.relaxation.paths} draws single cells instead"
+                    )
         return self
 
     @model_validator(mode="after")

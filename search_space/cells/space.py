@@ -67,7 +67,7 @@ class SearchSpace(SpaceChoices):
         while True:
             chances = torch.rand(self.alpha_shape, generator=generator, dtype=torch.float64)
             strengths = torch.rand(self.alpha_shape[:2], generator=generator, dtype=torch.float64)
-            genotype = self._genotype(strengths, chances.masked_fill(~self.keepable, -1).argmax(dim=-1))
+            genotype = self.assemble(strengths, chances.masked_fill(~self.keepable, -1).argmax(dim=-1))
             if not self.keeps_all or genotype.normal.passes_on(True):
                 return genotype
 
@@ -77,7 +77,7 @@ class SearchSpace(SpaceChoices):
         strengths, best = scores.masked_fill(~self.keepable, -1).max(dim=-1)
         if self.keeps_all:
             self._connect(scores, strengths, best)
-        return self._genotype(strengths, best)
+        return self.assemble(strengths, best)
 
     def _connect(self, scores: Tensor, strengths: Tensor, best: Tensor) -> None:
         """Open, in place, the path from input to output that loses least by it, as a product of scores."""
@@ -89,7 +89,7 @@ class SearchSpace(SpaceChoices):
             path = list(lightest_path(self.sources, weights))
             best[kind, path] = passing[kind, path]
 
-    def _genotype(self, strengths: Tensor, best: Tensor) -> Genotype:
+    def assemble(self, strengths: Tensor, best: Tensor) -> Genotype:
         """Make the genotype of the strengths of edges [cells, edges] and the operation of each."""
         cells = [self._cell(*of_cell) for of_cell in zip(strengths.tolist(), best.tolist(), strict=True)]
         return Genotype(cells[NORMAL], cells[REDUCTION] if self.cells > 1 else None)
@@ -116,7 +116,7 @@ class SearchSpace(SpaceChoices):
             none = self.operations.index("none")
             probabilities[..., none] = self.mask[..., none].double()
         for row, cell in zip(probabilities, genotype.cells.values(), strict=True):
-            for edge, operation in self._held(cell):
+            for edge, operation in self.held(cell):
                 row[edge] = 0
                 row[edge, operation] = 1
         return probabilities
@@ -149,9 +149,9 @@ class SearchSpace(SpaceChoices):
         known = all(edge.operation in self.operations for edge in cell.edges)
         if self.keeps_all and not cell.passes_on(True):
             return False
-        return known and all(bool(mask[held]) for held in self._held(cell))
+        return known and all(bool(mask[held]) for held in self.held(cell))
 
-    def _held(self, cell: Cell) -> list[tuple[int, int]]:
+    def held(self, cell: Cell) -> list[tuple[int, int]]:
         """Edge and operation, as indices of the alphas, of each edge of a cell."""
         held, first = [], 0
         for sources, edges in zip(self.sources, cell.nodes, strict=True):

@@ -36,7 +36,7 @@ class Normalize(nn.Module):
             if len(filled) != in_channels:
                 raise ValueError(f"{name} has {len(filled)} values for images of {in_channels} channels")
             self.register_buffer(name, torch.tensor(filled).view(1, in_channels, 1, 1))
-        if not bool((self.std > 0).all()):
+        if not all(value > 0 for value in std or ()):
             raise ValueError(f"std must be positive in every channel, found {std}")
 
     def forward(self, images: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ Published remedies for collapse, and sampling, are changes of this map; each is 
 - softmax of an edge's alphas (DARTS; Liu et al. 2019), sigmoid of each (FairDARTS; Chu et al. 2020), or a
   straight-through sample of one operation an edge (GDAS; Dong & Yang 2019);
 - edge normalisation, half of PC-DARTS (Xu et al. 2020); the other half, partial channels, is a matter of the cell;
-- an auxiliary skip that decays (DARTS-; Chu et al. 2021), drop path on operations, subsets of operations and of edges.
+- an auxiliary skip that decays (DARTS-; Chu et al. 2021), drop path on operations, subsets of operations and of edges;
+- single cells in the place of a mixture (Guo et al. 2020), which `paths` draws and runs.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ class RelaxationState:
     """Say when in a search, and with which noise, alphas are relaxed.
 
     progress: part of the search that is over, in [0, 1].  noise: None leaves out all that is random.
+    path_seed: of the single cells that are drawn in this step, where a relaxation draws them.
     """
 
     progress: float = 0.0
     noise: RelaxationNoise | None = None
+    path_seed: int = 0
 
 
 class Relaxation(RelaxationChoices):
@@ -71,7 +74,7 @@ class Relaxation(RelaxationChoices):
 
         The weights' limit at the end of a search; for gumbel the probability of each operation.
         """
-        logits, edges = self._split(space, alphas)
+        logits, edges = self.split(space, alphas)
         strengths = self._of_operations(logits, None, 1.0)
         return strengths if edges is None else strengths * _softmax_by_node(space, edges).unsqueeze(-1)
 
@@ -88,7 +91,7 @@ class Relaxation(RelaxationChoices):
 
     def weights(self, space: SearchSpace, alphas: Tensor, state: RelaxationState) -> Tensor:
         """What the supernet multiplies each operation by [cells, edges, operations], at one moment of the search."""
-        logits, edges = self._split(space, alphas)
+        logits, edges = self.split(space, alphas)
         noise = state.noise
         if noise is not None and self.sampled_operations is not None:
             logits = logits.masked_fill(~_largest(noise.operations, self.sampled_operations, logits), -torch.inf)
@@ -107,11 +110,11 @@ class Relaxation(RelaxationChoices):
     def penalty_gradient(self, space: SearchSpace, alphas: Tensor) -> Tensor:
         """Gradient in alphas of zero_one times L_01 = -mean (sigmoid(alpha) - 1/2)^2 (FairDARTS)."""
         free = alphas.detach().requires_grad_()
-        logits, _ = self._split(space, free)
+        logits, _ = self.split(space, free)
         loss = -self.zero_one * (torch.sigmoid(logits) - 0.5).square().mean()
         return torch.autograd.grad(loss, free)[0]
 
-    def _split(self, space: SearchSpace, alphas: Tensor) -> tuple[Tensor, Tensor | None]:
+    def split(self, space: SearchSpace, alphas: Tensor) -> tuple[Tensor, Tensor | None]:
         """Alphas of the operations, -inf where an edge may not hold one, and those of the edges where there are any."""
         if not self.normalised_edges:
             return space.masked(alphas), None

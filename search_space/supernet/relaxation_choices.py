@@ -56,6 +56,7 @@ class RelaxationChoices:
     sampled_operations, sampled_edges: as many of an edge's operations, and of a node's edges, take part in a step,
     drawn uniformly; None for all. Unless they are normalised, sampled edges are scaled up so that a node's mean stays.
     temperature: of gumbel, at the start and the end of the search, in a line between.
+    paths: cells drawn by the alphas in one of their steps, and run one by one, in the place of a mixture; None for it.
     """
 
     operations: str = "softmax"
@@ -66,6 +67,7 @@ class RelaxationChoices:
     sampled_operations: int | None = None
     sampled_edges: int | None = None
     temperature: tuple[float, float] = (10.0, 0.1)
+    paths: int | None = None
 
     def __post_init__(self) -> None:
         chosen("weights of operations", OPERATION_WEIGHTS, self.operations)
@@ -78,6 +80,18 @@ class RelaxationChoices:
             least = 2 if shares else 1  # what shares one unit with nothing else gets no gradient
             if count is not None and count < least:
                 raise ValueError(f"sampled_{name} is at least {least} here, found {count}")
+        if self.paths is not None:
+            self._check_paths(self.paths)
+
+    def _check_paths(self, paths: int) -> None:
+        if paths < 2:
+            raise ValueError(f"paths is at least 2, found {paths}: each is compared with the others of its step")
+        of_mixtures = (self.auxiliary_skip, self.dropout, self.sampled_operations, self.sampled_edges)
+        if self.operations != "softmax" or any(of_mixtures):
+            raise ValueError(
+                "paths draws cells by the softmax of alphas, one by one; other operations, an auxiliary skip, dropout "
+                "and samples of operations or edges change a mixture, of which there is none"
+            )
 
     @property
     def is_random(self) -> bool:

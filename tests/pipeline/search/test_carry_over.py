@@ -14,11 +14,11 @@ from attacks import ContinuedPGD
 from e2rnas.cli.app import Refused, compose_experiment
 from pipeline.compute.seeds import stream_seed
 from pipeline.data import NOWHERE, Batch, Images, Origin, as_float, augmentation, load
-from pipeline.search import search as search_stage
 from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.carried_attack import LEVELS, CarriedAttack, Perturbations
 from pipeline.settings import DataSettings
 from tests.support.scripts import TINY, run_script
+from tests.support.stopped_searches import Stop, run_search
 
 EPS, STEP = 0.1, 0.025
 CARRIED = (*TINY, "attack.carry_over=true", "data.crop_padding=1", "data.flip=true")
@@ -226,25 +226,6 @@ def test_perturbations_restart_at_the_first_epoch_and_at_each_period(model, digi
 def test_a_batch_without_an_origin_is_refused(model, digits):
     with pytest.raises(ValueError, match="knows its origin"):
         carried_attack(model, digits)(Batch(as_float(digits.images[:4]), digits.labels[:4]))
-
-
-class Stop(Exception):  # noqa: N818 - not a fault
-    pass
-
-
-def run_search(folder, experiment, monkeypatch=None, stop_after=None):
-    if stop_after is not None:
-        save, saved = search_stage.Checkpoints.save, []
-
-        def save_and_stop(self, epoch, state):
-            save(self, epoch, state)
-            saved.append(epoch)
-            if len(saved) == stop_after:
-                raise Stop
-
-        monkeypatch.setattr(search_stage.Checkpoints, "save", save_and_stop)
-    data, fabric = load(experiment.data), Fabric(accelerator="cpu")
-    return search_stage.search(folder, experiment, data, fabric)
 
 
 def newest(folder):
