@@ -69,16 +69,8 @@ class Experiment(Settings):
         return self
 
     @model_validator(mode="after")
-    def _single_paths_can_be_drawn(self) -> Self:
-        relaxation = self.search.relaxation
-        if relaxation.paths is None:
-            return self
-        if not (self.space.keeps_all or relaxation.normalised_edges):
-            raise ValueError(
-                "search.relaxation.paths draws which edges a node keeps by alphas of their own; set "
-                "search.relaxation.normalised_edges=true"
-            )
-        if self.attack.carry_over:
+    def _single_paths_are_attacked_anew(self) -> Self:
+        if self.search.relaxation.paths is not None and self.attack.carry_over:
             raise ValueError(
                 "attack.carry_over goes on with an attack on the mixture, and search.relaxation.paths attacks another "
                 "cell in each step; use another attack"

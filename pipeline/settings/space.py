@@ -43,11 +43,6 @@ class SpaceSettings(Settings):
         """States of a cell that come from outside. Raises ValueError where no space is like this."""
         return SpaceChoices(**dict(self)).inputs
 
-    @property
-    def keeps_all(self) -> bool:
-        """Whether a derived cell keeps every edge."""
-        return SpaceChoices(**dict(self)).keeps_all
-
     def build(self) -> search_space.SearchSpace:
         """The search space of these settings."""
         return search_space.SearchSpace(**dict(self))

@@ -40,14 +40,12 @@ class Path:
 class PathDistribution:
     """Draws cells by alphas: each edge's operation by their softmax, then the edges that a node keeps, one by one.
 
-    Edges are drawn by the softmax of their own alphas, without replacement (Plackett 1975), where a node keeps some of
-    them: those need `normalised_edges`. Cells whose output does not depend on their input are drawn again.
-    Raises ValueError for a space whose nodes choose edges without alphas for them.
+    Where a node keeps some of its edges they are drawn without replacement (Plackett 1975), by the softmax of their own
+    alphas with `normalised_edges`, and else uniformly. Cells whose output does not depend on their input are drawn
+    again.
     """
 
     def __init__(self, space: SearchSpace, relaxation: Relaxation) -> None:
-        if not (space.keeps_all or relaxation.normalised_edges):
-            raise ValueError("a node keeps some of its edges here: single paths need normalised edges, which rank them")
         self._space, self._relaxation = space, relaxation
         self._sizes = [len(sources) for sources in space.sources]
 

@@ -56,7 +56,6 @@ def test_the_mean_of_its_gradients_is_the_gradient_of_the_mean(monkeypatch):
         (["search.guard.action=stop"], "search.guard.rule=eigenvalue is for a mixture"),
         (["search.relaxation.paths=1"], "at least 2, found 1"),
         (["attack.carry_over=true"], "attack.carry_over goes on with an attack on the mixture"),
-        (["space=darts"], "search.relaxation.normalised_edges=true"),
     ],
 )
 def test_what_needs_a_mixture_is_refused(changes, words):

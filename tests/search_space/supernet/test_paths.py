@@ -62,7 +62,12 @@ def test_all_probabilities_sum_to_one_and_are_those_of_torch_distributions():
 
 
 @pytest.mark.parametrize(
-    ("space", "relaxation"), [(ALL_KEPT, Relaxation(paths=2)), (SOME_KEPT, Relaxation(paths=2, normalised_edges=True))]
+    ("space", "relaxation"),
+    [
+        (ALL_KEPT, Relaxation(paths=2)),
+        (SOME_KEPT, Relaxation(paths=2)),
+        (SOME_KEPT, Relaxation(paths=2, normalised_edges=True)),
+    ],
 )
 def test_cells_come_as_often_as_their_probability_says(space, relaxation):
     torch.manual_seed(4)
@@ -94,11 +99,6 @@ def test_a_path_of_another_space_is_refused():
     cell = Cell(((Edge("sep_conv_3x3", 0),), (Edge("skip_connect", 0), Edge("skip_connect", 1))), (2,), 1)
     with pytest.raises(ValueError, match="not one of the space"):
         SinglePath(supernet).take(Genotype(cell, None))
-
-
-def test_nodes_that_choose_edges_need_alphas_for_them():
-    with pytest.raises(ValueError, match="single paths need normalised edges"):
-        PathDistribution(SOME_KEPT, Relaxation(paths=2))
 
 
 @pytest.mark.parametrize(
