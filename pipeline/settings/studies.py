@@ -150,6 +150,9 @@ class StudySettings(Settings):
     rival: Annotated[str, OneOf(SEARCHERS, where="trains")] = Field(
         "random_search", description="what every searcher is tested against at its own cost"
     )
+    equal: Literal["passes", "seconds"] = Field(
+        "passes", description="by what its cost is the same: image passes, weighed by MACs, or seconds of a core"
+    )
     searches: dict[str, tuple[str, ...]] = Field(
         {}, description="searches by a supernet: what each changes in these settings, as the command line would"
     )

@@ -17,6 +17,7 @@ from pipeline.studies.study.statistics import interval, paired_p, rank_correlati
 from pipeline.studies.study.study_file import Judgement, Outcome, PairedTest
 
 DIGITS = 6  # of figures that are kept
+SLACK = 0.01  # of a training: what rounding may add to a cost
 
 
 def search_table(bench: Bench, settings: StudySettings, name: str, budget: float, seed: int) -> tuple[int, Cost]:
@@ -65,14 +66,16 @@ def equal_cost_tests(
 ) -> Iterator[PairedTest]:
     """Yield each outcome against the rival with the same seed and as many whole trainings as were paid for.
 
-    A part of a training is rounded up, and what trains nothing meets a rival of one: the draw goes to the rival.
+    study.equal says whether passes or seconds are counted. A part of a training is rounded up, and what trains nothing
+    meets a rival of one: the draw goes to the rival.
     """
+    unit = getattr(bench.mean_training, settings.equal)
     for found in outcomes:
         if found.searcher == settings.rival:
             continue
         rivals = []
-        for seed, passes in zip(seeds, found.passes, strict=True):
-            budget = max(1, min(len(bench), math.ceil(passes / bench.passes.whole - 1e-6)))
+        for seed, paid in zip(seeds, getattr(found, settings.equal), strict=True):
+            budget = max(1, min(len(bench), math.ceil(paid / unit - SLACK)))
             cell, _ = search_table(bench, settings, settings.rival, budget, seed)
             rivals.append(round(float(bench.means[cell]), DIGITS))
         differences = np.subtract(found.accuracy, rivals)

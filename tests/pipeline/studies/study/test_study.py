@@ -13,9 +13,10 @@ from pipeline.options.judges import JUDGES
 from pipeline.options.searchers import SEARCHERS
 from pipeline.settings import StudySettings
 from pipeline.studies.study.searchers.bench import Bench
+from pipeline.studies.study.searchers.costs import Cost
 from pipeline.studies.study.statistics import paired_p, rank_correlation
 from pipeline.studies.study.study_file import read_study
-from pipeline.studies.study.table_study import equal_cost_tests, table_outcomes
+from pipeline.studies.study.table_study import equal_cost_tests, outcome, table_outcomes
 from pipeline.studies.tables.table import load_table, write_table
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network
@@ -137,6 +138,17 @@ def test_a_searcher_meets_a_rival_of_its_own_seed_and_cost():
     assert tests["local_search"].difference == pytest.approx(difference.mean())
     assert tests["local_search"].p == pytest.approx(paired_p(local_search.accuracy, random_search.accuracy))
     assert (tests["random_cell"].difference, tests["random_cell"].p) == (0, 1)  # a rival of one training
+
+
+def test_what_is_equal_may_be_passes_or_seconds():
+    bench = Bench(table_by_hand(np.random.default_rng(0).random((30, 2))), {})
+    slow = [bench.mean_training * 3 + Cost(seconds=4 * bench.mean_training.seconds)] * 6
+    for equal, trainings in (("passes", 3), ("seconds", 7)):
+        settings = StudySettings(searchers=("random_search",), budgets=(trainings,), equal=equal)
+        (rival,) = table_outcomes(bench, settings, range(6))
+        found = outcome(bench, "slow", "slow", rival.accuracy, slow, uses_supernet=True)
+        (test,) = equal_cost_tests(bench, settings, range(6), [found])
+        assert (test.difference, test.p) == (0, 1)
 
 
 def test_rank_correlation_is_one_of_the_same_order_and_none_of_a_constant():
