@@ -96,7 +96,7 @@ def _point(axes: Axes, study: StudyFile, found: Outcome, what: Figures, index: i
         [mean],
         [[mean - low], [high - mean]],
         fmt=MARKERS[index % len(MARKERS)],
-        color=[BLACK, *COLOURS[::-1]][index % (len(COLOURS) + 1)],
+        color=COLOURS[-1 - index % len(COLOURS)],
         markersize=5.5,
         capsize=2,
         linewidth=1,

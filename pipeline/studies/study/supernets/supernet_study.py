@@ -24,7 +24,7 @@ from pipeline.studies.work import in_processes
 from search_space import Genotype, canonical_form
 
 JUDGED_FILE = "judged.json"
-OWN = "{}, alphas alone"
+OWN = "{}, alphas"
 
 
 class SupernetResults(NamedTuple):

@@ -90,14 +90,14 @@ def found_in(folder, name, seed):
 def test_each_search_has_an_outcome_a_decision_and_a_judgement(studied):
     study = read_study(studied)
     by_supernets = [each for each in study.outcomes if each.uses_supernet]
-    assert [each.searcher for each in by_supernets] == ["softmax", "choice, alphas alone", "choice"]
+    assert [each.searcher for each in by_supernets] == ["softmax", "choice, alphas", "choice"]
     assert [each.search for each in study.decisions] == ["softmax", "choice"]
     assert [len(each.entropy) for each in study.decisions] == [2, 2]
     assert [(each.judge, each.cells, each.supernets) for each in study.judgements if each.supernets] == [
         ("softmax", 3, 2),
         ("choice", 3, 2),
     ]
-    assert {test.searcher for test in study.tests} == {"softmax", "choice, alphas alone", "choice"}
+    assert {test.searcher for test in study.tests} == {"softmax", "choice, alphas", "choice"}
     assert (studied / "figures" / "study-alphas.png").is_file()
     softmax, own, choice = by_supernets
     assert softmax.genotypes == own.genotypes  # a last choice changes nothing of the search before it
