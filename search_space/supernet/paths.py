@@ -17,6 +17,7 @@ from search_space.cells.genotype import Genotype
 from search_space.cells.space import SearchSpace
 from search_space.kernels.statistics import Normalising, synchronise_statistics
 from search_space.network.network import Network
+from search_space.network.passes import announce
 from search_space.supernet.inheritance import network_of_path, shared_tensors
 from search_space.supernet.operation_weights import gumbel
 from search_space.supernet.relaxation import Relaxation
@@ -123,5 +124,6 @@ class SinglePath(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[N, in_channels, H, W] in [0, 1] -> logits [N, num_classes]."""
         (network,) = self._taken
+        announce(self, images)
         logits: Tensor = functional_call(network, dict(shared_tensors(self.supernet, network)), (images,))
         return logits

@@ -66,6 +66,7 @@ SMALLER = {
         "comparison.seeds=1",
         "comparison.random_seeds=1",
         "comparison.published=[]",
+        "comparison.resnet=null",
         "evaluate.attacks=[fgsm]",
         "pareto.held_back=0.5",
         "pareto.attack.steps=1",

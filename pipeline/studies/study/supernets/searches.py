@@ -32,6 +32,7 @@ from pipeline.studies.study.searchers.costs import FORWARD, Cost
 from pipeline.studies.work import images_of, seeded
 from pipeline.training.training_images import TrainingImages
 from search_space import CostTable, Genotype, Supernet
+from search_space.supernet.paths import SinglePath
 from search_space.network.passes import heard_by
 from search_space.quantities import QUANTITIES
 
@@ -83,15 +84,21 @@ class PassCounter:
     network: float = 0.0
     at_last_supernet: tuple[float, float, float] = (0.0, 0.0, 0.0)
     started: float = field(default_factory=time.process_time)
+    is_path: bool = False
 
     def __call__(self, module: nn.Module, images: Tensor) -> None:
         """Count a pass of images [N, C, H, W]."""
+        if isinstance(module, SinglePath):  # the next network is one of the supernet's
+            self.is_path = True
+            return
         passes = len(images) * (1.0 if torch.is_grad_enabled() else FORWARD)
         if isinstance(module, Supernet):
             self.supernet += passes
-            self.at_last_supernet = self.now
         else:
             self.network += passes
+        if self.is_path or isinstance(module, Supernet):
+            self.at_last_supernet = self.now
+        self.is_path = False
 
     @property
     def now(self) -> tuple[float, float, float]:

@@ -23,8 +23,9 @@ from pipeline.studies.tables import rows as stored
 from pipeline.studies.tables.table import load_table, write_table
 from pipeline.studies.tables.tabulate import header_of
 from pipeline.training.training_images import TrainingImages
-from search_space import CostTable, Genotype, Supernet, canonical_form
+from search_space import CostTable, Genotype, Supernet, canonical_form, inherit
 from search_space.network.passes import heard_by
+from search_space.supernet.paths import SinglePath
 from tests.support.scripts import finish_script
 from tests.support.tables import SPACE, header_by_hand, rows_by_hand
 
@@ -201,6 +202,18 @@ def test_a_counter_tells_supernets_from_networks_and_forward_passes_from_whole_o
     supernet(images)  # nobody listens
     assert counter.now[:2] == pytest.approx((8, 0))
     assert counter.at_last_supernet[:2] == pytest.approx((8, 0))
+
+
+def test_a_counter_takes_a_single_path_for_a_network_that_is_the_supernets():
+    supernet, counter = Supernet(SPACE, channels=2, layers=3, in_channels=1), PassCounter()
+    genotype = SPACE.random_genotype(torch.Generator().manual_seed(0))
+    path, images = SinglePath(supernet), torch.rand(6, 1, 8, 8)
+    path.take(genotype)
+    with heard_by(counter):
+        path(images)
+        inherit(supernet, genotype)(images)
+    assert counter.now[:2] == (0, 12)
+    assert counter.at_last_supernet[:2] == (0, 6)
 
 
 def test_the_supernets_macs_are_those_of_all_its_operations():
