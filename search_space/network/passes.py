@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 Listener = Callable[[nn.Module, Tensor], None]
-"""Takes the network and the images [N, C, H, W] that begin to go through it; a `SinglePath` comes before its network."""
+"""Takes the network and the images [N, C, H, W] that begin to go through it; a `SinglePath` comes before its own."""
 
 _LISTENERS: list[Listener] = []
 

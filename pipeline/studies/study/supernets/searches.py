@@ -32,9 +32,9 @@ from pipeline.studies.study.searchers.costs import FORWARD, Cost
 from pipeline.studies.work import images_of, seeded
 from pipeline.training.training_images import TrainingImages
 from search_space import CostTable, Genotype, Supernet
-from search_space.supernet.paths import SinglePath
 from search_space.network.passes import heard_by
 from search_space.quantities import QUANTITIES
+from search_space.supernet.paths import SinglePath
 
 FOUND_FILE = "found.json"
 MACS = QUANTITIES.index("conv_linear_macs")
