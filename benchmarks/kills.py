@@ -12,6 +12,8 @@ that they say the work took.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import os
 import random
@@ -31,9 +33,13 @@ import kornia.augmentation  # noqa: F401 - imported once, for all forks
 import rich
 import sklearn.datasets  # noqa: F401
 import torch
+import torch._dynamo  # noqa: F401 - of PyTorch's counters
 from hydra.core.plugins import Plugins
 from record import RESULTS, table, write
 
+from e2rnas.cli.composition import composed
+from e2rnas.cli.config_errors import Refused
+from e2rnas.cli.programs import PROGRAMS
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar
 from pipeline.search import search  # noqa: F401
@@ -112,6 +118,9 @@ def start(
     """
     sys.stdout.flush()
     Plugins.instance()  # looks for Hydra's plugins once, for all forks
+    importlib.import_module(f"e2rnas.cli.stages.{script}")
+    with contextlib.suppress(Refused):
+        composed([*PROGRAMS[script].defaults, *overrides])  # the options are kept
     pid = os.fork()
     if pid:
         return pid
