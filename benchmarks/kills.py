@@ -33,7 +33,7 @@ import kornia.augmentation  # noqa: F401 - imported once, for all forks
 import rich
 import sklearn.datasets  # noqa: F401
 import torch
-import torch._dynamo  # noqa: F401 - of PyTorch's counters
+import torch._dynamo
 from hydra.core.plugins import Plugins
 from record import RESULTS, table, write
 

@@ -3,6 +3,7 @@
 import re
 import sys
 
+import followed_searches
 import growth
 import memory
 import numpy as np
@@ -45,7 +46,8 @@ def test_the_line_of_memory_is_the_planted_one_and_its_largest_batch_just_fits()
 def test_cosines_are_those_of_the_gradients_that_both_have():
     torch.manual_seed(0)
     a, b = torch.randn(50), torch.randn(50)
-    found = variants.cosines({"robustness": a, "parameters": a}, {"robustness": b, "accuracy": b, "parameters": b})
+    exact = {"robustness": b, "accuracy": b, "parameters": b}
+    found = followed_searches.cosines({"robustness": a, "parameters": a}, exact)
     x, y = a.numpy(), b.numpy()
     expected = np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y)
     assert found == {"robustness": pytest.approx(expected, abs=1e-6)}

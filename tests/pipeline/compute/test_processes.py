@@ -1,16 +1,12 @@
 """Several processes: they take the steps of one with the whole batch, and find in images what one finds."""
 
 import copy
-import shutil
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
-from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
@@ -18,49 +14,35 @@ from torch.nn import functional as F
 from e2rnas.cli.app import compose_experiment
 from pipeline.compute.processes import of_all_processes, sum_over_processes
 from pipeline.data import Images, load
-from pipeline.evaluation.accuracy import EvaluationCase, measure
-from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.stored_evaluation import SECTIONS
-from pipeline.networks.network_files import load_network
 from pipeline.runs.files import read_json
-from pipeline.runs.progress import progress_bar
 from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.training.network_trainer import Retraining
-from pipeline.training.retrain import retrain
-from search_space import PUBLISHED, Genotype, SearchSpace, Supernet
+from search_space import PUBLISHED, SearchSpace, Supernet
 from search_space.kernels.statistics import own_statistics, synchronise_statistics
-from tests.support.scripts import ROOT, TINY, TINY_EVALUATION, run_script
+from tests.support.scripts import ROOT, TINY, run_script
+from tests.support.two_processes import ONE, in_two_processes, without_launch_variables
 
-ONE = Fabric(accelerator="cpu", devices=1)
 SHARED = ("fabric.devices=2", "fabric.synchronised_statistics=true")
+
+
 PLAIN = ("data.crop_padding=0", "attack.name=fgsm")  # augmentation and random starts are drawn by each for itself
+
+
 CARRIED = ("data.crop_padding=0", "attack=carry_over", "attack.steps=2", "attack.step=0.04")  # starts kept by image
+
+
 SMALL = (
     "space.nodes=2",
     "search.batch_size=12",
     "objectives.names=[accuracy,robustness,parameters]",
     "objectives.macs=[null,null]",
 )
+
+
 NASBENCH201 = ("space=nasbench201", "space.nodes=3", "search.channels=4", "objectives.parameters=[null,5e3]")
+
+
 RETRAINED = ("data.crop_padding=0", "retrain.drop_path=0", "retrain.batch_size=12")
-
-
-def without_launch_variables(monkeypatch):
-    """Forget what Fabric left in the environment, now and at the end of the test."""
-    for name in ("MASTER_PORT", "LOCAL_RANK"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-
-
-def in_two_processes(monkeypatch, folder, work, *arguments):
-    """What `work(fabric, *arguments)` returns in each of two processes, which are forks of this one."""
-    without_launch_variables(monkeypatch)
-
-    def save(fabric):
-        torch.save(work(fabric, *arguments), folder / f"{fabric.global_rank}.pt")
-
-    Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(save)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 def in_double(batch):
@@ -248,97 +230,6 @@ def test_counts_are_summed_exactly_and_tensors_joined_in_the_order_of_processes(
     for found in in_two_processes(monkeypatch, tmp_path, work):
         assert found["sum"].tolist() == [2**61, 2**54 + 3]
         assert found["joined"].flatten().tolist() == [0, 0, 1, 1]
-
-
-NOISY = {
-    "normal": [["sep_conv_3x3", 0], ["noise", 1]] + [["skip_connect", 0], ["noise", 1]] * 3,
-    "normal_concat": [2, 3, 4, 5],
-    "reduce": [["max_pool_3x3", 0], ["sep_conv_3x3", 1]] * 4,
-    "reduce_concat": [2, 3, 4, 5],
-}
-
-
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory):
-    """A run folder with a network that draws noise in every pass."""
-    folder = tmp_path_factory.mktemp("noisy") / "run"
-    experiment = compose_experiment([*TINY, "recipe=standard", "retrain.epochs=1", "retrain.auxiliary_weight=0"])
-    retrain(folder, experiment, load(experiment.data), ONE, name="noisy", genotype=Genotype.from_darts(NOISY))
-    return folder
-
-
-def evaluated(fabric, folder, overrides):
-    experiment = compose_experiment([*TINY, *overrides])
-    evaluate(folder, experiment, load(experiment.data), fabric, load_network(folder))
-    return {}
-
-
-def without_seconds(folder):
-    (content,) = read_json(folder / "robustness.json")["protocols"]
-    for section in SECTIONS:
-        for row in content[section]:
-            assert row.pop("seconds") >= 0
-    return content
-
-
-FEW_BATCHES = ("evaluate.batch_size=15", "evaluate.corruptions=[gaussian_noise]")  # three, the last one short
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("evaluate.attacks=[pgd-20]", "evaluate.sweep=[0.05,0.1]"),
-        pytest.param(("evaluate.attacks=[fgsm,apgd-ce]", "evaluate.checks=true"), marks=pytest.mark.slow),
-    ],
-    ids=" ".join,
-)
-def test_an_evaluation_finds_the_same_in_two_processes_as_in_one(noisy, tmp_path, monkeypatch, overrides):
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
-        shutil.copytree(noisy, folder)
-    evaluated(ONE, one, [*FEW_BATCHES, *overrides])
-    in_two_processes(monkeypatch, tmp_path, evaluated, two, [*FEW_BATCHES, *overrides])
-    assert without_seconds(two) == without_seconds(one)
-    assert (two / "examples.safetensors").read_bytes() == (one / "examples.safetensors").read_bytes()
-    rows = without_seconds(two)["attacks"] + without_seconds(two)["corruptions"]
-    assert {row["images"] for row in rows} == {40}
-    assert sum(row["right"] for row in rows) > 0
-
-
-def test_what_is_drawn_for_a_batch_does_not_follow_from_the_batches_before(noisy):
-    """A case on the second batch alone is its part of a case on both."""
-    network, data = load_network(noisy).network.eval(), load(compose_experiment(TINY).data)
-    seen = []
-
-    def change(images, labels):
-        seen.append(torch.rand(3, generator=generator).tolist() + torch.rand(3).tolist())
-        return images
-
-    generator = torch.Generator()
-    case = EvaluationCase("drawn", {}, change, is_attack=False, generator=generator)
-    for rank, world_size in ((0, 1), (1, 2)):
-        fabric = SimpleNamespace(global_rank=rank, world_size=world_size, autocast=nullcontext)
-        with progress_bar("", 3, show=False) as bar, pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pipeline.evaluation.accuracy.sum_over_processes", lambda fabric, counts: counts)
-            measure(network, data.test, case, num_classes=10, batch_size=15, seed=0, fabric=fabric, bar=bar)
-    assert len(seen) == 4
-    assert seen[3] == seen[1]
-    assert all(first != second for first, second in zip(seen[0], seen[1], strict=True))
-
-
-def test_the_script_shares_an_evaluation_and_one_process_prints(noisy, tmp_path, call_script):
-    tables, contents = [], []
-    for devices, run in ((2, run_script), (1, call_script)):
-        folder = tmp_path / str(devices)
-        shutil.copytree(noisy, folder)
-        attacks = ("evaluate.attacks=[fgsm]", "evaluate.batch_size=15", f"fabric.devices={devices}")
-        status, out, err = run("evaluate", *TINY_EVALUATION, f"run={folder}", *attacks)
-        assert (status, "deprecated" in err) == (0, False), err
-        tables.append([line.split(" images")[0] for line in out.splitlines() if "%  [" in line])
-        contents.append(without_seconds(folder))
-    assert tables[0] == tables[1]
-    assert len(tables[0]) == 2  # clean, fgsm
-    assert contents[0] == contents[1]
 
 
 @pytest.mark.slow

@@ -7,18 +7,15 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
 import datasets
-import kills
 import numpy as np
 import pytest
 import streaming as bench
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from e2rnas.cli import exit_status
 from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
-from pipeline.compute.interruption import INTERRUPTED
 from pipeline.data import StreamedImages, UnreadableImageError, loading, split, statistics
 from pipeline.data import load as load_data
 from pipeline.data.table import ImageTable
@@ -26,23 +23,7 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import DataSettings
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED
-from tests.support.forks import RETRAIN, SEARCH, assert_same, in_fork, signal_after, with_more
-from tests.support.scripts import TINY, TINY_EVALUATION
-
-FEATURES = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=[*"0123456789"])})
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Digits as a local folder of PNG files in parquet shards."""
-    place, digits = tmp_path_factory.mktemp("streamed") / "digits", load_digits()
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    for name, rows in (("train", np.arange(400)), ("test", np.arange(400, 500))):
-        content = {"img": [Image.fromarray(pixels[row]) for row in rows], "label": digits.target[rows].tolist()}
-        table = datasets.Dataset.from_dict(content, features=FEATURES)
-        for shard in range(2):  # a table of several files
-            table.shard(2, shard, contiguous=True).to_parquet(place / f"{name}-{shard:05}-of-00002.parquet")
-    return place
+from tests.support.scripts import TINY
 
 
 def load(folder, **settings):
@@ -237,76 +218,6 @@ def test_a_process_that_decodes_and_dies_is_one_line(folder):
     assert line.startswith("stopped: a worker process died")
 
 
-def on_disk(stage, folder, streaming):
-    """The stage on the images in a folder instead of the digits."""
-    more = ("data=huggingface", f"data.path={folder}", f"data.streaming={streaming}", "data.crop_padding=1")
-    return with_more(stage, *more, "data.workers=0", "search.diagnostics.iterations=2")
-
-
-@pytest.fixture(scope="module")
-def whole(folder, tmp_path_factory):
-    """A search, and a retraining with its evaluation, of images in memory."""
-    place = tmp_path_factory.mktemp("kept")
-    for stage in (SEARCH, RETRAIN, EVALUATE):
-        status, err = in_fork(on_disk(stage, folder, "false"), place / runs_in(stage))
-        assert status == 0, err
-    return place
-
-
-EVALUATE = kills.Stage(
-    "evaluate", (*TINY_EVALUATION, "evaluate.batch_size=16"), ("robustness.json", "examples.safetensors")
-)
-
-
-def runs_in(stage):
-    return "search" if stage is SEARCH else "retrain"
-
-
-@pytest.mark.parametrize("stage", [SEARCH, RETRAIN], ids=lambda stage: stage.script)
-def test_a_stage_that_streams_and_is_stopped_in_its_epochs_ends_in_the_bits_of_one_that_does_neither(
-    folder, whole, tmp_path, stage
-):
-    run, stops = tmp_path / "run", 0
-    while True:
-        status, err = in_fork(on_disk(stage, folder, "true"), run, signal_after(3, signal.SIGTERM))
-        if status == 0:
-            break
-        assert status == INTERRUPTED, err
-        stops += 1
-    assert stops >= 2
-    assert_same(stage, run, whole / runs_in(stage))
-
-
-def test_an_evaluation_that_streams_leaves_the_files_of_one_that_does_not(folder, whole, tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    for name in ("network.json", "network.safetensors"):
-        (run / name).write_bytes((whole / "retrain" / name).read_bytes())
-    status, err = in_fork(on_disk(EVALUATE, folder, "true"), run)
-    assert status == 0, err
-    assert_same(EVALUATE, run, whole / "retrain")
-
-
-@pytest.mark.slow
-def test_a_walk_that_streams_leaves_the_files_of_one_that_does_not(folder, tmp_path):
-    walk = kills.Stage(
-        "pareto",
-        (*TINY, "search.epochs=1", "pareto.points=2", "pareto.epochs=1", "pareto.adapt_epochs=1"),
-        ("pareto.json", "points/000/point.json", "points/001/genotype.json"),
-    )
-    for streaming in ("true", "false"):
-        status, err = in_fork(on_disk(walk, folder, streaming), tmp_path / streaming)
-        assert status == 0, err
-    assert_same(walk, tmp_path / "true", tmp_path / "false")
-
-
-def test_perturbations_of_all_images_are_not_carried_over_where_images_do_not_fit(folder, tmp_path):
-    stage = with_more(on_disk(SEARCH, folder, "true"), "attack=carry_over")
-    status, err = in_fork(stage, tmp_path / "run")
-    assert (status, err.count("\n")) == (exit_status.REFUSED, 1), err
-    assert err.startswith("error: attack.carry_over keeps a perturbation of every image in memory")
-
-
 def test_the_report_of_the_benchmark_says_what_was_planted():
     found = {}
     for images, held in ((2000, 300.0), (20_000, 400.0)):
@@ -337,14 +248,3 @@ def test_batches_that_go_to_a_device_are_those_in_memory(kept, streamed):
     found = streamed.train.to(device).shuffled_batches(32, 7)
     assert_same_batches(found, kept.train.to(device).shuffled_batches(32, 7))
     assert torch.equal(streamed.train.to(device).kept().images, kept.train.images.to(device))
-
-
-@pytest.mark.slow
-def test_two_processes_that_stream_end_in_the_bits_of_two_that_do_not(folder, tmp_path):
-    runs = []
-    for streaming in ("true", "false"):
-        stage = with_more(on_disk(SEARCH, folder, streaming), "fabric.devices=2", "search.epochs=1", "data.workers=1")
-        runs.append(tmp_path / streaming)
-        status, err = in_fork(stage, runs[-1])
-        assert status == 0, err
-    assert_same(SEARCH, *runs)

@@ -10,76 +10,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.linear_model import LogisticRegression
 
-from pipeline.data import as_float, load
-from pipeline.errors import RunError
+from pipeline.data import load
 from pipeline.evaluation.accuracy import Accuracy
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.evaluation.transfer import load_models
-from pipeline.networks.user_module import _digest
 from pipeline.runs.files import write_json
 from pipeline.settings import DataSettings
-from tests.support.scripts import TINY, finish_script
+from tests.support.evaluated import THEIRS, images_of
+from tests.support.scripts import TINY
 
-THEIRS = (*TINY, "data.limit=null", "evaluate.model=their_models:fitted")
-FACTORIES = """
-import torch
-from torch import nn
-
-class Linear(nn.Module):
-    def __init__(self, scale=1.0, classes=10):
-        super().__init__()
-        self.layer = nn.Linear(64, classes)
-        self.scale = scale
-
-    def forward(self, images):
-        return self.scale * self.layer(images.flatten(1))
-
-def fitted(scale=1.0):
-    import safetensors.torch
-    module = Linear(scale)
-    safetensors.torch.load_model(module, WEIGHTS)
-    return module
-
-def mirrored():  # right on images turned around
-    module = fitted()
-    module.layer.weight.data = module.layer.weight.data.flip(1)
-    return module
-
-def broken():
-    raise KeyError("no such thing")
-
-def number():
-    return 3
-
-answer = 42
-"""
-
-
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    """A folder with a user's own module, and weights by scikit-learn that are right on most digits."""
-    folder = tmp_path_factory.mktemp("theirs")
-    train = images_of("train")
-    fit = LogisticRegression(C=0.1, max_iter=200).fit(train[0].flatten(1), train[1])
-    weights, bias = (torch.from_numpy(values).float().contiguous() for values in (fit.coef_, fit.intercept_))
-    save_file({"layer.weight": weights, "layer.bias": bias}, folder / "theirs.safetensors")
-    (folder / "their_models.py").write_text(f"WEIGHTS = {str(folder / 'theirs.safetensors')!r}\n{FACTORIES}")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _importable(theirs, monkeypatch):
-    monkeypatch.syspath_prepend(theirs)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run folder with a network of the project."""
-    folder = tmp_path_factory.mktemp("runs") / "pdarts"
-    finish_script("retrain", *TINY, f"run={folder}", "genotype=PDARTS", "retrain.recipe=standard")
-    return folder
+pytestmark = pytest.mark.usefixtures("importable")
 
 
 @pytest.fixture
@@ -95,11 +36,6 @@ def evaluate(call_script, run):
         return out
 
     return call
-
-
-def images_of(part):
-    images = getattr(load(DataSettings(test_limit=40)), part)
-    return as_float(images.images), images.labels
 
 
 def stored(folder):
@@ -203,52 +139,6 @@ def test_a_factory_whose_weights_changed_is_measured_anew(theirs, run, evaluate)
     assert after["attacks"][0]["right"] < 10 < before["attacks"][0]["right"]
 
 
-@pytest.mark.parametrize("change", ["weight", "shape", "dtype", "name", "buffer", "hidden", "extra"])
-def test_modules_are_told_apart_by_all_that_they_hold(change):
-    first, second = Holder(), Holder()
-    assert _digest("a:b", first) == _digest("a:b", second)
-    if change == "weight":
-        second.weight.data[0, 0] += 1e-6
-    if change == "shape":
-        second.weight.data = second.weight.data.view(3, 2)
-    if change == "dtype":
-        second.count = second.count.view(torch.float64)  # the same bytes
-    if change == "name":
-        second.other = second._parameters.pop("weight")
-    if change == "buffer":
-        second.count += 1
-    if change == "hidden":
-        second.hidden[1] = -second.hidden[1]
-    if change == "extra":
-        second.extra = "other"
-    assert _digest("a:b", first) != _digest("a:b", second)
-
-
-def test_a_module_whose_state_cannot_be_read_is_refused_in_one_line():
-    module = Holder()
-    module.extra = lambda: None  # no pickle holds it
-    with pytest.raises(RunError, match=r"^evaluate\.model=a:b: reading its state_dict raised .*$"):
-        _digest("a:b", module)
-
-
-class Holder(torch.nn.Module):
-    """One of each kind of value that a module can hold."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.arange(6.0).view(2, 3))
-        self.register_buffer("count", torch.tensor(3))
-        self.register_buffer("hidden", torch.tensor([1, 1j]), persistent=False)
-        self.register_buffer("sparse", torch.eye(2).to_sparse())
-        self.extra = "extra"
-
-    def get_extra_state(self):
-        return self.extra
-
-    def set_extra_state(self, state):
-        self.extra = state
-
-
 def test_a_robustness_json_of_before_is_read_and_continued(run, evaluate):
     evaluate("evaluate.attacks=[fgsm]")
     content = stored(run)
@@ -275,11 +165,6 @@ def test_a_robustness_json_of_something_else_is_refused_in_one_line(content, run
     assert (status, err.count("\n")) == (2, 1)
     assert "robustness.json is not" in err
     assert "evaluate.replace=true begins it anew and keeps the old file beside it" in err
-
-
-def test_an_accuracy_survives_json():
-    row = Accuracy("fgsm", {"eps": 0.1}, 3, 4, 0.75, 0.3, 0.95, 1.0, (1, 2))
-    assert Accuracy.of(json.loads(json.dumps(asdict(row)))) == row
 
 
 def test_the_verdict_is_printed_and_stored(run, evaluate):
@@ -326,72 +211,6 @@ def test_a_users_own_module_is_evaluated_with_its_weights(theirs, run, call_scri
     assert status == 0, err
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["evaluate.model=their_models"], "expected package.module:factory"),
-        (["evaluate.model=no.such:thing"], "importing no.such raised ModuleNotFoundError"),
-        (["evaluate.model=their_models:nothing"], "their_models has no function or class nothing"),
-        (["evaluate.model=their_models:answer"], "their_models has no function or class answer"),
-        (["evaluate.model=their_models:broken"], "raised KeyError: 'no such thing'"),
-        (["evaluate.model=their_models:number"], "expected a torch.nn.Module, it returned int"),
-        (["evaluate.model=their_models:Linear", "evaluate.model_arguments={scales: 2}"], "raised TypeError"),
-        (["evaluate.model=their_models:Linear", "evaluate.model_arguments={classes: 7}"], "expected logits [1, 10]"),
-        (["evaluate.model=their_models:Linear", "evaluate.weights=none.safetensors"], "does not exist"),
-        (["evaluate.model=their_models:fitted", "genotype=RACL"], "leave it out beside evaluate.model"),
-        (["evaluate.weights=a.safetensors"], "belong to evaluate.model"),
-        (["evaluate.surrogate=runs/a"], "used by evaluate.checks=true"),
-        (["evaluate.models=[runs/a]"], "two or more"),
-        (["evaluate.models=[runs/a,runs/b]"], "neither a run folder nor package.module:factory"),
-        (["evaluate.norm=L2"], "fgsm is an attack in Linf"),
-        (["evaluate.eps=1.5"], "at most 1, found 1.5"),
-        (["evaluate.sweep=[0.1,3]"], "at most 1, found 3"),
-        (["evaluate.sweep=[0.1,0.1]"], "each radius is named once, found [0.1, 0.1]"),
-        (["evaluate.corruptions=[fog]"], "'jpeg'"),
-    ],
-)
-def test_what_cannot_be_evaluated_is_refused_in_one_line(overrides, message, tmp_path, call_script):
-    status, _, err = call_script("evaluate", *TINY, f"run={tmp_path / 'run'}", *overrides)
-    assert status == 2
-    assert message in err
-    assert err.startswith("error: ")
-    assert not (tmp_path / "run").exists()
-
-
-def test_weights_of_another_shape_are_refused_by_the_first_that_differs(tmp_path, call_script):
-    save_file({"layer.weight": torch.zeros(10, 8), "layer.bias": torch.zeros(10)}, tmp_path / "other.safetensors")
-    model = ["evaluate.model=their_models:Linear", f"evaluate.weights={tmp_path / 'other.safetensors'}"]
-    status, _, err = call_script("evaluate", *TINY, f"run={tmp_path / 'run'}", *model)
-    assert status == 2
-    assert "does not fit the module of their_models:Linear: 1 tensors differ, the first is layer.weight" in err
-
-
-def test_a_folder_that_holds_a_network_is_not_used_for_another(trained, call_script):
-    status, _, err = call_script("evaluate", *THEIRS, f"run={trained}")
-    assert status == 2
-    assert "holds a network of its own" in err
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("RACL", "holds a network of another cell than genotype=RACL; choose another run="),
-        ("nonsense", "genotype=nonsense is not a published name"),
-    ],
-)
-def test_a_genotype_that_is_not_of_the_network_is_refused(trained, call_script, given, message):
-    status, _, err = call_script("evaluate", *TINY, f"run={trained}", f"genotype={given}", "evaluate.attacks=[]")
-    assert (status, message in err, err.count("\n")) == (2, True, 1), err
-    assert not (trained / "robustness.json").exists()
-
-
-def test_the_genotype_of_the_network_may_be_named(trained, tmp_path, call_script):
-    shutil.copytree(trained, tmp_path / "copy")
-    chosen = [*TINY, f"run={tmp_path / 'copy'}", "genotype=PDARTS", "evaluate.attacks=[]"]
-    status, _, err = call_script("evaluate", *chosen)
-    assert status == 0, err
-
-
 def test_the_diagonal_of_the_transfer_matrix_is_robust_accuracy_and_the_rest_is_above(
     trained, tmp_path, run, evaluate, call_script
 ):
@@ -417,3 +236,8 @@ def test_networks_of_one_name_are_called_as_they_were_given(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "copy")
     given = [str(trained), str(tmp_path / "copy")]
     assert list(load_models(given, load(DataSettings(test_limit=40)))) == given
+
+
+def test_an_accuracy_survives_json():
+    row = Accuracy("fgsm", {"eps": 0.1}, 3, 4, 0.75, 0.3, 0.95, 1.0, (1, 2))
+    assert Accuracy.of(json.loads(json.dumps(asdict(row)))) == row

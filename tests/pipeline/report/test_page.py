@@ -23,12 +23,13 @@ from pipeline.evaluation.examples import (
 from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
 from pipeline.report.figures import examples_picture, sweep_picture
-from pipeline.report.html import TEMPLATES
 from pipeline.settings import DataSettings
 from tests.support.pages import Page
 from tests.support.run_folders import accuracy, write_network, write_robustness, write_search
 
 EPS = 0.2
+
+
 PGD = ExamplesOrigin(attack={"name": "pgd-20", "eps": 8 / 255})
 
 
@@ -139,29 +140,6 @@ def test_headings_do_not_leave_out_a_level(page):
     levels = [int(tag[1]) for tag, _, _ in page.of("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
-
-
-def luminance(colour):
-    """Relative, of a #rrggbb colour (WCAG 2.1)."""
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def test_letters_are_readable_on_every_ground_in_light_and_dark():
-    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-    themes = [dict(re.findall(r"--(\w+): (#\w{6})", rule)) for rule in re.findall(r":root \{([^}]*)\}", style)]
-    assert len(themes) == 2
-    for theme in themes:
-        for letters in ("ink", "soft", "accent", "good", "bad"):
-            for ground in ("paper", "panel", "own"):
-                lighter, darker = sorted((luminance(theme[letters]), luminance(theme[ground])), reverse=True)
-                assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (letters, ground)
-
-
-def test_the_contrast_of_these_tests_is_the_published_one():
-    assert (luminance("#ffffff") + 0.05) / (luminance("#000000") + 0.05) == pytest.approx(21)
-    assert (luminance("#ffffff") + 0.05) / (luminance("#767676") + 0.05) == pytest.approx(4.54, abs=0.005)  # WebAIM
 
 
 def test_the_verdict_on_masking_stands_on_the_page_with_every_check(text):

@@ -1,0 +1,35 @@
+"""Networks to evaluate, and modules that a user brings."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+
+from tests.support.evaluated import FACTORIES, images_of
+from tests.support.scripts import TINY, finish_script
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """A folder with a user's own module, and weights by scikit-learn that are right on most digits."""
+    folder = tmp_path_factory.mktemp("theirs")
+    train = images_of("train")
+    fit = LogisticRegression(C=0.1, max_iter=200).fit(train[0].flatten(1), train[1])
+    weights, bias = (torch.from_numpy(values).float().contiguous() for values in (fit.coef_, fit.intercept_))
+    save_file({"layer.weight": weights, "layer.bias": bias}, folder / "theirs.safetensors")
+    (folder / "their_models.py").write_text(f"WEIGHTS = {str(folder / 'theirs.safetensors')!r}\n{FACTORIES}")
+    return folder
+
+
+@pytest.fixture
+def importable(theirs, monkeypatch):
+    """Find the user's module by its name, as from its folder."""
+    monkeypatch.syspath_prepend(theirs)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder with a network of the project."""
+    folder = tmp_path_factory.mktemp("runs") / "pdarts"
+    finish_script("retrain", *TINY, f"run={folder}", "genotype=PDARTS", "retrain.recipe=standard")
+    return folder

@@ -1,0 +1,23 @@
+"""A run folder with a network, and its evaluation through the script."""
+
+import pytest
+
+from tests.support.exported import write_network
+from tests.support.protocols import SMALL
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with a network of the digits."""
+    write_network(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def evaluate(call_script, run):
+    def call(*overrides):
+        status, out, err = call_script("evaluate", *SMALL, f"run={run}", *overrides)
+        assert status == 0, err
+        return out
+
+    return call

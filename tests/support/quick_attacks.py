@@ -1,0 +1,29 @@
+"""Attacks of few steps on a small network, and what counts their success."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
+
+EPS = 24 / 255  # breaks about half of the digits
+
+
+def quick(name: str) -> EvaluationAttack:
+    """The named attack with few steps and queries, enough to break some images and leave others."""
+    known = EVALUATION_ATTACKS[name]
+    return replace(known, steps=min(known.steps, 60 if name == "cw" else 4), queries=30)
+
+
+def quick_attack(name: str, model: nn.Module, **chosen: object) -> CheckedAttack:
+    return evaluation_attack(quick(name), model, **{"eps": EPS, **chosen})
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        return (model(images).argmax(1) == labels).double().mean().item()
+
+
+every = pytest.mark.parametrize("name", EVALUATION_ATTACKS)
