@@ -121,7 +121,7 @@ class TabulateSettings(Settings):
     shards: Count = Field(1, description="parts that the cells are dealt out to, each for a run of its own")
     shard: CountOrZero = Field(0, description="the part that this run trains, from 0")
     merge: tuple[str, ...] = Field(
-        (), description="run folders of shards, whose cells become one table, without training"
+        (), description="run folders of shards, or tables, whose cells become one table, without training"
     )
     processes: Processes | None = Field(None, description="cells trained at once; null for one a core")
 

@@ -130,6 +130,11 @@ def load_table(table: str | Path) -> Table:
     Every page of the file is checked against its checksum. Raises ValueError for a name that is none, and RunError
     that names the file where it is damaged or something else.
     """
+    return Table(*read_table(find_table(table)))
+
+
+def find_table(table: str | Path) -> Path:
+    """Return the file of a table, as `load_table` names it. Raises ValueError where there is none."""
     path = Path(table)
     if path.is_dir():
         path = path / TABLE_FILE
@@ -138,7 +143,7 @@ def load_table(table: str | Path) -> Table:
     if not path.exists():
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.parquet")))
         raise ValueError(f"no table {str(table)!r}: expected a file, a run folder, or one of those shipped: {shipped}")
-    return Table(*_read(path))
+    return path
 
 
 def write_table(path: Path, header: Header, rows: Sequence[CellRow]) -> Path:
@@ -152,7 +157,8 @@ def write_table(path: Path, header: Header, rows: Sequence[CellRow]) -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[Header, list[CellRow]]:
+def read_table(path: Path) -> tuple[Header, list[CellRow]]:
+    """Return header and rows of a file. Raises RunError that names it where it is damaged or something else."""
     wrong = f"{path} is not a table that tabulate.py writes"
     try:
         file = pyarrow.BufferReader(read_bytes(path, LARGEST_TABLE))

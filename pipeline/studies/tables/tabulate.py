@@ -22,7 +22,7 @@ from pipeline.studies.tables import rows as stored
 from pipeline.studies.tables.distinct_cells import distinct_cells
 from pipeline.studies.tables.rows import CellRow, Header, PartSizes
 from pipeline.studies.tables.side_by_side_training import SideBySideTraining, train_and_measure
-from pipeline.studies.tables.table import TABLE_FILE, write_table
+from pipeline.studies.tables.table import TABLE_FILE, find_table, read_table, write_table
 from pipeline.studies.work import images_of, in_processes, seeds
 from search_space import Genotype, canonical_form, network_cost
 
@@ -60,7 +60,7 @@ def tabulate(folder: Path, experiment: Experiment) -> Path:
     """Train and measure the cells that are not yet in the folder, and write all of them as table.parquet.
 
     A call that is stopped goes on with the next cell; one with more cells, or another shard, adds to the table. With
-    tabulate.merge the rows of other folders are joined instead.
+    tabulate.merge the cells of other folders and tables are joined instead.
     Raises ValueError before any work for settings of which no table can be made, and RunError where the folder, or one
     to be merged, holds a table of other settings.
     """
@@ -124,20 +124,24 @@ def _check(experiment: Experiment) -> None:
 
 
 def _merge(folder: Path, experiment: Experiment) -> Path:
-    read = {Path(name): stored.read(Path(name)) for name in experiment.tabulate.merge}
+    read = {name: _rows_of(name) for name in experiment.tabulate.merge}
     first, _ = next(iter(read.values()))
     found: dict[str, CellRow] = {}
     for place, (header, rows) in read.items():
-        check_same_settings(first.settings, header.settings, place)
+        check_same_settings(first.settings, header.settings, Path(place))
         for row in rows:
             before = found.setdefault(form_of(row), row)
             if before.model_copy(update={"seconds": row.seconds}) != row:
-                raise RunError(
-                    f"{place / stored.CELLS_FILE} has other figures of a cell than a folder merged before it"
-                )
+                raise RunError(f"{place} has other figures of a cell than what was merged before it")
     with exclusive(folder, STAGE):
         known = {form_of(row) for row in stored.begin(folder, first)}
         for form, row in found.items():
             if form not in known:
                 stored.append(folder, row)
         return write_table(folder / TABLE_FILE, *stored.read(folder))
+
+
+def _rows_of(name: str) -> tuple[Header, list[CellRow]]:
+    """Read the cells of a run folder, finished or not, or of a table."""
+    folder = Path(name)
+    return stored.read(folder) if (folder / stored.CELLS_FILE).exists() else read_table(find_table(name))

@@ -163,6 +163,14 @@ def test_a_killed_tabulation_goes_on_with_the_next_cell(tabulated, tmp_path, cal
     assert ran == [row.seconds for row in stored.read(tabulated)[1][:2]]
 
 
+def test_a_table_alone_is_gone_on_with(tabulated, tmp_path, call_script):
+    merge = f"tabulate.merge={json.dumps([str(tabulated / TABLE_FILE)])}"
+    assert call_script("tabulate", merge, f"run={tmp_path}")[0] == 0
+    assert stored.read(tmp_path)[0] == stored.read(tabulated)[0]
+    assert call_script("tabulate", *TINY, f"run={tmp_path}")[0] == 0
+    assert without_seconds(tmp_path) == without_seconds(tabulated)
+
+
 def test_shards_merge_into_the_table_of_all(tabulated, tmp_path, call_script):
     shards = [tmp_path / "tabulate.shard=0", tmp_path / "tabulate.shard=1"]  # as a sweep names them
     header, rows = stored.read(tabulated)
@@ -181,7 +189,7 @@ def test_shards_merge_into_the_table_of_all(tabulated, tmp_path, call_script):
     stored.append(tmp_path / "c", other)
     status, _, err = call_script("tabulate", f"{merge[:-1]},{tmp_path / 'c'}]", f"run={tmp_path / 'other'}")
     assert status == 2
-    assert "has other figures of a cell than a folder merged before it" in err
+    assert "has other figures of a cell than what was merged before it" in err
     assert not (tmp_path / "other").exists()
 
 
@@ -203,7 +211,7 @@ def test_other_settings_in_the_folder_are_refused(tabulated, call_script):
         ("evaluate.attacks=[]", "evaluate.attacks names none"),
         ("tabulate.cells=600", "cells that compute different functions; lower it, or set it to null for all"),
         ("tabulate.shard=1", "tabulate.shard=1 counts from 0 and is below tabulate.shards=1"),
-        ("tabulate.merge=[runs/nowhere]", "runs/nowhere/cells.jsonl does not exist"),
+        ("tabulate.merge=[runs/nowhere]", "no table 'runs/nowhere': expected a file, a run folder"),
     ],
 )
 def test_what_cannot_be_tabulated_is_refused_in_one_line(override, message, tmp_path, call_script):
