@@ -14,7 +14,7 @@ from pipeline.evaluation.accuracy import classified_right
 from pipeline.studies.tables import rows as stored
 from pipeline.studies.tables.distinct_cells import distinct_cells
 from pipeline.studies.tables.side_by_side_training import SideBySideTraining, clip_each
-from pipeline.studies.tables.table import TABLE_FILE, load_table
+from pipeline.studies.tables.table import SHIPPED, TABLE_FILE, load_table
 from pipeline.studies.tables.tabulate import form_of
 from pipeline.training.network_trainer import Retraining
 from search_space import Genotype, Network, SearchSpace, canonical_form
@@ -227,3 +227,14 @@ def test_a_table_that_is_not_there_is_refused_with_those_that_are(tmp_path):
         load_table("nothing")
     with pytest.raises(Refused, match=r"tabulate.seeds"):
         compose_experiment([*TINY, "tabulate.seeds=1"])
+
+
+def test_the_shipped_table_is_the_beginning_of_the_experiments_and_can_be_gone_on_with(tmp_path, call_script):
+    table = load_table("nasbench201_digits")
+    assert call_script("tabulate", "tabulate.merge=[nasbench201_digits]", f"run={tmp_path}")[0] == 0
+    # its first cell is there, so that nothing is trained; other settings than the table's would be refused
+    status, _, err = call_script("tabulate", "experiment=table_nasbench201", "tabulate.cells=1", f"run={tmp_path}")
+    assert (status, err) == (0, "")
+    assert len(load_table(tmp_path)) == len(table)
+    assert table.accuracies().shape == (len(table), 3)
+    assert (SHIPPED / "nasbench201_digits.parquet").stat().st_size < 2000 * len(table)
