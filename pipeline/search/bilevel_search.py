@@ -57,7 +57,8 @@ class BilevelSearch:
         self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.alphas = self.supernet.alphas
         self.carried = self._carried_attack() if experiment.attack.carry_over else None
-        self.losses = self._path_losses() if self.supernet.relaxation.paths else self._mixture_losses()
+        paths = self.supernet.relaxation.paths
+        self.losses = self._mixture_losses() if paths is None else self._path_losses(paths)
         self.weight_step = self.weight_step_of(self.losses, self.supernet.weights())
         self.architecture_step = self._architecture_step(aggregator)
         self.guard = Guard(experiment.search.guard)
@@ -69,11 +70,11 @@ class BilevelSearch:
         attack = self.carried or on_batches(attack_of_settings(self.supernet, self.experiment.attack))
         return self.losses_of(self.supernet, attack)
 
-    def _path_losses(self) -> PathLosses:
+    def _path_losses(self, count: int) -> PathLosses:
         path = SinglePath(self.supernet)
         attack = on_batches(attack_of_settings(path, self.experiment.attack))
         fraction = self.experiment.search.adversarial_fraction
-        return PathLosses(path, attack, self.fabric, adversarial_fraction=fraction)
+        return PathLosses(path, attack, self.fabric, adversarial_fraction=fraction, count=count)
 
     def losses_of(self, network: nn.Module, attack: BatchAttack) -> SupernetLosses:
         """Make the losses of the supernet, or of a network that inherits from it."""

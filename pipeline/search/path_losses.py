@@ -22,25 +22,32 @@ from pipeline.data import Batch
 from pipeline.options.objectives import OBJECTIVES
 from pipeline.search.objectives import Loss
 from pipeline.search.supernet_losses import BatchAttack, SupernetLosses
+from search_space import Network
 from search_space.supernet.paths import Path, PathDistribution, SinglePath
 
 
 class PathLosses(SupernetLosses):
     """Computes the losses of single cells of a supernet, and their means over cells that are drawn.
 
-    path: what runs one cell.  attack: on it.  Which cells are drawn follows from the supernet's `relaxation_state`.
+    path: what runs one cell.  attack: on it.  count: cells that the alphas draw in a step, at least 2.
+    Which cells are drawn follows from the supernet's `relaxation_state`.
     """
 
-    def __init__(self, path: SinglePath, attack: BatchAttack, fabric: Fabric, *, adversarial_fraction: float) -> None:
+    def __init__(
+        self, path: SinglePath, attack: BatchAttack, fabric: Fabric, *, adversarial_fraction: float, count: int
+    ) -> None:
         super().__init__(path, attack, fabric, adversarial_fraction=adversarial_fraction)
-        self._path, self._supernet = path, path.supernet
+        self._path, self._supernet, self._count = path, path.supernet, count
         self._cells = PathDistribution(self._supernet.space, self._supernet.relaxation)
 
     def validation(self, batch: Batch) -> dict[str, Loss]:
         """Return the mean of each objective over cells that the alphas draw; its gradient in alphas is REINFORCE's."""
-        paths = self._drawn(self._supernet.alphas, self._supernet.relaxation.paths or 1)
+        paths = self._drawn(self._supernet.alphas, self._count)
+        networks = [self._path.network_of(path.genotype) for path in paths]  # once for all objectives
         return {
-            name: partial(self._mean, option.load(), batch, paths) for name, option in OBJECTIVES.items() if option.code
+            name: partial(self._mean, option.load(), batch, paths, networks)
+            for name, option in OBJECTIVES.items()
+            if option.code
         }
 
     def training(self, batch: Batch) -> Loss:
@@ -54,12 +61,16 @@ class PathLosses(SupernetLosses):
         return [self._cells.draw(alphas, generator) for _ in range(count)]
 
     def _mean(
-        self, objective: Callable[[SupernetLosses, Batch], Tensor], batch: Batch, paths: Sequence[Path]
+        self,
+        objective: Callable[[SupernetLosses, Batch], Tensor],
+        batch: Batch,
+        paths: Sequence[Path],
+        networks: Sequence[Network],
     ) -> Tensor:
         """Compute the mean of an objective over cells, with the gradient of its expectation in alphas."""
         values = []
-        for path in paths:
-            self._path.take(path.genotype)
+        for network in networks:
+            self._path.run(network)
             values.append(objective(self, batch).item())
         alphas = self._supernet.alphas
         mean = fmean(values)

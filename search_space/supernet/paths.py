@@ -105,7 +105,7 @@ class PathDistribution:
 class SinglePath(nn.Module):
     """Runs one cell of a supernet with the supernet's own weights, which get its gradients.
 
-    It computes what `inherit` does, without copies. `take` chooses the cell; before it, there is none to run.
+    It computes what `inherit` does, without copies. `take` or `run` chooses the cell; before it, there is none to run.
     """
 
     def __init__(self, supernet: Supernet) -> None:
@@ -115,11 +115,22 @@ class SinglePath(nn.Module):
 
     def take(self, genotype: Genotype) -> None:
         """Run this cell from now on. Raises ValueError for one that is not of the supernet's space."""
+        self.run(self.network_of(genotype))
+
+    def run(self, network: Network) -> None:
+        """Run the cell of a network of `network_of` from now on."""
+        self._taken = (network,)
+
+    def network_of(self, genotype: Genotype) -> Network:
+        """Build the network of a cell without weights, for `run`; it takes longer than to choose it again.
+
+        Raises ValueError for a cell that is not of the supernet's space.
+        """
         with torch.device("meta"):  # it has the shape alone: no memory, and nothing drawn
             network = network_of_path(self.supernet, genotype)
         if any(part.statistics.synchronised for part in self.supernet.modules() if isinstance(part, Normalising)):
             synchronise_statistics(network)
-        self._taken = (network,)
+        return network
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, in_channels, H, W] in [0, 1] -> logits [N, num_classes]."""

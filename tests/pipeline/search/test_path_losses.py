@@ -30,7 +30,7 @@ def test_the_mean_of_its_gradients_is_the_gradient_of_the_mean(monkeypatch):
     monkeypatch.setattr(path_losses, "OBJECTIVES", option)
     supernet = Supernet(SPACE, channels=2, layers=5, in_channels=1, num_classes=2, relaxation=Relaxation(paths=2))
     supernet.double()
-    losses = PathLosses(SinglePath(supernet), lambda batch: batch.images, None, adversarial_fraction=1.0)
+    losses = PathLosses(SinglePath(supernet), lambda batch: batch.images, None, adversarial_fraction=1.0, count=2)
     probabilities = torch.softmax(supernet.alphas, dim=-1)[0, 0]
     (exact,) = torch.autograd.grad(probabilities @ SCORES, supernet.alphas)
     cells = {}
@@ -42,7 +42,8 @@ def test_the_mean_of_its_gradients_is_the_gradient_of_the_mean(monkeypatch):
     expected, value = torch.zeros_like(exact), 0.0
     for pair in product(cells.values(), repeat=2):
         chance = torch.stack([losses._cells.log_probability(supernet.alphas, path) for path in pair]).sum().exp().item()
-        mean = losses._mean(score, None, pair)
+        networks = [losses._path.network_of(path.genotype) for path in pair]
+        mean = losses._mean(score, None, pair, networks)
         expected += chance * torch.autograd.grad(mean, supernet.alphas)[0]
         value += chance * mean.item()
     torch.testing.assert_close(expected, exact)
