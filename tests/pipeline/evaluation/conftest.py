@@ -9,7 +9,7 @@ from tests.support.evaluated import FACTORIES, images_of
 from tests.support.scripts import TINY, finish_script
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a process imports the module once, so that there is one for all files of tests
 def theirs(tmp_path_factory):
     """A folder with a user's own module, and weights by scikit-learn that are right on most digits."""
     folder = tmp_path_factory.mktemp("theirs")
