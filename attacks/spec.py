@@ -20,7 +20,7 @@ OWN_CLASSES: Mapping[str, Callable[..., ImageAttack]] = {"NFGSM": NFGSM}
 
 @dataclass(frozen=True)
 class Part:
-    """One torchattacks class with all its arguments but the model, for example PGD(eps=8/255, alpha=2/255, steps=7).
+    """One class of attack with all its arguments but the model, for example PGD(eps=8/255, alpha=2/255, steps=7).
 
     class_name: of torchattacks, or of OWN_CLASSES.
     target: the attack aims at each image's target-th likeliest wrong class, counted from 1; None: at any wrong one.
@@ -31,7 +31,7 @@ class Part:
     target: int | None = None
 
     def build(self, model: nn.Module) -> ImageAttack:
-        """Return the torchattacks object that attacks `model`."""
+        """Return the attack on `model`, of torchattacks or of OWN_CLASSES."""
         if self.class_name in OWN_CLASSES:
             return OWN_CLASSES[self.class_name](model=model, **self.arguments)
         attack = getattr(torchattacks, self.class_name)(model, **self.arguments)

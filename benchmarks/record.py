@@ -14,9 +14,12 @@ from torch import Tensor
 
 from pipeline.compute.environment import processor
 from pipeline.presentation.style import Picture
+from pipeline.presentation.tables import markdown_table
 from pipeline.runs.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results"
+table = markdown_table
+"""The name by which benchmarks write their tables."""
 
 
 def machine() -> str:
@@ -42,12 +45,6 @@ def plain_logarithms(axes: Axes, subdivisions: tuple[float, ...] = (1, 2, 5)) ->
 def mean_and_range(values: Tensor) -> str:
     """Of some seeds, for a cell of a table."""
     return f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def write(name: str, title: str, text: str, pictures: Sequence[Picture], folder: Path = RESULTS) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.evaluation.accuracy import Accuracy, interval_in_words
 from pipeline.evaluation.stored_evaluation import Evaluation, protocol_in_words
 from pipeline.networks.description import NetworkDescription, genotype_from_plain
+from pipeline.presentation.tables import markdown_table
 from pipeline.presentation.words import percent, printable, shown
 from pipeline.runs.metrics import flattened
 from search_space import Cell
@@ -148,8 +149,7 @@ def _calls(parts: Any) -> Iterator[str]:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *([_text(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(headings, ([_text(value) for value in row] for row in rows))
 
 
 def _text(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Tables as text, for a terminal."""
+"""Tables as text, for a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words:
     file = io.StringIO()
     Console(file=file, width=UNLIMITED_WIDTH, color_system=None).print(table)
     return [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown; what Markdown would obey in a text is the caller's to escape.
+
+    >>> print(markdown_table(["cell", "MACs"], [["a", "5"]]))
+    | cell | MACs |
+    | --- | --- |
+    | a | 5 |
+    """
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, ["---"] * len(headings), *rows))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.presentation.tables import markdown_table
 from pipeline.presentation.words import printable
 from pipeline.report.figures.studies import study_pictures
 from pipeline.report.html import page, write_page
@@ -68,8 +69,7 @@ def results_in_markdown(study: StudyFile) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(printable, line))} |" for line in lines)
+    return markdown_table(list(map(printable, header)), ([*map(printable, row)] for row in rows))
 
 
 def _content(folder: Path, study: StudyFile) -> dict[str, Any]:

@@ -19,11 +19,20 @@ def check_same_settings(before: Mapping[str, Any], now: Mapping[str, Any], folde
     A setting that one of the two does not name, as it was stored before there was the setting, has its default there.
     """
     old, new = flattened(before), flattened(now)
-    old, new = ({key: values.get(key, defaults().get(key)) for key in old | new} for values in (old, new))
-    changed = [key for key in sorted(old) if old[key] != new[key]]
-    if changed:
-        listed = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed)
+    keys = sorted(old | new)
+    old, new = ({key: values.get(key, defaults().get(key)) for key in keys} for values in (old, new))
+    if listed := differences(old, new):
         raise RunError(f"{folder} holds a run with other settings ({listed}); use them, or choose another run=")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """List the keys of `before` whose values differ from those of `now`, with both; empty where none does.
+
+    >>> differences({"seed": 0, "run": "a"}, {"seed": 1, "run": "a"})
+    'seed was 0, is 1'
+    """
+    changed = [key for key in before if before[key] != now[key]]
+    return "; ".join(f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed)
 
 
 def plain(settings: Mapping[str, Settings | int | str | None]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Tables of cells made by hand, without training."""
 
-import json
-
 import numpy as np
 
 from pipeline.compute.environment import environment
+from pipeline.networks.description import genotype_to_plain
 from pipeline.studies.tables.distinct_cells import distinct_cells
 from pipeline.studies.tables.rows import CellRow, Header, PartSizes
 from pipeline.studies.tables.table import Table
@@ -14,6 +13,17 @@ IMAGES = 10_000
 SPACE = SearchSpace(
     nodes=2, operations=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"), family="nasbench201"
 )
+TABULATED = (
+    "experiment=study_nasbench201",
+    "space.nodes=2",
+    "data.limit=120",
+    "data.test_limit=40",
+    "retrain.layers=3",
+    "retrain.epochs=9",
+    "retrain.batch_size=32",
+    "search.derived_layers=3",
+)
+"""Settings of a study whose table is of SPACE and small networks."""
 RECIPE = {"recipe": "pgd_at", "epochs": 9, "attack": {"name": "pgd", "steps": 2}}
 
 
@@ -39,7 +49,7 @@ def rows_by_hand(test, validation=None, curves=None, *, cells=None):
     for place, cell in enumerate(cells):
         of_epochs = tuple(tuple([counted(share)] * test.shape[1]) for share in curves[place])
         yield CellRow(
-            genotype=json.loads(cell.to_json()),
+            genotype=genotype_to_plain(cell),
             parameters=1000 + place,
             conv_linear_macs=5000 - place,
             seconds=12.0,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pipeline.evaluation.accuracy import CLEAN
+from pipeline.presentation.tables import markdown_table
 from pipeline.presentation.words import bound_in_words, counted, named, percent, printable, recipe_in_words, shown
 from pipeline.runs.files import read_text, write_atomically, write_json
 from pipeline.runs.same_settings import plain
@@ -200,13 +201,13 @@ def _searches(noun: str, count: int) -> str:
 def _table(standings: Sequence[CellResult], experiment: Experiment) -> str:
     attacks = (CLEAN, *experiment.evaluate.attacks)
     header = [*COLUMNS[:3], *attacks, "in the supernets"]
-    lines = [header, ["---"] * len(header)]
+    lines = []
     for kind in KINDS:
         cells = of_kind(standings, kind)
         lines += [_line(cell, attacks) for cell in cells]
         if cells and kind in OF_THE_SPACE:
             lines.append(_mean_line(kind, cells, attacks))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(header, lines)
 
 
 def _line(cell: CellResult, attacks: Sequence[str]) -> list[str]:

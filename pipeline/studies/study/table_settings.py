@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import RunError
 from pipeline.runs.metrics import flattened
+from pipeline.runs.same_settings import differences
 from pipeline.search.objectives import bounds_of
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment
 from pipeline.studies.tables.rows import Header
@@ -24,9 +25,7 @@ def experiment_of_table(experiment: Experiment, header: Header, name: str) -> Ex
     """
     made = _experiment(header.settings, name)
     before, now = (_training_settings(each, header.settings) for each in (made, experiment))
-    changed = [key for key in before if before[key] != now[key]]
-    if changed:
-        listed = "; ".join(f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed)
+    if listed := differences(before, now):
         raise ValueError(f"study.table={name} was made with other settings ({listed}); give these, or another table")
     tabulate = experiment.tabulate.model_copy(update={"seeds": made.tabulate.seeds, "merge": ()})
     return experiment.model_copy(update={"seed": made.seed, "tabulate": tabulate})

@@ -97,6 +97,10 @@ class Table(Sequence[Entry]):
         found: Floats = self.accuracies().mean(axis=1)
         return found
 
+    def mean(self, cell: Genotype | str) -> float:
+        """Return the mean test accuracy of a cell under the table's attack. Raises KeyError for one not in it."""
+        return float(self.means[self.place(cell)])
+
     @cached_property
     def seed_deviation(self) -> float:
         """The standard deviation of one training around the mean of its cell, pooled over cells."""
@@ -115,13 +119,20 @@ class Table(Sequence[Entry]):
 
     def percentile(self, cell: Genotype | str, within: Mapping[str, Interval] | None = None) -> float:
         """Return the share of cells whose mean is lower, in %; those of the same mean count half."""
-        others, own = self.means[self.inside(within or {})], self.means[self.place(cell)]
-        return float(100 * ((others < own).mean() + (others == own).mean() / 2))
+        return percentile_among(self.means[self.inside(within or {})], self.mean(cell))
 
     def regret(self, cell: Genotype | str, within: Mapping[str, Interval] | None = None) -> float:
         """Return how far the cell's mean lies below that of the best one."""
-        best = self.means[self.place(self.best(within).genotype)]
-        return float(best - self.means[self.place(cell)])
+        return self.mean(self.best(within).genotype) - self.mean(cell)
+
+
+def percentile_among(means: Floats, mean: float) -> float:
+    """Return the share of means that are lower than one, in %; the same ones count half.
+
+    >>> percentile_among(np.array([0.1, 0.2, 0.2, 0.4]), 0.2)
+    50.0
+    """
+    return float(100 * ((means < mean).mean() + (means == mean).mean() / 2))
 
 
 def load_table(table: str | Path) -> Table:

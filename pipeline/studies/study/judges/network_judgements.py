@@ -56,7 +56,7 @@ def network_judgements(table: Table, experiment: Experiment, genotypes: Sequence
         return
     works = [ProxyWork(experiment, genotype, names) for genotype in genotypes]
     scores = np.array(in_processes("judge", works, settings.processes))
-    means = np.array([table.means[table.place(genotype)] for genotype in genotypes])
+    means = np.array([table.mean(genotype) for genotype in genotypes])
     for column, name in enumerate(names):
         tau, low, high = rank_correlation(scores[:, [column]], means)
         yield Judgement(judge=name, label=JUDGES[name].label, cells=len(genotypes), tau=tau, low=low, high=high)

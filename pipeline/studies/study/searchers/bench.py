@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.studies.study.searchers.costs import Cost, training_passes
-from pipeline.studies.tables.table import Entry, Floats, Interval, Table
+from pipeline.studies.tables.table import Entry, Floats, Interval, Table, percentile_among
 from search_space import Genotype
 
 Integers = NDArray[np.int64]
@@ -54,8 +54,7 @@ class Bench:
 
     def percentile(self, mean: float) -> float:
         """Return the share of cells whose mean is lower than this one, in %; those of the same mean count half."""
-        mean = round(mean, DIGITS)
-        return float(100 * ((self.means < mean).mean() + (self.means == mean).mean() / 2))
+        return percentile_among(self.means, round(mean, DIGITS))
 
     def regret(self, mean: float) -> float:
         """Return how far a mean lies below that of the best cell; negative for one that no tabulated cell reaches."""

@@ -110,8 +110,7 @@ def _judgements(
     bench: Bench, works: Sequence[SupernetSearch], scores: Sequence[Sequence[float]], judged: Sequence[Genotype]
 ) -> Iterator[Judgement]:
     """Yield the mean correlation of each search's supernets with the means of the cells that they judged."""
-    table = bench.table
-    means = np.array([table.means[table.place(genotype)] for genotype in judged])
+    means = np.array([bench.table.mean(genotype) for genotype in judged])
     for name in dict.fromkeys(work.name for work in works):
         own = np.array([row for work, row in zip(works, scores, strict=True) if work.name == name]).T
         tau, low, high = rank_correlation(own, means)

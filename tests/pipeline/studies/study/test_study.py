@@ -21,20 +21,10 @@ from pipeline.studies.tables.table import load_table, write_table
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network
 from tests.support.scripts import finish_script
-from tests.support.tables import header_by_hand, rows_by_hand, table_by_hand
+from tests.support.tables import TABULATED, header_by_hand, rows_by_hand, table_by_hand
 
-TABLE = (
-    "experiment=study_nasbench201",
-    "space.nodes=2",
-    "data.limit=120",
-    "data.test_limit=40",
-    "retrain.layers=3",
-    "retrain.epochs=9",
-    "retrain.batch_size=32",
-    "search.derived_layers=3",
-)
 TINY = (
-    *TABLE,
+    *TABULATED,
     "study.supernets=[]",
     "study.seeds=3",
     "study.budgets=[1,4]",
@@ -49,7 +39,7 @@ CELL = Genotype.from_nasbench201("|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~
 def table(tmp_path_factory):
     """A table by hand, of the settings above."""
     folder = tmp_path_factory.mktemp("table")
-    experiment = compose_experiment(TABLE)
+    experiment = compose_experiment(TABULATED)
     rows = list(rows_by_hand(np.random.default_rng(0).random((12, 3))))
     made = header_of(experiment, load(experiment.data), Genotype.from_json(json.dumps(rows[0].genotype)))
     write_table(folder / "table.parquet", header_by_hand(made.settings), rows)

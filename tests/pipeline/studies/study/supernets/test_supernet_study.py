@@ -27,19 +27,12 @@ from search_space import CostTable, Genotype, Supernet, canonical_form, inherit
 from search_space.network.passes import heard_by
 from search_space.supernet.paths import SinglePath
 from tests.support.scripts import finish_script
-from tests.support.tables import SPACE, header_by_hand, rows_by_hand
+from tests.support.tables import SPACE, TABULATED, header_by_hand, rows_by_hand
 
 TINY = (
-    "experiment=study_nasbench201",
-    "space.nodes=2",
-    "data.limit=120",
-    "data.test_limit=40",
-    "retrain.layers=3",
-    "retrain.epochs=9",
-    "retrain.batch_size=32",
+    *TABULATED,
     "search.channels=2",
     "search.layers=3",
-    "search.derived_layers=3",
     "search.epochs=2",
     "search.warm_up=1",
     "search.batch_size=16",
