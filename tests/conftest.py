@@ -27,12 +27,10 @@ def _coarse():
         yield
 
 
-@pytest.fixture(scope="module")
-def undrawn():
+@pytest.fixture
+def undrawn(monkeypatch):
     """Leave figures of pages blank, for tests that look at something else: drawing them takes most of a page's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "rendered", lambda figure: BLANK)
-        yield
+    monkeypatch.setattr(style, "rendered", lambda figure: BLANK)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -47,7 +47,7 @@ SMALL_SEARCH = (
 
 
 SMALLER = {
-    "search": ("search.diagnostics.iterations=0",),
+    "search": ("search.channels=2", "search.epochs=1", "search.diagnostics.iterations=0"),
     "evaluate": ("evaluate.checks=false", "evaluate.sweep=[]", "evaluate.corruptions=[contrast]"),
     "pareto": (
         *SMALL_SEARCH,
@@ -144,6 +144,7 @@ def test_the_ten_lines_search_train_measure_and_export(names):
     assert (run.folder / "network.onnx").is_file()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_examples_of_the_documentation_run_in_their_order(names, capsys):
     for example in EXAMPLES:
         exec(example, names)  # noqa: S102 - our own

@@ -1,8 +1,11 @@
 """Values of a finished run's files are changed, one at a time: the other half of 2,000; see changed_leaves.py."""
 
+import pytest
+
 from tests.support.changed_leaves import check_changes
 from tests.support.finished_run import finished  # noqa: F401 - a fixture
 
 
-def test_any_value_of_any_file_may_be_changed_and_every_stage_gives_its_result_or_a_line(finished):  # noqa: F811
-    check_changes(finished, seed=1)
+@pytest.mark.parametrize("seed", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_any_value_of_any_file_may_be_changed_and_every_stage_gives_its_result_or_a_line(finished, seed):  # noqa: F811
+    check_changes(finished, seed)

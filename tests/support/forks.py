@@ -8,7 +8,7 @@ from pathlib import Path
 import kills
 
 from pipeline.runs.metrics import MetricLog
-from tests.support.scripts import TINY, TINY_META
+from tests.support.scripts import FEW_OPERATIONS, TINY, TINY_META
 
 
 def killed_at(count, script, overrides):
@@ -44,7 +44,9 @@ def killed_until_done(script, *overrides):
 FOUR_STEPS = ("search.batch_size=10", "retrain.batch_size=16")  # of an epoch
 
 
-SEARCH = kills.Stage("search", (*TINY, *FOUR_STEPS), ("genotype.json", "alphas.safetensors", "search.json"))
+SEARCH = kills.Stage(
+    "search", (*TINY, FEW_OPERATIONS, *FOUR_STEPS), ("genotype.json", "alphas.safetensors", "search.json")
+)
 
 
 RETRAIN = kills.Stage("retrain", (*TINY, *FOUR_STEPS, "genotype=PDARTS"), ("network.safetensors", "network.json"))

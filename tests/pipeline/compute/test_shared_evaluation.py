@@ -57,7 +57,7 @@ FEW_BATCHES = ("evaluate.batch_size=15", "evaluate.corruptions=[gaussian_noise]"
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("evaluate.attacks=[pgd-20]", "evaluate.sweep=[0.05,0.1]"),
+        ("evaluate.attacks=[pgd-20]", "evaluate.sweep=[0.05]"),
         pytest.param(("evaluate.attacks=[fgsm,apgd-ce]", "evaluate.checks=true"), marks=pytest.mark.slow),
     ],
     ids=" ".join,

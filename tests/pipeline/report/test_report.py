@@ -83,6 +83,7 @@ def test_the_page_says_that_the_guard_went_back_and_shows_the_signs_of_collapse(
     assert "Largest eigenvalue from 0.2 to 0.3, at most 0.3." in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_heatmap_is_of_what_the_relaxation_of_the_search_gives():
     relaxation = Relaxation(operations="sigmoid", normalised_edges=True)
     alphas = torch.zeros(2, *relaxation.alpha_shape(SearchSpace()))
@@ -128,6 +129,7 @@ def test_sections_without_files_are_left_out(tmp_path, write, sections):
     assert set(re.findall(r'<h2 id="(\w+)"', page)) == {*sections, "repeat"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unfinished_search_is_called_unfinished(tmp_path):
     write_search(tmp_path, finished=False)
     assert "The search is not finished" in run_report.write(tmp_path).read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_search_ends_inside_bounds_that_one_size_alone_keeps(tmp_path, call_script, seed):
-    space = compose_experiment(TINY).space.build()
+    space = compose_experiment([*TINY, *SELECTION]).space.build()
     table = CostTable(space, SHAPE)
     size = int(table.exact(space.random_genotype(torch.Generator().manual_seed(seed)))[0])
     bounds = ("objectives.macs=[null,1e6]", f"objectives.parameters=[{size},{size}]")
