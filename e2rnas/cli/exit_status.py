@@ -51,9 +51,18 @@ def ending(error: BaseException, when_out_of_memory: str) -> tuple[int, str] | N
         return STOPPED, f"stopped: another process of this run ended ({first_line(error)})"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return REFUSED, f"error: {shortened(str(error.filename))}: {error.strerror}"
+    if (signal := _signal_behind(error)) is not None:
+        return signal.status, signal.line
     if isinstance(error, Refused | ValueError) and _is_ours(error):
         return REFUSED, f"error: {error}"
     return None
+
+
+def _signal_behind(error: BaseException | None) -> Interrupted | None:
+    """Return the signal that led to an error: a library that is interrupted may fail as it puts its state back."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__context__
+    return error
 
 
 def _may_be_read(path: str | bytes | None) -> bool:

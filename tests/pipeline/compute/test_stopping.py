@@ -13,7 +13,16 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from pipeline.compute.interruption import GOES_ON, INTERRUPTED, INTERRUPTED_BY_HAND, STOPPED
+from e2rnas.cli import app
+from e2rnas.cli.config_errors import Refused
+from pipeline.compute.interruption import (
+    GOES_ON,
+    INTERRUPTED,
+    INTERRUPTED_BY_HAND,
+    STOPPED,
+    Interrupted,
+    stop_now,
+)
 from pipeline.evaluation import evaluate as evaluation
 from pipeline.runs.metrics import MetricLog, read_metrics
 from tests.support.exported import write_network
@@ -84,6 +93,19 @@ def test_a_signal_while_a_script_imports_is_one_line_and_the_same_status(tmp_pat
     assert found == status
     assert re.fullmatch(LINE.format(number.name), err)
     assert not list(tmp_path.glob("run/*.json"))
+
+
+def test_a_library_that_fails_as_it_is_interrupted_does_not_hide_the_signal(call_script, monkeypatch):
+    def interrupted(overrides):
+        try:
+            stop_now(signal.SIGTERM, None)
+        except Interrupted:
+            raise Refused("a flag is not what it was")  # noqa: B904 - as OmegaConf's flags end a composition
+
+    monkeypatch.setattr(app, "composed", interrupted)
+    status, _, err = call_script("search", *TINY)
+    assert status == INTERRUPTED
+    assert re.fullmatch(LINE.format("SIGTERM"), err)
 
 
 def test_a_second_signal_while_the_step_is_waited_for_stops_at_once_and_leaves_files_whole(tmp_path):
