@@ -57,6 +57,7 @@ def test_a_table_is_markdown():
     assert record.table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
+@pytest.mark.slow
 def test_growth_writes_its_tables_and_pictures(tmp_path, monkeypatch):
     tiny = ["--base-channels", 2, "--base-layers", 3, "--base-batch", 2, "--size", 8, "--steps", 1, "--repeats", 1]
     values = ["--channels", 2, 4, "--layers", 3, 4, "--batch", 2, 4, "--operations", 2, 8]
@@ -100,6 +101,7 @@ def test_variants_follow_searches_and_final_cells_and_write_table_and_pictures(t
         assert (tmp_path / f"variants-digits-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_timed_beside_one_alone(monkeypatch, tmp_path):
     run(side_by_side, monkeypatch, "--counts", 1, 2, "--repeats", 1, "--threads", 1, "--results", tmp_path)
     table = (tmp_path / "side_by_side.md").read_text()

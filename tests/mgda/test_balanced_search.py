@@ -19,6 +19,7 @@ from pipeline.search.balancing import make_aggregator
 from pipeline.search.search import search
 from tests.support.aggregators import AGGREGATORS, conflicting
 from tests.support.scripts import FEW_OPERATIONS, TINY
+from tests.support.slowly import slowly
 
 
 @pytest.mark.parametrize("name", AGGREGATORS)
@@ -87,7 +88,7 @@ def stop_after_an_epoch(folder, monkeypatch, *overrides):
     torch.manual_seed(123)  # another process would not be where this one is
 
 
-@pytest.mark.parametrize("name", ["nash_mtl", "pcgrad"])
+@pytest.mark.parametrize("name", [*slowly("nash_mtl"), "pcgrad"])
 def test_a_search_stopped_after_an_epoch_ends_in_the_same_bits(name, tmp_path, monkeypatch):
     overrides = [f"balance={name}", "search.batch_size=40"]  # a step an epoch
     run_search(tmp_path / "whole", *overrides)

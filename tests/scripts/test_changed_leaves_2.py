@@ -4,8 +4,9 @@ import pytest
 
 from tests.support.changed_leaves import check_changes
 from tests.support.finished_run import finished  # noqa: F401 - a fixture
+from tests.support.slowly import slowly
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [1, *slowly(*range(3, 16, 2))])
 def test_any_value_of_any_file_may_be_changed_and_every_stage_gives_its_result_or_a_line(finished, seed):  # noqa: F811
     check_changes(finished, seed)

@@ -41,6 +41,7 @@ def test_a_search_shows_the_learned_optimizer_its_losses(monkeypatch, tmp_path, 
     assert shown == expected
 
 
+@pytest.mark.slow
 def test_a_search_by_a_learned_optimizer_killed_at_every_renaming_ends_in_the_same_bits(tmp_path, call_script):
     theta, whole, killed = tmp_path / "theta.safetensors", tmp_path / "whole", tmp_path / "killed"
     new_theta("hierarchical", generator=torch.Generator().manual_seed(0)).save(theta)

@@ -167,6 +167,7 @@ def test_a_retraining_killed_at_every_renaming_ends_in_the_same_bits(run, tmp_pa
     assert read_metrics(folder, "retrain") == read_metrics(run, "retrain")
 
 
+@pytest.mark.slow
 def test_a_real_process_killed_in_its_second_epoch_ends_in_the_same_bits(run, tmp_path, succeed):
     folder = tmp_path / "killed"
     process = script_process("search", *TINY, f"run={folder}")
@@ -197,6 +198,7 @@ def test_search_and_retraining_run_with_other_settings(tmp_path, succeed, overri
     assert (folder / "network.json").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_search_and_retrain_and_agree(tmp_path, call_script):
     folder = tmp_path / "run"
     for script in ("search", "retrain"):

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from tests.support.finished_run import ACCEPTED, in_little_time
 
-COUNT = 500  # changes of a test, of which there are four, two of them slow
+COUNT = 125  # changes of a test, of which there are 16, 14 of them slow
 TWICE = "key twice: "  # before a key that the text has twice; taken out when all is text
 ABSENT = object()
 

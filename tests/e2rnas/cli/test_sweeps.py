@@ -71,6 +71,7 @@ def test_an_experiment_that_is_varied_gives_no_other_folder(tmp_path, monkeypatc
     }
 
 
+@pytest.mark.slow
 def test_folders_that_the_user_names_stay_as_they_are(tmp_path, monkeypatch, call_script):
     monkeypatch.chdir(tmp_path)
     status, _, err = call_script("search", "-m", *SMALL, "seed=3,4", "run=mine/s${seed}")
@@ -87,6 +88,7 @@ def test_a_job_that_cannot_be_done_leaves_the_others_alone_and_the_sweep_ends_in
     assert not (tmp_path / "search.batch_size=90").exists()
 
 
+@pytest.mark.slow
 def test_a_report_over_a_sweep_makes_one_group_of_its_seeds(tmp_path, call_script):
     seeds = (*SMALL, "seed=0,1,2", f"run={tmp_path}")
     assert call_script("retrain", "-m", *seeds, "genotype=DARTS_V2")[0] == 0
@@ -101,6 +103,7 @@ def test_a_report_over_a_sweep_makes_one_group_of_its_seeds(tmp_path, call_scrip
     assert (tmp_path / "seed=2" / "report.html").exists()
 
 
+@pytest.mark.slow
 @needs("hydra_plugins.hydra_joblib_launcher")
 def test_jobs_side_by_side_on_one_machine_write_what_each_alone_does(alone, tmp_path, call_script):
     status, _, err = call_script(

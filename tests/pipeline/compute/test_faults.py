@@ -14,6 +14,7 @@ import pytest
 
 from e2rnas.cli import exit_status
 from tests.support.forks import META, RETRAIN, SEARCH, assert_same, in_fork, with_more
+from tests.support.slowly import slowly
 
 
 def full_at(count):
@@ -33,7 +34,7 @@ def full_at(count):
     return prepare
 
 
-@pytest.mark.parametrize("stage", [SEARCH, RETRAIN], ids=lambda stage: stage.script)
+@pytest.mark.parametrize("stage", [*slowly(SEARCH), RETRAIN], ids=lambda stage: stage.script)
 def test_a_disk_that_is_full_at_any_write_is_one_line_and_the_next_run_ends_in_the_same_bits(tmp_path, whole, stage):
     folder, count = tmp_path / "run", 0
     while True:
@@ -123,7 +124,7 @@ def unfinished(stage, whole, folder):
     return sorted(folder.glob("checkpoint/*.ckpt"))
 
 
-@pytest.mark.parametrize("spoiled", [1, 2])
+@pytest.mark.parametrize("spoiled", [*slowly(1), 2])
 @pytest.mark.parametrize("stage", [SEARCH, RETRAIN, with_more(META, "meta.judge_every=2")], ids=lambda s: s.script)
 def test_a_stage_goes_back_to_a_checkpoint_that_is_whole_and_says_so(tmp_path, whole, stage, spoiled):
     folder = tmp_path / "run"

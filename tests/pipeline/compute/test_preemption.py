@@ -23,6 +23,7 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.settings import FabricSettings
 from tests.support.forks import META, RETRAIN, SEARCH, assert_same, in_fork, signal_after, with_more
 from tests.support.scripts import TINY_META, run_script, script_process
+from tests.support.slowly import slowly
 
 DRAWS = ("attack=carry_over", "search.relaxation.sampled_operations=2", "search.relaxation.dropout=0.3")
 
@@ -39,7 +40,9 @@ STOPPED = {
 }
 
 
-@pytest.mark.parametrize("name", STOPPED)
+@pytest.mark.parametrize(
+    "name", ["search with all that draws", "retraining", "meta-training", *slowly("search", "free retraining")]
+)
 def test_a_stage_that_is_preempted_in_its_epochs_ends_in_the_same_bits(tmp_path, whole, name):
     stage, folder, stops = STOPPED[name], tmp_path / "run", []
     steps = 1 if name == "meta-training" else 3

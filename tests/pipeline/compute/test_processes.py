@@ -74,7 +74,7 @@ def largest_difference(found, expected):
     ("overrides", "steps"),
     [
         (CARRIED, 2),
-        ((*PLAIN, "search.order=unrolled"), 1),
+        pytest.param((*PLAIN, "search.order=unrolled"), 1, marks=pytest.mark.slow),
         pytest.param((*PLAIN, "search.order=unrolled", "search.hessian=finite_difference"), 1, marks=pytest.mark.slow),
         pytest.param((*PLAIN, "search.order=cg", "search.implicit.iterations=2"), 2, marks=pytest.mark.slow),
         pytest.param((*PLAIN, "search.order=neumann", "search.implicit.iterations=2"), 2, marks=pytest.mark.slow),

@@ -54,6 +54,7 @@ def without_seconds(folder):
 FEW_BATCHES = ("evaluate.batch_size=15", "evaluate.corruptions=[gaussian_noise]")  # three, the last one short
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -129,6 +129,7 @@ def test_a_second_signal_while_the_step_is_waited_for_stops_at_once_and_leaves_f
     assert in_fork(SEARCH, folder)[0] == 0
 
 
+@pytest.mark.slow
 def test_the_first_process_says_in_one_line_that_another_one_died_before_the_work(tmp_path):
     process = started("search", *TINY, *TWO, f"run={tmp_path / 'run'}")
     until(lambda: children(process), process)

@@ -8,11 +8,15 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.scripts import ROOT
 
 WORK = """
 import os, sys, time
 from pathlib import Path
+
+import pytest
 from pipeline.compute.workers import process_pool
 
 def note(folder):
@@ -70,6 +74,8 @@ INTERRUPTED = """
 import os, signal, sys, time
 from functools import partial
 from pathlib import Path
+
+import pytest
 from pipeline.studies.work import in_processes
 from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 
@@ -99,6 +105,8 @@ IDLE = """
 import os, signal, sys, time
 from functools import partial
 from pathlib import Path
+
+import pytest
 from pipeline.studies.work import in_processes
 from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 
@@ -120,6 +128,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_an_idle_process_does_not_keep_an_interrupted_one_from_ending(tmp_path):
     with two_at_work(tmp_path, IDLE) as (parent, processes):
         time.sleep(1)  # one of the two has nothing left to do

@@ -9,6 +9,7 @@ from e2rnas.cli import exit_status
 from pipeline.compute.interruption import INTERRUPTED
 from tests.support.forks import RETRAIN, SEARCH, assert_same, in_fork, signal_after, with_more
 from tests.support.scripts import TINY, TINY_EVALUATION
+from tests.support.slowly import slowly
 
 
 def on_disk(stage, folder, streaming):
@@ -36,7 +37,7 @@ def runs_in(stage):
     return "search" if stage is SEARCH else "retrain"
 
 
-@pytest.mark.parametrize("stage", [SEARCH, RETRAIN], ids=lambda stage: stage.script)
+@pytest.mark.parametrize("stage", [*slowly(SEARCH), RETRAIN], ids=lambda stage: stage.script)
 def test_a_stage_that_streams_and_is_stopped_in_its_epochs_ends_in_the_bits_of_one_that_does_neither(
     folder, whole, tmp_path, stage
 ):

@@ -15,6 +15,7 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.networks.user_module import load_foreign
 from pipeline.runs.files import read_json
+from tests.support.slowly import slowly
 
 EPS = 0.1
 IMAGES = 100
@@ -199,7 +200,7 @@ def verdict_on(factory, folder, data, *overrides):
     return read_json(folder / "robustness.json")["protocols"][-1]["checks"]
 
 
-@pytest.mark.parametrize("norm", [[], ["evaluate.norm=L2", "evaluate.eps=0.5"]])
+@pytest.mark.parametrize("norm", [[], *slowly(["evaluate.norm=L2", "evaluate.eps=0.5"])])
 def test_an_honest_network_is_believed(norm, tmp_path, data):
     checks = verdict_on("honest", tmp_path, data, f"attack.eps={EPS}", *norm)
     assert checks["believed"], checks["verdict"]
@@ -207,7 +208,7 @@ def test_an_honest_network_is_believed(norm, tmp_path, data):
 
 
 @pytest.mark.parametrize("factory", ["quantised", "confident"])
-@pytest.mark.parametrize("norm", [[], ["evaluate.norm=L2", "evaluate.eps=0.5"]])
+@pytest.mark.parametrize("norm", [[], *slowly(["evaluate.norm=L2", "evaluate.eps=0.5"])])
 def test_planted_masking_is_caught_and_explained(norm, factory, tmp_path, data):
     checks = verdict_on(factory, tmp_path, data, f"attack.eps={EPS}", *norm)
     assert not checks["believed"]

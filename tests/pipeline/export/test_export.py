@@ -19,6 +19,7 @@ from pipeline.networks.network_files import as_safetensors, load_network
 from pipeline.settings import Experiment
 from tests.support.exported import DARTS_V2, TRAINING, describe, write_network
 from tests.support.exported_files import listing, load_test, logits, write_figures
+from tests.support.slowly import slowly
 
 FILES = {
     "genotype.json",
@@ -70,7 +71,7 @@ def test_torch_export_gives_the_logits_at_any_batch_size(folder, images):
         torch.testing.assert_close(logits(loaded, images[-size:]), logits(network, images[-size:]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("chosen", ["export.images=1", "data.test_limit=1"])
+@pytest.mark.parametrize("chosen", ["export.images=1", *slowly("data.test_limit=1")])
 def test_one_image_is_enough_for_graphs_of_any_batch_size(tmp_path, call_script, images, chosen):
     write_network(tmp_path)
     formats = "export.formats=[onnx,torch_export]"

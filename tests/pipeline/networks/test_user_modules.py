@@ -170,6 +170,7 @@ def test_compiled_and_scripted_modules_are_measured_and_what_cannot_be_counted_i
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_an_exported_network_is_as_robust_as_the_network_itself(tmp_path, call_script):
     description = exported.write_network(tmp_path / "run")
     network = load_network(tmp_path / "run").network

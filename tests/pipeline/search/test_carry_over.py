@@ -18,6 +18,7 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.carried_attack import LEVELS, CarriedAttack, Perturbations
 from pipeline.settings import DataSettings
 from tests.support.scripts import TINY, run_script
+from tests.support.slowly import slowly
 from tests.support.stopped_searches import Stop, run_search
 
 EPS, STEP = 0.1, 0.025
@@ -233,7 +234,7 @@ def newest(folder):
     return torch.load(path, weights_only=True)["perturbations"]
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("stop_after", [1, *slowly(2)])
 def test_a_stopped_search_resumes_to_the_same_bits_with_its_perturbations(tmp_path, monkeypatch, stop_after):
     experiment = compose_experiment([*CARRIED, "search.epochs=3", "attack.reset_every=2"])
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -270,6 +271,7 @@ def test_a_search_goes_on_from_the_perturbations_of_the_epoch_before(monkeypatch
     assert {name: len(p.levels) for name, p in carried.items()} == {"weights": 40, "alphas": 40}
 
 
+@pytest.mark.slow
 def test_two_processes_know_the_perturbations_of_all_images(tmp_path):
     status, _, err = run_script("search", *CARRIED, f"run={tmp_path}", "search.epochs=1", "fabric.devices=2")
     assert status == 0, err

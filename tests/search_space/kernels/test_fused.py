@@ -11,6 +11,7 @@ from search_space import SearchSpace, Supernet
 from search_space.kernels.batch_norm import normalise_batch
 from search_space.kernels.depthwise import depthwise
 from search_space.kernels.fused import normalised_relu, normalised_sum
+from tests.support.slowly import slowly
 
 OTHER_OPERATIONS = ("none", "skip_connect", "sep_conv_7x7", "conv_7x1_1x7", "dil_conv_3x3")
 
@@ -89,7 +90,7 @@ def test_an_operation_of_probability_zero_does_not_count():
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (3, 2), (5, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [5, 6])
+@pytest.mark.parametrize("size", [5, *slowly(6)])
 def test_depthwise_convolution_and_its_two_derivatives_are_right(kernel, dilation, stride, size):
     torch.manual_seed(0)
     images = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)

@@ -33,6 +33,7 @@ def planted(monkeypatch):
 GUARDED = (*TINY, *NO_BOUNDS, "guard=robust_darts", "search.guard.window=1", "search.epochs=6")
 
 
+@pytest.mark.slow
 def test_a_search_stops_at_a_planted_rise_with_the_alphas_from_before(tmp_path, planted, call_script):
     planted([1.0, 1.0, 1.0, 9.0, 9.0, 9.0])
     free, guarded = tmp_path / "free", tmp_path / "guarded"

@@ -13,11 +13,12 @@ from pipeline.compute.seeds import stream_seed
 from pipeline.data import load
 from pipeline.networks.network_files import load_network
 from pipeline.runs.metrics import read_metrics
-from pipeline.search.selection.candidate_selection import MEASURES, try_cells
+from pipeline.search.selection.candidate_selection import try_cells
 from pipeline.training.network_trainer import Retraining
 from search_space import SearchSpace
 from tests.support.scripts import TINY
 from tests.support.selected_runs import SELECTION, choice, searched
+from tests.support.slowly import slowly
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -89,7 +90,7 @@ def test_finalists_that_were_interrupted_go_on_and_end_the_same(halved, tmp_path
     assert [path.read_bytes() for path in networks[0]] == [path.read_bytes() for path in networks[1]]
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", ["training_accuracy", *slowly("held_back_accuracy")])
 def test_rounds_of_several_epochs_are_compared_by_their_own_steps(tmp_path, measure):
     """The two rounds of two and four epochs, by the rows that the trainings themselves wrote."""
     overrides = (*HALVED, "search.selection.epochs=2", "retrain.epochs=4", f"search.selection.measure={measure}")

@@ -41,6 +41,7 @@ def test_candidates_are_those_of_the_pool_that_the_supernet_judges_best(pooled):
     assert supernet_accuracies(pooled, experiment, data, fabric, genotypes[:2]) == accuracies[:2]
 
 
+@pytest.mark.slow
 def test_a_pool_that_was_half_judged_goes_on_and_ends_the_same(pooled, tmp_path, call_script, monkeypatch):
     folder = tmp_path / "run"
     walk, calls = Walk.judge, []

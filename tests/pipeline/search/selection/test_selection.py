@@ -17,6 +17,7 @@ from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.supernet.relaxation import DARTS
 from tests.support.scripts import TINY
 from tests.support.selected_runs import SELECTION, choice, searched
+from tests.support.slowly import slowly
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -105,7 +106,7 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected):
     assert all(bound["violation"] == 0 for bound in result["bounds"].values())
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *slowly(2)])
 def test_a_search_ends_inside_bounds_that_one_size_alone_keeps(tmp_path, call_script, seed):
     space = compose_experiment([*TINY, *SELECTION]).space.build()
     table = CostTable(space, SHAPE)

@@ -164,6 +164,7 @@ def without_seconds(value):
     return [without_seconds(part) for part in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 def test_a_walk_killed_at_every_renaming_ends_in_the_same_bits(searched, run):
     folder = searched.with_name("killed")
     shutil.copytree(searched, folder)
