@@ -36,7 +36,8 @@ def supernet_accuracies(
     images are not read. None for a cell that is not of the search's space. Raises RunError when the folder holds no
     supernet.
     """
-    return [_supernet_accuracy(folder, alone(experiment), data, fabric, genotype) for genotype in genotypes]
+    judge = _Judge(folder, experiment, data, fabric)
+    return [judge.accuracy(genotype) for genotype in genotypes]
 
 
 def supernet_ranking_settings(experiment: Experiment) -> dict[str, Any]:
@@ -61,10 +62,10 @@ def best_by_supernet(
     if [cell["genotype"] for cell in judged] != cells[: len(judged)]:
         raise RunError(f"{path} is of other cells than the alphas of this search give; remove it")
     fabric.barrier()  # all processes have read what the first one writes from here on
+    judge = _Judge(folder, experiment, data, fabric)
     with progress_bar("judge", len(cells), done=len(judged), show=fabric.is_global_zero) as bar:
         for genotype, cell in list(zip(genotypes, cells, strict=True))[len(judged) :]:
-            (accuracy,) = supernet_accuracies(folder, experiment, data, fabric, [genotype])
-            judged.append({"genotype": cell, "accuracy": accuracy})
+            judged.append({"genotype": cell, "accuracy": judge.accuracy(genotype)})
             if fabric.is_global_zero:
                 write_json(path, {"judged": judged})
             bar.advance(f"best {max(each['accuracy'] for each in judged):.1%}")
@@ -72,20 +73,33 @@ def best_by_supernet(
     return [genotypes[index] for index in order[:count]]
 
 
-def _supernet_accuracy(
-    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotype: Genotype
-) -> float | None:
-    try:
-        experiment.space.build().check_member(genotype)
-    except ValueError:
-        return None
-    # read again for each cell: an optimizer goes on in the very tensors that it is given
-    state = Checkpoints(folder, STAGE, fabric).load()
-    if state is None:
-        raise RunError(f"{folder} holds no trained supernet; run its search again in another folder")
-    walk = Walk(experiment, data, fabric)
-    walk.go_on_from(state)
-    for _ in walk.adapt(genotype):
-        pass
-    _, robust = walk.judge()
-    return robust.accuracy
+class _Judge:
+    """Judges cells in the supernet of a finished search, which it reads when it is first asked."""
+
+    def __init__(self, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric) -> None:
+        self._folder, self._experiment, self._data, self._fabric = folder, alone(experiment), data, fabric
+        self._space = experiment.space.build()
+        self._unchanged: Walk | None = None
+
+    def accuracy(self, genotype: Genotype) -> float | None:
+        """Return a cell's accuracy under attack; None for one of another space. Raises RunError without a supernet."""
+        try:
+            self._space.check_member(genotype)
+        except ValueError:
+            return None
+        walk = self._unchanged or self._walk()
+        for _ in walk.adapt(genotype):
+            pass
+        if not self._experiment.pareto.adapt_epochs:  # what was read stays as it was
+            self._unchanged = walk
+        _, robust = walk.judge()
+        return robust.accuracy
+
+    def _walk(self) -> Walk:
+        # read again for each cell that is adapted: an optimizer goes on in the very tensors that it is given
+        state = Checkpoints(self._folder, STAGE, self._fabric).load()
+        if state is None:
+            raise RunError(f"{self._folder} holds no trained supernet; run its search again in another folder")
+        walk = Walk(self._experiment, self._data, self._fabric)
+        walk.go_on_from(state)
+        return walk

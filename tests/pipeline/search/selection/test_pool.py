@@ -41,6 +41,15 @@ def test_candidates_are_those_of_the_pool_that_the_supernet_judges_best(pooled):
     assert supernet_accuracies(pooled, experiment, data, fabric, genotypes[:2]) == accuracies[:2]
 
 
+def test_cells_that_are_not_adapted_are_judged_together_as_each_alone(pooled):
+    experiment = compose_experiment([*TINY, *POOL, "pareto.adapt_epochs=0"])
+    data, fabric = load(experiment.data), make_fabric(experiment.fabric)
+    cells = [Genotype.from_json(json.dumps(cell["genotype"])) for cell in choice(pooled)]
+    together = supernet_accuracies(pooled, experiment, data, fabric, cells)
+    assert together == [supernet_accuracies(pooled, experiment, data, fabric, [cell])[0] for cell in cells]
+    assert supernet_accuracies(pooled, experiment, data, fabric, cells[::-1]) == together[::-1]
+
+
 @pytest.mark.slow
 def test_a_pool_that_was_half_judged_goes_on_and_ends_the_same(pooled, tmp_path, call_script, monkeypatch):
     folder = tmp_path / "run"
