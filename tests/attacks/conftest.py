@@ -5,7 +5,7 @@ import copy
 import pytest
 from torch import Tensor, nn
 
-from tests.support.digits_network import digits, trained_network
+from tests.support.images.digits_network import digits, trained_network
 
 
 @pytest.fixture(scope="session")

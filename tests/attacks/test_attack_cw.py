@@ -8,8 +8,8 @@ import torchattacks
 from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, evaluation_attack
-from tests.support.digits_network import digits
-from tests.support.quick_attacks import accuracy, quick_attack
+from tests.support.images.digits_network import digits
+from tests.support.optimization.quick_attacks import accuracy, quick_attack
 
 
 class Shifted(nn.Module):

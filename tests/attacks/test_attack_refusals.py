@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, evaluation_attack
 from attacks.guarded_model import GuardedModel
-from tests.support.digits_network import digits
-from tests.support.quick_attacks import accuracy, every, quick_attack
+from tests.support.images.digits_network import digits
+from tests.support.optimization.quick_attacks import accuracy, every, quick_attack
 
 
 class FewerClasses(nn.Module):

@@ -6,7 +6,7 @@ import torchattacks
 from torch import nn
 
 from attacks import EVALUATION_ATTACKS
-from tests.support.quick_attacks import EPS, accuracy, quick_attack
+from tests.support.optimization.quick_attacks import EPS, accuracy, quick_attack
 
 L2 = 0.5  # breaks about half of the digits
 

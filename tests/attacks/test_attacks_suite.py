@@ -9,7 +9,7 @@ import torchattacks
 from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, evaluation_attack
-from tests.support.quick_attacks import EPS, accuracy, every, quick_attack
+from tests.support.optimization.quick_attacks import EPS, accuracy, every, quick_attack
 
 LINF = [name for name in EVALUATION_ATTACKS if name != "cw"]
 

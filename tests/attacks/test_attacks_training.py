@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from attacks.noise_fgsm import NFGSM
 from attacks.spec import ImageAttack
-from tests.support.training_attacks import EPS, STEP, attack, names
+from tests.support.optimization.training_attacks import EPS, STEP, attack, names
 
 
 def n_fgsm_by_hand(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ import torchattacks
 from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, evaluation_attack
-from tests.support.digits_network import digits
-from tests.support.quick_attacks import EPS, accuracy, quick, quick_attack
+from tests.support.images.digits_network import digits
+from tests.support.optimization.quick_attacks import EPS, accuracy, quick, quick_attack
 
 
 def test_every_part_of_autoattack_meets_images_that_are_left_to_it(model, batch):

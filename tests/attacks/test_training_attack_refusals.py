@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks import training_attack
-from tests.support.training_attacks import attack, names
+from tests.support.optimization.training_attacks import attack, names
 
 
 @names

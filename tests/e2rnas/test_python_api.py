@@ -14,7 +14,7 @@ import e2rnas
 from attacks import EVALUATION_ATTACKS
 from e2rnas import arrays, evaluation, overrides, results, stored
 from e2rnas.cli import command_line
-from tests.support.digit_arrays import digits
+from tests.support.images.digit_arrays import digits
 from tests.support.scripts import ROOT
 
 DOCUMENTED = (ROOT / "docs" / "python_api.md").read_text()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import e2rnas
-from tests.support.digit_arrays import digits
+from tests.support.images.digit_arrays import digits
 
 IMAGES = np.zeros((3, 8, 8))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from learned_optimizers import LearnedOptimizer
-from tests.support.learned_steps import NAMES, problem, stepped, theta_of
+from tests.support.optimization.learned_steps import NAMES, problem, stepped, theta_of
 
 
 def through_torch(value):

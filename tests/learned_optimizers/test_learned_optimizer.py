@@ -8,7 +8,16 @@ import torch
 
 from learned_optimizers import LearnedOptimizer, architecture
 from learned_optimizers.architectures.batch import spans
-from tests.support.learned_steps import NAMES, close, functional, optimized, plain, problem, stepped, theta_of
+from tests.support.optimization.learned_steps import (
+    NAMES,
+    close,
+    functional,
+    optimized,
+    plain,
+    problem,
+    stepped,
+    theta_of,
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

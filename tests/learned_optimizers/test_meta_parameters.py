@@ -9,7 +9,7 @@ from torch.func import grad, vmap
 
 from learned_optimizers import Theta, load_theta, new_theta
 from learned_optimizers.architectures.features import Segments
-from tests.support.learned_steps import NAMES, close, functional, problem, theta_of
+from tests.support.optimization.learned_steps import NAMES, close, functional, problem, theta_of
 
 
 @pytest.mark.parametrize(("name", "size"), [("mlp", 1762), ("hierarchical", 35_799)])

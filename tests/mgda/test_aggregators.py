@@ -10,7 +10,7 @@ import torch
 import torchjd.aggregation
 
 from mgda import MGDA, CAGrad, NashMTL, PCGrad, UPGrad, balance
-from tests.support.aggregators import AGGREGATORS, conflicting
+from tests.support.optimization.aggregators import AGGREGATORS, conflicting
 
 
 def random_jacobian(seed, objectives=3):

@@ -17,7 +17,7 @@ from pipeline.runs.checkpoints import Checkpoints
 from pipeline.runs.metrics import read_metrics
 from pipeline.search.balancing import make_aggregator
 from pipeline.search.search import search
-from tests.support.aggregators import AGGREGATORS, conflicting
+from tests.support.optimization.aggregators import AGGREGATORS, conflicting
 from tests.support.scripts import FEW_OPERATIONS, TINY
 from tests.support.slowly import slowly
 

@@ -15,11 +15,11 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.networks.network_files import load_network
 from pipeline.search.search import search
 from pipeline.training.retrain import retrain
-from tests.support.bad_input_files import FILES, OF_FILES
-from tests.support.bad_input_runs import OF_NETWORKS, OF_RUNS
-from tests.support.bad_input_sets import OF_SETS, SETS, make_set
-from tests.support.bad_input_settings import SETTINGS
-from tests.support.exported import write_network
+from tests.support.bad_input.files import FILES, OF_FILES
+from tests.support.bad_input.runs import OF_NETWORKS, OF_RUNS
+from tests.support.bad_input.sets import OF_SETS, SETS, make_set
+from tests.support.bad_input.settings.composed import SETTINGS
+from tests.support.runs.exported import write_network
 from tests.support.scripts import TINY, TINY_META
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.changed_leaves import check_changes
-from tests.support.finished_run import finished  # noqa: F401 - a fixture
+from tests.support.bad_input.changed_leaves import check_changes
+from tests.support.runs.finished import finished  # noqa: F401 - a fixture
 from tests.support.slowly import slowly
 
 

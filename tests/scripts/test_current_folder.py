@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 from pipeline.compute.children import keep_out_current_folder
 from pipeline.compute.workers import process_pool
 from pipeline.networks.module_path import let_be_found
-from tests.support.run_folders import write_network, write_search
+from tests.support.runs.folders import write_network, write_search
 from tests.support.scripts import ROOT, TINY
 
 MODULES = """

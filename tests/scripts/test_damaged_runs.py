@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from tests.support.finished_run import ACCEPTED, OLDER, READ_BY, finished, in_little_time  # noqa: F401 - a fixture
+from tests.support.runs.finished import ACCEPTED, OLDER, READ_BY, finished, in_little_time  # noqa: F401 - a fixture
 
 MARK = b"\xef\xbb\xbf"
 JSON_FILES = [name for name in READ_BY if name.endswith(".json")]

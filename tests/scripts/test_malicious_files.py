@@ -20,8 +20,8 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.runs.same_settings import plain
 from pipeline.settings import FabricSettings
 from pipeline.studies.pareto.front import Front, FrontCell
-from tests.support.bad_networks import Planted, what_is_there
-from tests.support.run_folders import accuracy, write_network, write_search
+from tests.support.bad_input.networks import Planted, what_is_there
+from tests.support.runs.folders import accuracy, write_network, write_search
 from tests.support.scripts import TINY, TINY_META
 
 pytestmark = pytest.mark.usefixtures("undrawn")

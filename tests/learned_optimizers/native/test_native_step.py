@@ -9,7 +9,7 @@ import torch
 
 import compiled
 from learned_optimizers import ARCHITECTURES, LearnedOptimizer, Theta, architecture, load_theta, native
-from tests.support.learned_steps import NAMES, close, optimized, plain, problem, stepped, theta_of
+from tests.support.optimization.learned_steps import NAMES, close, optimized, plain, problem, stepped, theta_of
 from tests.support.scripts import ROOT
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="installed without a C++ compiler")

@@ -25,8 +25,8 @@ from pipeline.compute.interruption import (
 )
 from pipeline.evaluation import evaluate as evaluation
 from pipeline.runs.metrics import MetricLog, read_metrics
-from tests.support.exported import write_network
 from tests.support.forks import SEARCH, in_fork
+from tests.support.runs.exported import write_network
 from tests.support.scripts import TINY, TINY_EVALUATION, TINY_META, script_process
 
 LINE = f"interrupted by {{}}; {GOES_ON}\n"

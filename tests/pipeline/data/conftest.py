@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.support.streamed_sets import FEATURES
+from tests.support.images.streamed_sets import FEATURES
 
 
 @pytest.fixture

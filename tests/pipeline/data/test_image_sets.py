@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from pipeline.data.decoding import decoded
-from tests.support.image_sets import COLOUR, EPS, GREY, PIXELS, PLACES, SIZE, encoded, folders, load
+from tests.support.images.sets import COLOUR, EPS, GREY, PIXELS, PLACES, SIZE, encoded, folders, load
 
 # the library leaves lists of images open
 pytestmark = [

@@ -5,8 +5,8 @@ import shutil
 import datasets
 import pytest
 
-from tests.support.bad_input_sets import of_folders
-from tests.support.image_sets import COLOUR, encoded, folders, listed, load
+from tests.support.bad_input.sets import of_folders
+from tests.support.images.sets import COLOUR, encoded, folders, listed, load
 
 # the library leaves lists of images open
 pytestmark = [

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.data import UnreadableImageError, huggingface
-from tests.support.image_sets import COLOUR, EPS, GREY, PIXELS, encoded, folders, load
+from tests.support.images.sets import COLOUR, EPS, GREY, PIXELS, encoded, folders, load
 
 # the library leaves lists of images open
 pytestmark = [

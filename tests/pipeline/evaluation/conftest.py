@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
-from tests.support.evaluated import FACTORIES, images_of
+from tests.support.runs.evaluated import FACTORIES, images_of
 from tests.support.scripts import TINY, finish_script
 
 

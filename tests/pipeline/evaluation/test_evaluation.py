@@ -17,7 +17,7 @@ from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.evaluation.transfer import load_models
 from pipeline.runs.files import write_json
 from pipeline.settings import DataSettings
-from tests.support.evaluated import THEIRS, images_of
+from tests.support.runs.evaluated import THEIRS, images_of
 from tests.support.scripts import TINY
 
 pytestmark = pytest.mark.usefixtures("importable")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.support.evaluated import THEIRS
+from tests.support.runs.evaluated import THEIRS
 from tests.support.scripts import TINY
 
 pytestmark = pytest.mark.usefixtures("importable")

@@ -13,7 +13,7 @@ from pipeline.evaluation.accuracy import interval_over_draws, wilson_interval
 from pipeline.runs.files import read_json
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED, Genotype
-from tests.support import exported
+from tests.support.runs import exported
 from tests.support.scripts import TINY
 
 weights: dict[str, torch.Tensor] = {}

@@ -7,8 +7,8 @@ from attacks import evaluation_attack
 from pipeline.export.export import export, find, forms_of
 from pipeline.networks.network_files import load_network
 from pipeline.settings import Experiment
-from tests.support.exported import write_network
-from tests.support.exported_files import EVERYTHING, load_test, write_figures
+from tests.support.runs.exported import write_network
+from tests.support.runs.exported_files import EVERYTHING, load_test, write_figures
 
 
 @pytest.fixture(scope="module")

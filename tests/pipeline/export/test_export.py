@@ -17,8 +17,8 @@ from pipeline.export.model_card import Evaluated, model_card
 from pipeline.networks.genotype_reference import load_genotype
 from pipeline.networks.network_files import as_safetensors, load_network
 from pipeline.settings import Experiment
-from tests.support.exported import DARTS_V2, TRAINING, describe, write_network
-from tests.support.exported_files import listing, load_test, logits, write_figures
+from tests.support.runs.exported import DARTS_V2, TRAINING, describe, write_network
+from tests.support.runs.exported_files import listing, load_test, logits, write_figures
 from tests.support.slowly import slowly
 
 FILES = {

@@ -10,8 +10,8 @@ from pipeline.export.export import export, find, forms_of
 from pipeline.networks.genotype_reference import load_genotype
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Cell, Edge, Genotype
-from tests.support.exported import DARTS_V2, write_network
-from tests.support.exported_files import NOISE, listing
+from tests.support.runs.exported import DARTS_V2, write_network
+from tests.support.runs.exported_files import NOISE, listing
 from tests.support.scripts import TINY
 
 OTHER = Genotype(*[Cell(((Edge("skip_connect", 0), Edge("sep_conv_3x3", 1)),), (2,))] * 2)

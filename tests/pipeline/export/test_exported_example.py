@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from pipeline.networks.network_files import load_network
 from search_space import PUBLISHED, Cell, Edge, Genotype
 from search_space.cells.genotype import OPERATION_NAMES
-from tests.support.exported import DARTS_V2, write_network
-from tests.support.exported_files import NOISE, logits
+from tests.support.runs.exported import DARTS_V2, write_network
+from tests.support.runs.exported_files import NOISE, logits
 from tests.support.scripts import ROOT
 
 EXPORTABLE = ("none", *(name for name in OPERATION_NAMES if name != "noise"))

@@ -15,9 +15,9 @@ from pipeline.networks.genotype_reference import load_genotype
 from pipeline.networks.network_files import load_network
 from pipeline.report.run_reader import read_run
 from pipeline.settings import Experiment
-from tests.support.bad_networks import NETWORKS, Planted, what_is_there
-from tests.support.exported import DARTS_V2, write_network
-from tests.support.run_folders import accuracy, write_robustness
+from tests.support.bad_input.networks import NETWORKS, Planted, what_is_there
+from tests.support.runs.exported import DARTS_V2, write_network
+from tests.support.runs.folders import accuracy, write_robustness
 from tests.support.scripts import TINY
 
 

@@ -13,7 +13,7 @@ from pipeline.networks.genotype_reference import load_genotype
 from search_space import PUBLISHED, Cell, Edge, Genotype, Network, SearchSpace, Supernet, inherit, network_cost
 from search_space.cells.formats import from_layout, from_python, to_fair_darts, to_python
 from search_space.drawing.draw import draw_cell
-from tests.support.genotypes import genotypes
+from tests.support.cells.genotypes import genotypes
 
 DARTS_V2 = PUBLISHED["DARTS_V2"].genotype
 LRNAS = PUBLISHED["LRNAS_cifar10"].genotype

@@ -12,7 +12,7 @@ from pipeline.networks.network_files import load_network
 from pipeline.networks.state_digest import state_sha256
 from pipeline.runs.files import read_json
 from search_space.cost.network_cost import module_cost
-from tests.support import exported
+from tests.support.runs import exported
 from tests.support.scripts import TINY
 
 IMAGES = torch.zeros(1, 1, 8, 8)

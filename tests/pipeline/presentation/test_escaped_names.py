@@ -14,7 +14,7 @@ from pipeline.presentation.terminal import printable
 from pipeline.runs.progress import progress_bar
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED
-from tests.support.run_folders import accuracy, write_network, write_robustness
+from tests.support.runs.folders import accuracy, write_network, write_robustness
 from tests.support.scripts import TINY
 
 EVIL = "\x1b[31m\n[red]x\u202e"

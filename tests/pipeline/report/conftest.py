@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.exported import write_network
-from tests.support.protocols import SMALL
+from tests.support.runs.exported import write_network
+from tests.support.runs.protocols import SMALL
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pipeline.report.figures import search_pictures
 from pipeline.report.page_content import content
 from pipeline.report.run_reader import read_run, read_runs
 from pipeline.settings import Experiment
-from tests.support.run_folders import (
+from tests.support.runs.folders import (
     DERIVED,
     accuracy,
     write_network,

@@ -16,8 +16,8 @@ from pipeline.report.sweeps.seed_groups import front, groups, runs_in, spread
 from pipeline.runs.files import write_atomically
 from pipeline.settings import Experiment
 from search_space import PUBLISHED
-from tests.support.pages import Page
-from tests.support.run_folders import accuracy, write_network, write_robustness, write_search
+from tests.support.runs.folders import accuracy, write_network, write_robustness, write_search
+from tests.support.runs.pages import Page
 
 RIGHT = {0: 120, 1: 130, 2: 110}
 

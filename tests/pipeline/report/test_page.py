@@ -24,8 +24,8 @@ from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
 from pipeline.report.figures import examples_picture, sweep_picture
 from pipeline.settings import DataSettings
-from tests.support.pages import Page
-from tests.support.run_folders import accuracy, write_network, write_robustness, write_search
+from tests.support.runs.folders import accuracy, write_network, write_robustness, write_search
+from tests.support.runs.pages import Page
 
 EPS = 0.2
 

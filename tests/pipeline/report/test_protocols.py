@@ -9,9 +9,9 @@ from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
 from pipeline.report.run_reader import read_run
 from pipeline.runs.files import keep_beside, write_json
-from tests.support.exported import write_network
-from tests.support.protocols import SMALL, card_of, stored
-from tests.support.run_folders import ONNX
+from tests.support.runs.exported import write_network
+from tests.support.runs.folders import ONNX
+from tests.support.runs.protocols import SMALL, card_of, stored
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

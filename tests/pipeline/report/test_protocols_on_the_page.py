@@ -14,8 +14,8 @@ from pipeline.report.reproduction import stages
 from pipeline.report.run_reader import read_run
 from pipeline.runs.files import write_json
 from pipeline.settings import Experiment
-from tests.support.protocols import card_of, stored
-from tests.support.run_folders import accuracy, evaluation_of, write_robustness
+from tests.support.runs.folders import accuracy, evaluation_of, write_robustness
+from tests.support.runs.protocols import card_of, stored
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -16,7 +16,7 @@ from pipeline.runs.files import write_atomically, write_json
 from pipeline.settings import Experiment
 from search_space import SearchSpace
 from search_space.supernet.relaxation import Relaxation
-from tests.support.run_folders import (
+from tests.support.runs.folders import (
     GENOTYPE,
     ONNX,
     accuracy,

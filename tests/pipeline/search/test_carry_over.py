@@ -17,9 +17,9 @@ from pipeline.data import NOWHERE, Batch, Images, Origin, as_float, augmentation
 from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.carried_attack import LEVELS, CarriedAttack, Perturbations
 from pipeline.settings import DataSettings
+from tests.support.runs.stopped import Stop, run_search
 from tests.support.scripts import TINY, run_script
 from tests.support.slowly import slowly
-from tests.support.stopped_searches import Stop, run_search
 
 EPS, STEP = 0.1, 0.025
 CARRIED = (*TINY, "attack.carry_over=true", "data.crop_padding=1", "data.flip=true")

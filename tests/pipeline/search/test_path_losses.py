@@ -13,7 +13,7 @@ from pipeline.search.path_losses import PathLosses
 from search_space import Relaxation, SearchSpace, Supernet
 from search_space.supernet.paths import SinglePath
 from search_space.supernet.relaxation import RelaxationState
-from tests.support.stopped_searches import Stop, run_search
+from tests.support.runs.stopped import Stop, run_search
 
 SPACE = SearchSpace(nodes=1, operations=("skip_connect", "nor_conv_1x1", "nor_conv_3x3"), family="nasbench201")
 SCORES = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)

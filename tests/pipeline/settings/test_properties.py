@@ -14,7 +14,7 @@ from e2rnas.cli.app import Refused, compose_experiment, validated
 from pipeline.settings import Experiment
 from search_space import PUBLISHED, Genotype
 from search_space.cells.formats import KEYS, from_layout, from_python, to_fair_darts, to_python
-from tests.support.genotypes import genotypes, one_input_genotypes
+from tests.support.cells.genotypes import genotypes, one_input_genotypes
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 PLAIN = pickle.dumps(OmegaConf.create(Experiment().model_dump(mode="json")))  # copied so in an eighth of the time

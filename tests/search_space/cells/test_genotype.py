@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_space import PUBLISHED, Cell, Edge, Genotype
-from tests.support.genotypes import genotypes
+from tests.support.cells.genotypes import genotypes
 
 
 @given(genotypes)

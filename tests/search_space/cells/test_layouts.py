@@ -11,7 +11,7 @@ from pipeline.networks.genotype_reference import load_genotype
 from search_space import PUBLISHED, Cell, Edge, Genotype, network_cost
 from search_space.cells.formats import from_layout, from_python, to_fair_darts, to_python
 from search_space.cells.genotype import OPERATION_NAMES
-from tests.support.genotypes import genotypes, one_input_genotypes
+from tests.support.cells.genotypes import genotypes, one_input_genotypes
 
 # Published in the repository of FairDARTS (Chu et al. 2020) with 373 M multiply-accumulates and 2.83 M parameters, and
 # 536 M and 3.88 M; edges are (operation, node, source). No edge enters node 3 of the first.

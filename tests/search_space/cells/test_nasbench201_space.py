@@ -11,9 +11,9 @@ from pipeline.errors import RunError
 from search_space import CostTable, Genotype, Network, NetworkShape, Supernet, network_cost
 from search_space.cells.genotype import Cell, Edge
 from search_space.drawing.cell_layout import plan_cell
-from tests.support.random_cells import generator
+from tests.support.cells.generators import generator
+from tests.support.cells.spaces import SPACES
 from tests.support.scripts import TINY
-from tests.support.spaces import SPACES
 
 ALL_3X3 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 

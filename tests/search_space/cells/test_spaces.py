@@ -12,9 +12,9 @@ from search_space import CostTable, Genotype, Network, NetworkShape, SearchSpace
 from search_space.cells.genotype import Cell, Edge
 from search_space.network.operations import OPERATIONS, batch_norm
 from search_space.quantities import QUANTITIES
-from tests.support.random_cells import generator
+from tests.support.cells.generators import generator
+from tests.support.cells.spaces import DOCUMENT, NAMES, SPACES, block
 from tests.support.scripts import ROOT
-from tests.support.spaces import DOCUMENT, NAMES, SPACES, block
 
 FOUND = json.loads((ROOT / "tests/data/robustdarts_cells.json").read_text())
 

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.search.selection.continued_search import fix_cell
 from search_space import PUBLISHED, SearchSpace, Supernet, inherit
-from tests.support.spaces import NAMES, SPACES
+from tests.support.cells.spaces import NAMES, SPACES
 
 
 def supernet_of(space, **options):

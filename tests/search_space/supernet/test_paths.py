@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from search_space import Relaxation, SearchSpace, Supernet, inherit
 from search_space.cells.genotype import Cell, Edge, Genotype
 from search_space.supernet.paths import Path, PathDistribution, SinglePath
-from tests.support.spaces import NAMES, SPACES
+from tests.support.cells.spaces import NAMES, SPACES
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1")
 ALL_KEPT = SearchSpace(nodes=2, operations=OPERATIONS, family="nasbench201")

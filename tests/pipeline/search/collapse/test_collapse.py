@@ -20,7 +20,7 @@ from pipeline.search.collapse.signs import (
 from pipeline.settings import GuardSettings
 from search_space import PUBLISHED, SearchSpace, Supernet
 from search_space.supernet.relaxation import DARTS, Relaxation
-from tests.support.collapse_signs import signs
+from tests.support.optimization.collapse_signs import signs
 
 
 def generator(seed=0):

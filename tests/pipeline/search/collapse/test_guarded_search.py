@@ -12,7 +12,7 @@ from pipeline.search import bilevel_search
 from pipeline.search.collapse.signs import (
     Eigenvalue,
 )
-from tests.support.collapse_signs import signs
+from tests.support.optimization.collapse_signs import signs
 from tests.support.scripts import ROOT, TINY
 
 NO_BOUNDS = ("objectives=accuracy", "objectives.parameters=[null,null]", "objectives.macs=[null,null]")

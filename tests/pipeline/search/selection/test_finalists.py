@@ -16,8 +16,8 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.search.selection.candidate_selection import try_cells
 from pipeline.training.network_trainer import Retraining
 from search_space import SearchSpace
+from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
-from tests.support.selected_runs import SELECTION, choice, searched
 from tests.support.slowly import slowly
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -11,8 +11,8 @@ from pipeline.data import load
 from pipeline.search.selection.continued_search import Walk
 from pipeline.search.selection.supernet_ranking import supernet_accuracies
 from search_space import PUBLISHED, Genotype
+from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
-from tests.support.selected_runs import SELECTION, choice, searched
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

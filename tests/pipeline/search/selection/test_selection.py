@@ -15,8 +15,8 @@ from pipeline.search.objectives import Bound
 from pipeline.search.selection.candidate_selection import draw_candidates
 from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.supernet.relaxation import DARTS
+from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
-from tests.support.selected_runs import SELECTION, choice, searched
 from tests.support.slowly import slowly
 
 pytestmark = pytest.mark.usefixtures("undrawn")

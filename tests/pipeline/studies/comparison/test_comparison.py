@@ -26,7 +26,7 @@ from pipeline.studies.comparison.comparison_statistics import (
 )
 from pipeline.studies.work import in_processes
 from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
-from tests.support.compared_cells import cell
+from tests.support.cells.compared import cell
 from tests.support.scripts import TINY
 
 SMALL = (

@@ -14,7 +14,7 @@ from pipeline.studies.comparison.comparison_statistics import (
     mean_difference,
     seed_anova,
 )
-from tests.support.compared_cells import cell
+from tests.support.cells.compared import cell
 
 
 def told_apart(accuracies):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.studies.pareto.front import BETTER_LARGE, hypervolume, on_front, reference_point
-from tests.support.front_cells import cell
+from tests.support.cells.front import cell
 
 LARGEST = {"parameters": 1000, "macs": 2000}
 

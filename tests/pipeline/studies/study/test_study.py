@@ -20,8 +20,8 @@ from pipeline.studies.study.table_study import equal_cost_tests, outcome, table_
 from pipeline.studies.tables.table import load_table, write_table
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network
+from tests.support.cells.tables import TABULATED, header_by_hand, rows_by_hand, table_by_hand
 from tests.support.scripts import finish_script
-from tests.support.tables import TABULATED, header_by_hand, rows_by_hand, table_by_hand
 
 TINY = (
     *TABULATED,

@@ -10,7 +10,7 @@ from pipeline.studies.study.searchers.costs import FORWARD, Cost, passes_of_reci
 from pipeline.studies.tables.side_by_side_training import SideBySideTraining
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network
-from tests.support.tables import header_by_hand
+from tests.support.cells.tables import header_by_hand
 
 TINY = (
     "experiment=table_nasbench201",

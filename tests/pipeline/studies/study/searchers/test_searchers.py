@@ -9,7 +9,7 @@ from pipeline.studies.study.searchers.bench import Bench, Trainings
 from pipeline.studies.study.searchers.sampling import random_search, rungs_of, successive_halving
 from pipeline.studies.study.searchers.walks import climb
 from pipeline.studies.study.table_study import search_table
-from tests.support.tables import SPACE, table_by_hand
+from tests.support.cells.tables import SPACE, table_by_hand
 
 CELLS = 40
 TRAINING = sorted(name for name, option in SEARCHERS.items() if option.trains)

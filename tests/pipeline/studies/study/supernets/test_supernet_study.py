@@ -26,8 +26,8 @@ from pipeline.training.training_images import TrainingImages
 from search_space import CostTable, Genotype, Supernet, canonical_form, inherit
 from search_space.network.passes import heard_by
 from search_space.supernet.paths import SinglePath
+from tests.support.cells.tables import SPACE, TABULATED, header_by_hand, rows_by_hand
 from tests.support.scripts import finish_script
-from tests.support.tables import SPACE, TABULATED, header_by_hand, rows_by_hand
 
 TINY = (
     *TABULATED,

@@ -38,7 +38,7 @@ from pipeline.studies.pareto.pareto import pareto
 from pipeline.training import retrain as retrain_stage
 from pipeline.training.network_trainer import Retraining
 from pipeline.training.retrain import retrain
-from tests.support.run_folders import ONNX
+from tests.support.runs.folders import ONNX
 from tests.support.scripts import TINY
 
 DRAWN = 100  # accepted changes, of which one is drawn: a page's figures take a second

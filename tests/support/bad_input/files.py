@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from learned_optimizers import new_theta
-from tests.support.bad_networks import Planted
+from tests.support.bad_input.networks import Planted
 
 NASBENCH = "|nor_conv_3x3~0|+|none~0|skip_connect~1|"
 

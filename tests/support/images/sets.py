@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.data import load as load_data
 from pipeline.settings import DataSettings
-from tests.support.bad_input_sets import of_folders
+from tests.support.bad_input.sets import of_folders
 
 SIZE = 8
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save
 
 from pipeline.runs.checkpoints import digest
-from tests.support.bad_input_sets import DATA, WHOLE
-from tests.support.bad_networks import DESCRIPTION, NETWORKS, instead, of_bytes, of_json
+from tests.support.bad_input.networks import DESCRIPTION, NETWORKS, instead, of_bytes, of_json
+from tests.support.bad_input.sets import DATA, WHOLE
 
 
 def removed(*names):

@@ -1,4 +1,4 @@
-"""Changes of single leaves of a finished run's files; see finished_run.py for what its stages may answer."""
+"""Changes of single leaves of a finished run's files; see finished.py for what its stages may answer."""
 
 import json
 import random
@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from types import MappingProxyType
 
-from tests.support.finished_run import ACCEPTED, in_little_time
+from tests.support.runs.finished import ACCEPTED, in_little_time
 
 COUNT = 125  # changes of a test, of which there are 16, 14 of them slow
 TWICE = "key twice: "  # before a key that the text has twice; taken out when all is text

@@ -6,7 +6,7 @@ from pipeline.data import load
 from pipeline.evaluation.accuracy import Accuracy
 from pipeline.settings import Experiment
 from search_space import Cell, Edge, Genotype
-from tests.support.run_folders import write_robustness
+from tests.support.runs.folders import write_robustness
 
 EVERYTHING = ("json", "darts", "fair_darts", "svg", "safetensors", "onnx", "torch_export")
 

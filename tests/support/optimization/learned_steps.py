@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from learned_optimizers import LearnedOptimizer, architecture, new_theta
-from tests.support.plain_learned import plain_hierarchical, plain_mlp
+from tests.support.optimization.plain_learned import plain_hierarchical, plain_mlp
 
 NAMES = ("mlp", "hierarchical")
 
