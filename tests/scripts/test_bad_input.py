@@ -19,6 +19,7 @@ from tests.support.bad_input.files import FILES, OF_FILES
 from tests.support.bad_input.runs import OF_NETWORKS, OF_RUNS
 from tests.support.bad_input.sets import OF_SETS, SETS, make_set
 from tests.support.bad_input.settings.composed import SETTINGS
+from tests.support.bad_input.settings.unfit import UNFIT
 from tests.support.runs.exported import write_network
 from tests.support.scripts import TINY, TINY_META
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 CASES = (
     [(script, overrides, says, False, None) for script, overrides, says in SETTINGS]
-    + [(script, overrides, says, True, None) for script, overrides, says in (*OF_SETS, *OF_FILES)]
+    + [(script, overrides, says, True, None) for script, overrides, says in (*OF_SETS, *OF_FILES, *UNFIT)]
     + [(script, f"run={{mine}} {overrides}", says, True, spoil) for script, overrides, says, spoil in OF_NETWORKS]
     + [(script, f"run={{mine}} {overrides}", says, True, spoil) for script, overrides, says, spoil in OF_RUNS]
 )
