@@ -40,8 +40,8 @@ def study(folder: Path, experiment: Experiment, searches: Mapping[str, Experimen
     needs_images = asks_networks or bool(searches)
     of_table = experiment_of_table(experiment, table.header, settings.table) if needs_images else experiment
     check_searches(searches, of_table)
-    drawn, judged = seeds(experiment, settings.seeds), judged_cells(table, settings.judged, experiment.seed)
-    by_supernets = judged_cells(table, settings.judged_by_supernets, experiment.seed)
+    drawn, judged = seeds(experiment, settings.seeds), judged_cells(bench.entries, settings.judged, experiment.seed)
+    by_supernets = judged_cells(bench.entries, settings.judged_by_supernets, experiment.seed)
     with exclusive(folder, STAGE):
         found = search_by_supernets(folder, bench, searches, of_table, drawn, by_supernets)
         outcomes = (*table_outcomes(bench, settings, drawn), *found.outcomes)

@@ -14,7 +14,7 @@ from pipeline.options.judges import JUDGES
 from pipeline.settings import Experiment
 from pipeline.studies.study.statistics import rank_correlation
 from pipeline.studies.study.study_file import Judgement
-from pipeline.studies.tables.table import Table
+from pipeline.studies.tables.table import Entry, Table
 from pipeline.studies.work import images_of, in_processes
 from pipeline.training.network_trainer import initial_network
 from pipeline.training.training_images import TrainingImages
@@ -62,7 +62,7 @@ def network_judgements(table: Table, experiment: Experiment, genotypes: Sequence
         yield Judgement(judge=name, label=JUDGES[name].label, cells=len(genotypes), tau=tau, low=low, high=high)
 
 
-def judged_cells(table: Table, count: int | None, seed: int) -> list[Genotype]:
-    """Draw cells of the table to be judged, all of them by default; those of a larger count begin with a smaller's."""
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(stream_seed(seed, "study", "judged")))
-    return [table[place].genotype for place in order.tolist()[:count]]
+def judged_cells(cells: Sequence[Entry], count: int | None, seed: int) -> list[Genotype]:
+    """Draw cells to be judged, all of them by default; those of a larger count begin with a smaller's."""
+    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(stream_seed(seed, "study", "judged")))
+    return [cells[place].genotype for place in order.tolist()[:count]]

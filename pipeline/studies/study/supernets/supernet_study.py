@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from pipeline.compute.fabric import make_fabric
 from pipeline.runs.files import write_json
@@ -109,10 +110,22 @@ def _outcome(bench: Bench, name: str, cells: Sequence[FoundCell], means: Mapping
 def _judgements(
     bench: Bench, works: Sequence[SupernetSearch], scores: Sequence[Sequence[float]], judged: Sequence[Genotype]
 ) -> Iterator[Judgement]:
-    """Yield the mean correlation of each search's supernets with the means of the cells that they judged."""
+    """Yield the mean correlation of each search's supernets with the means of the cells that they judged.
+
+    Shared weights undervalue large cells, so that the mean of the ranks by supernet and by size is a judge as well.
+    """
     means = np.array([bench.table.mean(genotype) for genotype in judged])
+    sizes = rankdata([bench.table[genotype].parameters for genotype in judged])[:, None]
     for name in dict.fromkeys(work.name for work in works):
         own = np.array([row for work, row in zip(works, scores, strict=True) if work.name == name]).T
-        tau, low, high = rank_correlation(own, means)
-        label, count = f"supernet of {name}", own.shape[1]
-        yield Judgement(judge=name, label=label, cells=len(judged), tau=tau, low=low, high=high, supernets=count)
+        for judge, scores_of_it in ((name, own), (f"{name} and parameters", rankdata(own, axis=0) + sizes)):
+            tau, low, high = rank_correlation(scores_of_it, means)
+            yield Judgement(
+                judge=judge,
+                label=f"supernet of {judge}",
+                cells=len(judged),
+                tau=tau,
+                low=low,
+                high=high,
+                supernets=own.shape[1],
+            )
