@@ -1,6 +1,5 @@
-"""What every test may ask for: one thread of PyTorch, coarse figures, and the scripts called in this process."""
+"""What every test may ask for: one thread of PyTorch, blank figures, and the scripts called in this process."""
 
-import base64
 import gc
 import os
 
@@ -8,11 +7,8 @@ import pytest
 import torch
 
 from pipeline.presentation import style
+from tests.support.figures import drawing, undrawn
 from tests.support.scripts import status_of
-
-BLANK = base64.b64decode(
-    b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-)  # a PNG of one grey pixel
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -27,10 +23,17 @@ def _coarse():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _undrawn():
+    with undrawn():
+        yield
+
+
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Leave figures of pages blank, for tests that look at something else: drawing them takes most of a page's time."""
-    monkeypatch.setattr(style, "rendered", lambda figure: BLANK)
+def drawn():
+    """Let figures of pages be drawn, for tests of what is in them; elsewhere they are blank."""
+    with drawing():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -58,6 +58,7 @@ def test_a_table_is_markdown():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_growth_writes_its_tables_and_pictures(tmp_path, monkeypatch):
     tiny = ["--base-channels", 2, "--base-layers", 3, "--base-batch", 2, "--size", 8, "--steps", 1, "--repeats", 1]
     values = ["--channels", 2, 4, "--layers", 3, 4, "--batch", 2, 4, "--operations", 2, 8]
@@ -69,6 +70,7 @@ def test_growth_writes_its_tables_and_pictures(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_memory_measures_processes_of_their_own_and_writes_its_table_and_picture(tmp_path, monkeypatch):
     ways = ["--ways", "first order", "first order, recomputed"]
     tiny = ["--channels", 4, "--layers", 3, "--size", 16, "--batches", 32, 192]
@@ -78,6 +80,7 @@ def test_memory_measures_processes_of_their_own_and_writes_its_table_and_picture
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_variants_follow_searches_and_final_cells_and_write_table_and_pictures(tmp_path, monkeypatch):
     tiny = ["data.limit=80", "data.test_limit=20", "search.epochs=2", "retrain.epochs=1", "search.batch_size=20"]
     tiny += ["search.channels=2", "search.derived_channels=4", "retrain.channels=4", "retrain.batch_size=20"]

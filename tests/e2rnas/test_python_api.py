@@ -144,7 +144,6 @@ def test_the_ten_lines_search_train_measure_and_export(names):
     assert (run.folder / "network.onnx").is_file()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_examples_of_the_documentation_run_in_their_order(names, capsys):
     for example in EXAMPLES:
         exec(example, names)  # noqa: S102 - our own

@@ -23,8 +23,6 @@ from tests.support.bad_input.settings.unfit import UNFIT
 from tests.support.runs.exported import write_network
 from tests.support.scripts import TINY, TINY_META
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 CASES = (
     [(script, overrides, says, False, None) for script, overrides, says in SETTINGS]
     + [(script, overrides, says, True, None) for script, overrides, says in (*OF_SETS, *OF_FILES, *UNFIT)]

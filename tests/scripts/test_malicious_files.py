@@ -24,8 +24,6 @@ from tests.support.bad_input.networks import Planted, what_is_there
 from tests.support.runs.folders import accuracy, write_network, write_search
 from tests.support.scripts import TINY, TINY_META
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 CHECKPOINT = "checkpoint/search-00000002-{}.ckpt"
 
 

@@ -17,8 +17,6 @@ from pipeline.settings import Experiment
 from pipeline.training.retrain import retrain
 from tests.support.scripts import TINY
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 LARGER = [f"{key}layers" for key in ("search.", "search.derived_", "retrain.")]
 LARGER += ["search.derived_channels", "retrain.channels"]
 OWN = ("data.crop_padding=2", "evaluate.images=20", "evaluate.attacks=[fgsm]", "export.formats=[json]")

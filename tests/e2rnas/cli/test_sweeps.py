@@ -11,8 +11,6 @@ from e2rnas.cli.config_errors import reason
 from pipeline.evaluation.stored_evaluation import read_robustness
 from tests.support.scripts import FEW_OPERATIONS, TINY, finish_script, main_of, run_script
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 SMALL = (*TINY, FEW_OPERATIONS, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
 RESULTS = ("alphas.safetensors", "genotype.json")
 

@@ -17,6 +17,8 @@ from search_space import PUBLISHED
 from tests.support.runs.folders import accuracy, write_network, write_robustness
 from tests.support.scripts import TINY
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 EVIL = "\x1b[31m\n[red]x\u202e"
 ESCAPED = r"\x1b[31m\n[red]x\u202e"
 

@@ -24,6 +24,8 @@ from tests.support.runs.folders import (
     write_search,
 )
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     for folder in ("first", "second"):

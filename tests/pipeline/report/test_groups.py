@@ -16,6 +16,7 @@ from pipeline.report.sweeps.seed_groups import front, groups, runs_in, spread
 from pipeline.runs.files import write_atomically
 from pipeline.settings import Experiment
 from search_space import PUBLISHED
+from tests.support.figures import drawing
 from tests.support.runs.folders import accuracy, write_network, write_robustness, write_search
 from tests.support.runs.pages import Page
 
@@ -50,7 +51,8 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text(sweep):
-    return sweep_report.write(sweep, runs_in(sweep)).read_text(encoding="utf-8")
+    with drawing():
+        return sweep_report.write(sweep, runs_in(sweep)).read_text(encoding="utf-8")
 
 
 def test_runs_that_differ_in_their_seed_alone_are_one_group(sweep):

@@ -24,6 +24,7 @@ from pipeline.networks.network_files import load_network
 from pipeline.report import run_report
 from pipeline.report.figures import examples_picture, sweep_picture
 from pipeline.settings import DataSettings
+from tests.support.figures import drawing
 from tests.support.runs.folders import accuracy, write_network, write_robustness, write_search
 from tests.support.runs.pages import Page
 
@@ -79,7 +80,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text(folder):
-    return run_report.write(folder).read_text(encoding="utf-8")
+    with drawing():
+        return run_report.write(folder).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

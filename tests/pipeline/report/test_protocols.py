@@ -13,8 +13,6 @@ from tests.support.runs.exported import write_network
 from tests.support.runs.folders import ONNX
 from tests.support.runs.protocols import SMALL, card_of, stored
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 
 def replace_weights(folder):
     path = folder / "network.safetensors"

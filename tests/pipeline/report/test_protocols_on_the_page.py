@@ -17,8 +17,6 @@ from pipeline.settings import Experiment
 from tests.support.runs.folders import accuracy, evaluation_of, write_robustness
 from tests.support.runs.protocols import card_of, stored
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 
 def rights(folder):
     """How many images each row of a sweep has right, by attack and radius."""

@@ -14,8 +14,6 @@ import pytest
 
 from tests.support.scripts import ROOT, TINY
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 OWN = ("evaluate.images=20", "evaluate.attacks=[fgsm]", "data.crop_padding=2", "fabric.threads=1", "seed=3")
 
 

@@ -16,6 +16,7 @@ from pipeline.runs.files import write_atomically, write_json
 from pipeline.settings import Experiment
 from search_space import SearchSpace
 from search_space.supernet.relaxation import Relaxation
+from tests.support.figures import drawing
 from tests.support.runs.folders import (
     GENOTYPE,
     ONNX,
@@ -46,7 +47,8 @@ def other(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(mine, other):
-    return run_report.write(mine, [other]).read_text(encoding="utf-8")
+    with drawing():
+        return run_report.write(mine, [other]).read_text(encoding="utf-8")
 
 
 def test_every_figure_of_the_page_is_also_a_png_beside_it(page, mine):
@@ -56,6 +58,7 @@ def test_every_figure_of_the_page_is_also_a_png_beside_it(page, mine):
     assert inline == files
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_same_files_give_the_same_page(page, mine, other):
     assert run_report.write(mine, [other]).read_text(encoding="utf-8") == page
 
@@ -83,7 +86,6 @@ def test_the_page_says_that_the_guard_went_back_and_shows_the_signs_of_collapse(
     assert "Largest eigenvalue from 0.2 to 0.3, at most 0.3." in page
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_heatmap_is_of_what_the_relaxation_of_the_search_gives():
     relaxation = Relaxation(operations="sigmoid", normalised_edges=True)
     alphas = torch.zeros(2, *relaxation.alpha_shape(SearchSpace()))
@@ -98,6 +100,7 @@ def test_the_stored_settings_stand_in_the_page_as_json(page, mine):
     assert set(stored) == {"search", "retrain", "evaluate"}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_names_from_files_cannot_write_html(tmp_path):
     attack = '<img src=x onerror="alert(1)">'
     name = "</title><script>alert(2)</script>$\\frac{"
@@ -129,7 +132,6 @@ def test_sections_without_files_are_left_out(tmp_path, write, sections):
     assert set(re.findall(r'<h2 id="(\w+)"', page)) == {*sections, "repeat"}
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_an_unfinished_search_is_called_unfinished(tmp_path):
     write_search(tmp_path, finished=False)
     assert "The search is not finished" in run_report.write(tmp_path).read_text(encoding="utf-8")

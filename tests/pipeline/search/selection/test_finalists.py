@@ -20,9 +20,6 @@ from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
 from tests.support.slowly import slowly
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
-
 HALVED = (*SELECTION, "search.selection.finalists=2")
 
 

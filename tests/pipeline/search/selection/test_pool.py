@@ -14,9 +14,6 @@ from search_space import PUBLISHED, Genotype
 from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
-
 POOL = (*SELECTION, "search.selection.pool=6", "pareto.adapt_epochs=1", "attack.eps=0.02")
 
 

@@ -19,9 +19,6 @@ from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
 from tests.support.slowly import slowly
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
-
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
 
 

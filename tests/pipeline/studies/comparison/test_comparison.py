@@ -217,6 +217,7 @@ def lines_without_progress(out):
     return [line for line in out.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_comparison_writes_table_pictures_and_figures_and_resumes(tmp_path, call_script):
     command = (*SMALL, f"run={tmp_path / 'run'}", f"comparison.results={tmp_path / 'results'}")
     status, out, err = call_script("compare", *command)

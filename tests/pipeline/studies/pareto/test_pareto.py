@@ -273,6 +273,7 @@ def test_retraining_judges_the_same_cells_by_their_own_networks(run, tmp_path, c
         assert new.supernet == old.supernet
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_report_shows_the_front_with_all_its_points(run):
     page = run_report.write(run).read_text(encoding="utf-8")
     assert '<h2 id="pareto">' in page

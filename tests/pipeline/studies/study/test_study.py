@@ -21,6 +21,7 @@ from pipeline.studies.tables.table import load_table, write_table
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network
 from tests.support.cells.tables import TABULATED, header_by_hand, rows_by_hand, table_by_hand
+from tests.support.figures import drawing
 from tests.support.scripts import finish_script
 
 TINY = (
@@ -49,7 +50,8 @@ def table(tmp_path_factory):
 @pytest.fixture(scope="module")
 def studied(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    finish_script("study", *TINY, f"study.table={table}", f"run={folder}", f"study.results={folder / 'results'}")
+    with drawing():
+        finish_script("study", *TINY, f"study.table={table}", f"run={folder}", f"study.results={folder / 'results'}")
     return folder
 
 
@@ -81,6 +83,7 @@ def test_the_page_and_the_results_hold_every_searcher_and_judge(studied):
     assert str(studied) not in results
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_report_writes_the_page_again(studied, call_script):
     before = (studied / "report.html").read_text(encoding="utf-8")
     assert call_script("report", f"run={studied}")[0] == 0

@@ -19,6 +19,7 @@ from pipeline.studies.tables.tabulate import form_of
 from pipeline.training.network_trainer import Retraining
 from search_space import Genotype, Network, SearchSpace, canonical_form
 from search_space.network.side_by_side import SideBySide
+from tests.support.figures import drawing
 from tests.support.scripts import finish_script
 
 NASBENCH201 = SearchSpace(
@@ -133,7 +134,8 @@ def test_cells_are_distinct_and_those_of_a_larger_count_begin_with_those_of_a_sm
 @pytest.fixture(scope="module")
 def tabulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("table")
-    finish_script("tabulate", *TINY, f"run={folder}")
+    with drawing():
+        finish_script("tabulate", *TINY, f"run={folder}")
     return folder
 
 

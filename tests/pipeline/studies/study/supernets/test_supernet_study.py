@@ -27,6 +27,7 @@ from search_space import CostTable, Genotype, Supernet, canonical_form, inherit
 from search_space.network.passes import heard_by
 from search_space.supernet.paths import SinglePath
 from tests.support.cells.tables import SPACE, TABULATED, header_by_hand, rows_by_hand
+from tests.support.figures import drawing
 from tests.support.scripts import finish_script
 
 TINY = (
@@ -72,7 +73,8 @@ def run_study(table, folder, *more):
 @pytest.fixture(scope="module")
 def studied(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    run_study(table, folder)
+    with drawing():
+        run_study(table, folder)
     return folder
 
 
