@@ -15,7 +15,7 @@ from attacks import EVALUATION_ATTACKS
 from e2rnas import arrays, evaluation, overrides, results, stored
 from e2rnas.cli import command_line
 from tests.support.images.digit_arrays import digits
-from tests.support.scripts import ROOT
+from tests.support.scripts import FEW_OPERATIONS, ROOT
 
 DOCUMENTED = (ROOT / "docs" / "python_api.md").read_text()
 
@@ -29,6 +29,8 @@ README_LINES = inspect.cleandoc(
 
 
 SMALL_SEARCH = (
+    FEW_OPERATIONS,
+    "space.nodes=2",
     "attack.steps=1",
     "search.channels=2",
     "search.derived_channels=4",
@@ -47,7 +49,13 @@ SMALL_SEARCH = (
 
 
 SMALLER = {
-    "search": ("search.channels=2", "search.epochs=1", "search.diagnostics.iterations=0"),
+    "search": (
+        "attack.steps=1",
+        "search.channels=2",
+        "search.epochs=1",
+        "search.diagnostics.iterations=0",
+        "retrain.attack.steps=1",
+    ),
     "evaluate": ("evaluate.checks=false", "evaluate.sweep=[]", "evaluate.corruptions=[contrast]"),
     "pareto": (
         *SMALL_SEARCH,

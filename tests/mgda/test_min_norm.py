@@ -1,4 +1,4 @@
-"""Laws of the min-norm point on thousands of degenerate instances, then scipy as an oracle, then exact rationals."""
+"""Laws of the min-norm point on hundreds of degenerate instances, then scipy as an oracle, then exact rationals."""
 
 import json
 from dataclasses import dataclass
@@ -74,13 +74,13 @@ def solve(jacobian: Tensor) -> Instance:
 @pytest.fixture(scope="module")
 def instances() -> list[Instance]:
     rng = np.random.default_rng(0)
-    return [solve(random_jacobian(rng.integers(1, 9), rng.integers(1, 21), rng)) for _ in range(2000)]
+    return [solve(random_jacobian(rng.integers(1, 9), rng.integers(1, 21), rng)) for _ in range(800)]
 
 
 @pytest.fixture(scope="module")
 def large_instances() -> list[Instance]:
     rng = np.random.default_rng(1)
-    return [solve(random_jacobian(rng.integers(9, 41), rng.integers(1, 61), rng)) for _ in range(300)]
+    return [solve(random_jacobian(rng.integers(9, 41), rng.integers(1, 61), rng)) for _ in range(120)]
 
 
 def residual_from_rows(instance: Instance) -> float:
@@ -132,7 +132,7 @@ def test_squared_norm_is_that_of_the_weighted_sum(instances: list[Instance], lar
 
 def test_no_objective_ascends(instances: list[Instance], large_instances: list[Instance]) -> None:
     descending = [i for i in instances + large_instances if i.solution.squared_norm > 0]
-    assert len(descending) > 1000
+    assert len(descending) > 400
     for instance in descending:
         slopes = instance.jacobian @ instance.direction
         assert (slopes >= -1e-13 * instance.lengths * instance.mean_length).all()
@@ -165,7 +165,7 @@ def test_a_common_scale_scales_the_direction(instances: list[Instance], scale: f
 
 def test_two_objectives_follow_the_closed_form() -> None:
     rng = np.random.default_rng(3)
-    for _ in range(300):
+    for _ in range(150):
         x, y = rows = 10 ** rng.uniform(-12, 12, size=(2, 1)) * rng.standard_normal((2, 5))
         to_y = np.clip(x @ (x - y) / ((x - y) @ (x - y)), 0, 1)  # Sener & Koltun 2018, eq. 6
         to_x = np.clip(y @ (y - x) / ((x - y) @ (x - y)), 0, 1)
@@ -190,7 +190,7 @@ def test_a_zero_gradient_takes_all_weight(m: int) -> None:
 @pytest.mark.parametrize("m", [2, 5, 8, 9, 30])
 def test_a_pareto_stationary_point_has_norm_exactly_zero(m: int) -> None:
     rng = np.random.default_rng(5)
-    for _ in range(50):
+    for _ in range(20):
         rows = rng.standard_normal((m - 1, 40))
         opposing = -rng.uniform(0.1, 1, size=m - 1) @ rows
         assert solve(torch.from_numpy(np.vstack([rows, opposing]))).solution.squared_norm == 0.0

@@ -12,6 +12,7 @@ from pipeline.compute.workers import process_pool
 from pipeline.networks.module_path import let_be_found
 from tests.support.runs.folders import write_network, write_search
 from tests.support.scripts import ROOT, TINY
+from tests.support.slowly import slowly
 
 MODULES = """
 import torch
@@ -63,7 +64,7 @@ def environment(monkeypatch):
         monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
-@pytest.mark.parametrize("stage", ["search", "retrain", "evaluate", "export", "report"])
+@pytest.mark.parametrize("stage", ["search", "evaluate", "export", "report", *slowly("retrain")])
 def test_no_stage_looks_for_modules_in_the_current_folder(downloaded, path_of_modules, call_script, stage):
     write_search(downloaded / "run")
     write_network(downloaded / "run")

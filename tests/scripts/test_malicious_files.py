@@ -23,6 +23,7 @@ from pipeline.studies.pareto.front import Front, FrontCell
 from tests.support.bad_input.networks import Planted, what_is_there
 from tests.support.runs.folders import accuracy, write_network, write_search
 from tests.support.scripts import TINY, TINY_META
+from tests.support.slowly import slowly
 
 CHECKPOINT = "checkpoint/search-00000002-{}.ckpt"
 
@@ -61,7 +62,9 @@ def outside():
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content", [pickled, saved_by_torch, compressed, outside, lambda: b"\x80\x04" + b"(" * 10**6])
+@pytest.mark.parametrize(
+    "content", [pickled, saved_by_torch, *slowly(compressed), outside, lambda: b"\x80\x04" + b"(" * 10**6]
+)
 def test_a_checkpoint_that_means_harm_is_passed_over_with_a_line(tmp_path, monkeypatch, capsys, content):
     monkeypatch.chdir(tmp_path)
     harmful = content()
@@ -198,7 +201,9 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("what", CONFIGURATIONS)
-@pytest.mark.parametrize("flag", [(), ("-m",)], ids=["alone", "in a sweep"])
+@pytest.mark.parametrize(
+    "flag", [pytest.param((), id="alone"), pytest.param(("-m",), id="in a sweep", marks=pytest.mark.slow)]
+)
 def test_a_configuration_cannot_run_code(tmp_path, monkeypatch, call_script, what, flag):
     content, message = CONFIGURATIONS[what]
     (tmp_path / "experiment").mkdir()

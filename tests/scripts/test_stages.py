@@ -15,7 +15,8 @@ from pipeline.networks.network_files import load_network
 from pipeline.runs.metrics import read_metrics
 from search_space import Genotype, network_cost
 from tests.support.forks import killed_until_done
-from tests.support.scripts import TINY, finish_script, run_script, script_process
+from tests.support.scripts import FEW_OPERATIONS, TINY, finish_script, run_script, script_process
+from tests.support.slowly import slowly
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_a_real_process_killed_in_its_second_epoch_ends_in_the_same_bits(run, tm
         assert (folder / name).read_bytes() == (run / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("objectives", ["robust", "accuracy"])
+@pytest.mark.parametrize("objectives", ["robust", *slowly("accuracy")])
 def test_a_search_without_bounds_runs_to_its_end(tmp_path, succeed, objectives):
     none = ["objectives.parameters=[null,null]", "objectives.macs=[null,null]"]
     succeed("search", f"run={tmp_path / 'run'}", "search.epochs=1", f"objectives={objectives}", *none)
@@ -189,12 +190,14 @@ def test_a_search_without_bounds_runs_to_its_end(tmp_path, succeed, objectives):
 
 
 @pytest.mark.parametrize(
-    "overrides", [["fabric.precision=bf16-mixed"], ["search.adversarial_fraction=0.5"], ["weight_optimizer=adamw"]]
+    "overrides",
+    [["fabric.precision=bf16-mixed", "search.adversarial_fraction=0.5"], *slowly(["weight_optimizer=adamw"])],
 )
 def test_search_and_retraining_run_with_other_settings(tmp_path, succeed, overrides):
     folder = tmp_path / "run"
-    succeed("search", f"run={folder}", "search.epochs=1", *overrides)
-    succeed("retrain", f"run={folder}", "search.epochs=1", "retrain.epochs=1", *overrides)
+    shorter = (FEW_OPERATIONS, "search.epochs=1", "retrain.epochs=1", *overrides)
+    succeed("search", f"run={folder}", *shorter)
+    succeed("retrain", f"run={folder}", *shorter)
     assert (folder / "network.json").exists()
 
 
@@ -234,15 +237,16 @@ def test_a_published_cell_goes_through_all_stages_without_a_search(tmp_path, suc
 
 
 def test_the_demo_sets_the_searched_cell_beside_a_published_one(tmp_path, succeed):
-    forms = "export.formats=[darts,svg,safetensors,onnx]"
+    forms = "export.formats=[darts,svg,safetensors]"
+    small = (FEW_OPERATIONS, "search.epochs=1", "search.selection.candidates=1", "search.selection.pool=null")
     shorter = ("evaluate.checks=false", "evaluate.sweep=[0.1]")  # others of the demo's are tested with evaluate.py
-    out = succeed("demo", f"run={tmp_path / 'demo'}", "evaluate.images=null", *shorter, forms)
+    out = succeed("demo", f"run={tmp_path / 'demo'}", "evaluate.images=null", *small, *shorter, forms)
     rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert "searched" in rows
     assert "DARTS_V2" in rows
     page = (tmp_path / "demo" / "report.html").read_text()
     assert "retrain.parameters" in page  # the one setting in which the two runs differ
-    for name in ("network.onnx", "genotype_darts.py", "normal.svg", "figures/accuracy.png"):
+    for name in ("network.safetensors", "genotype_darts.py", "normal.svg", "figures/accuracy.png"):
         assert (tmp_path / "demo" / name).stat().st_size > 0
 
 
@@ -258,5 +262,5 @@ def test_a_loss_that_overflows_stops_with_its_step_and_keeps_the_last_checkpoint
     "overrides", [["search.order=unrolled"], ["search.order=unrolled", "search.hessian=finite_difference"]]
 )
 def test_an_unrolled_search_runs_to_its_end(tmp_path, succeed, overrides):
-    succeed("search", f"run={tmp_path / 'run'}", "search.epochs=1", *overrides)
+    succeed("search", f"run={tmp_path / 'run'}", FEW_OPERATIONS, "search.epochs=1", *overrides)
     assert (tmp_path / "run" / "genotype.json").exists()

@@ -22,6 +22,7 @@ from search_space import (
 from search_space.cost.cost_table import keep_probabilities
 from search_space.network.network import drop_path
 from search_space.quantities import QUANTITIES
+from tests.support.slowly import slowly
 
 SMALL = NetworkShape(channels=4, layers=5, num_classes=10, image_size=8, in_channels=1)
 
@@ -87,7 +88,7 @@ def test_keep_probabilities_are_those_of_drawing_two_edges_in_proportion_to_stre
     strengths = torch.tensor([[0.5, 0.2, 0.9]], dtype=torch.float64)
     weights = (strengths / strengths.sum()).flatten().numpy()
     rng = np.random.default_rng(0)
-    draws = np.array([rng.choice(3, size=2, replace=False, p=weights) for _ in range(40_000)])
+    draws = np.array([rng.choice(3, size=2, replace=False, p=weights) for _ in range(20_000)])
     frequency = np.array([(draws == edge).any(axis=1).mean() for edge in range(3)])
     kept = keep_probabilities(strengths, ((0, 1, 2),))
     np.testing.assert_allclose(kept.flatten().numpy(), frequency, atol=0.01)
@@ -143,17 +144,16 @@ def test_channels_for_parameters_is_the_nearest_number_of_channels():
     genotype = Genotype(*[Cell(((Edge("sep_conv_3x3", 0), Edge("dil_conv_5x5", 1)),), (2,))] * 2)
     sizes = [
         network_cost(genotype, channels=c, layers=5, num_classes=10, image_size=8, in_channels=1).parameters
-        for c in range(1, 12)
+        for c in range(1, 9)
     ]
-    for asked in (sizes[0], sizes[3] + 1, (sizes[5] + sizes[6]) // 2, sizes[8] - 1, sizes[9]):
+    for asked in (sizes[0], sizes[3] + 1, (sizes[5] + sizes[6]) // 2):
         channels = channels_for_parameters(genotype, asked, shape=SMALL)
         assert abs(sizes[channels - 1] - asked) == min(abs(size - asked) for size in sizes)
     with pytest.raises(ValueError, match="one channel"):
         channels_for_parameters(genotype, 10, shape=SMALL)
 
 
-@pytest.mark.parametrize("size", [8, 9, 15, 28])
-@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize(("size", "in_channels"), [(8, 1), (9, 3), *slowly((15, 1), (28, 3))])
 def test_supernet_and_every_published_network_run_at_any_image_size(size, in_channels):
     images = torch.rand(2, in_channels, size, size)
     supernet = Supernet(SearchSpace(), channels=2, layers=3, num_classes=5, in_channels=in_channels)

@@ -125,7 +125,9 @@ def unfinished(stage, whole, folder):
 
 
 @pytest.mark.parametrize("spoiled", [*slowly(1), 2])
-@pytest.mark.parametrize("stage", [SEARCH, RETRAIN, with_more(META, "meta.judge_every=2")], ids=lambda s: s.script)
+@pytest.mark.parametrize(
+    "stage", [*slowly(SEARCH), RETRAIN, with_more(META, "meta.judge_every=2")], ids=lambda s: s.script
+)
 def test_a_stage_goes_back_to_a_checkpoint_that_is_whole_and_says_so(tmp_path, whole, stage, spoiled):
     folder = tmp_path / "run"
     paths = unfinished(stage, whole(stage), folder)

@@ -24,8 +24,10 @@ from tests.support.slowly import slowly
     ("name", "change"),
     [
         ("parameters", {"value": float("nan")}),
-        *slowly(*((name, {"value": float("nan")}) for name in ("accuracy", "robustness", "macs"))),
-        ("accuracy", {"value": float("inf")}),
+        *slowly(
+            *((name, {"value": float("nan")}) for name in ("accuracy", "robustness", "macs")),
+            ("accuracy", {"value": float("inf")}),
+        ),
         ("robustness", {"gradient": torch.full((2, 5, 4), float("nan"))}),
     ],
 )

@@ -239,6 +239,7 @@ def ctrl_c_at(owner, name):
 MOMENTS = {"evaluate": (evaluation, "measure"), "export": (torch.export, "export"), "report": (Figure, "savefig")}
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("script", MOMENTS)
 def test_ctrl_c_in_a_stage_without_checkpoints_is_one_line_and_writes_nothing(tmp_path, script):
     folder = tmp_path / "run"

@@ -207,7 +207,7 @@ def test_an_honest_network_is_believed(norm, tmp_path, data):
     assert len(checks["checks"]) == (7 if norm else 8)
 
 
-@pytest.mark.parametrize("factory", ["quantised", "confident"])
+@pytest.mark.parametrize("factory", ["quantised", *slowly("confident")])
 @pytest.mark.parametrize("norm", [[], *slowly(["evaluate.norm=L2", "evaluate.eps=0.5"])])
 def test_planted_masking_is_caught_and_explained(norm, factory, tmp_path, data):
     checks = verdict_on(factory, tmp_path, data, f"attack.eps={EPS}", *norm)

@@ -132,7 +132,7 @@ def test_every_way_to_attack_asks_for_gradients(chosen, tmp_path, call_script):
 
 
 def test_attacks_that_need_no_gradient_go_on_without(tmp_path, call_script):
-    chosen = ["evaluate.attacks=[square]", "evaluate.images=40"]
+    chosen = ["evaluate.attacks=[square]", "evaluate.images=10"]
     for name in ("WithoutGrad", "Linear"):
         status, _, err = run_evaluate(call_script, tmp_path / name, name, *chosen)
         assert status == 0, err
@@ -153,7 +153,7 @@ def test_an_attack_itself_refuses_logits_without_a_gradient(make):
 
 
 def test_a_gradient_of_zero_is_said_and_not_believed(tmp_path, call_script):
-    chosen = ["evaluate.attacks=[pgd-20,square]", "evaluate.images=40", "evaluate.checks=true", "evaluate.eps=0.2"]
+    chosen = ["evaluate.attacks=[pgd-20,square]", "evaluate.images=20", "evaluate.checks=true", "evaluate.eps=0.2"]
     status, out, err = run_evaluate(call_script, tmp_path / "run", "Rounded", *chosen)
     assert status == 0, err
     assert "gradient of the logits to the images is zero wherever it was tried" in out
@@ -229,7 +229,7 @@ def test_the_operation_noise_of_a_cell_is_random(tmp_path, call_script):
     plain = exported.json_of(PUBLISHED["DARTS_V2"].genotype)
     noisy = Genotype.from_json(exported.json.dumps(plain).replace("dil_conv_3x3", "noise"))
     exported.write_network(tmp_path / "run", noisy)
-    chosen = [f"run={tmp_path / 'run'}", "data.test_limit=200", "evaluate.attacks=[]", "fabric.accelerator=cpu"]
+    chosen = [f"run={tmp_path / 'run'}", "data.test_limit=50", "evaluate.attacks=[]", "fabric.accelerator=cpu"]
     status, out, err = call_script("evaluate", *chosen)
     assert status == 0, err
     assert "the network draws at random" in out

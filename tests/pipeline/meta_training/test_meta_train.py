@@ -19,6 +19,7 @@ from learned_optimizers.tasks import sample_task
 from pipeline.runs.metrics import read_metrics
 from tests.support.forks import killed_until_done
 from tests.support.scripts import TINY_META, main_of, run_script
+from tests.support.slowly import slowly
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_a_finished_training_is_not_run_again_and_one_of_other_settings_is_refus
 
 
 @pytest.mark.parametrize(
-    "overrides", [["meta.estimator=pes"], ["meta.full=true", "meta.estimator=es"], ["meta.trainer=mlp"]]
+    "overrides", [["meta.estimator=pes"], *slowly(["meta.full=true", "meta.estimator=es"]), ["meta.trainer=mlp"]]
 )
 def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, overrides):
     status, _, err = call_script("meta_train", *TINY_META, f"run={tmp_path / 'run'}", *overrides)

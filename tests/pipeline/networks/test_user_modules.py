@@ -14,6 +14,7 @@ from pipeline.runs.files import read_json
 from search_space.cost.network_cost import module_cost
 from tests.support.runs import exported
 from tests.support.scripts import TINY
+from tests.support.slowly import slowly
 
 IMAGES = torch.zeros(1, 1, 8, 8)
 
@@ -144,8 +145,7 @@ PLAIN = {"parameters": 2618, "parameters_with_auxiliary_head": 2618, "conv_linea
 @pytest.mark.parametrize(
     ("factory", "cost", "reason"),
     [
-        ("scripted", PLAIN, "thop's MACs: counting raised RuntimeError"),
-        ("traced", PLAIN, "thop's MACs: counting raised RuntimeError"),
+        *slowly(*((name, PLAIN, "thop's MACs: counting raised RuntimeError") for name in ("scripted", "traced"))),
         ("frozen", None, "parameters: its weights are constants"),
         ("compiled", PLAIN, "thop's MACs: counting raised KeyError"),
     ],

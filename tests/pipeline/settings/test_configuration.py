@@ -13,6 +13,7 @@ from pipeline.data.images import Images
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.settings import Experiment
 from search_space import CostTable, NetworkShape, Supernet
+from tests.support.slowly import slowly
 
 OPTIONS = [(group, option) for group in groups() for option in options(group)]
 FILES = sorted(CONF.glob("*/*.yaml"))
@@ -75,7 +76,7 @@ def test_an_experiment_builds_its_supernet_and_has_bounds_that_can_be_met(name, 
     assert len(supernet.cells) == experiment.search.layers
 
 
-@pytest.mark.parametrize("experiment", ["demo", "paper"])
+@pytest.mark.parametrize("experiment", ["demo", *slowly("paper")])
 @pytest.mark.parametrize("group", ["objectives", "attack", "weight_optimizer", "recipe"])
 def test_every_option_of_a_group_goes_with_every_experiment(experiment, group):
     for name, option in OPTIONS:

@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_space import PUBLISHED, CostTable, Network, NetworkShape, SearchSpace, network_cost
+from tests.support.slowly import slowly
 
 NAMES = list(PUBLISHED)
 DARTS_NAMES = ["DARTS_V1", "DARTS_V2", "PC_DARTS_cifar", "PDARTS", "ADVRUSH", "RACL"]
@@ -24,7 +25,7 @@ def test_cost_of_a_published_cell_is_the_published_one(name):
     "shape",
     [
         NetworkShape(channels=5, layers=7, num_classes=3, image_size=9, in_channels=1),
-        NetworkShape(channels=8, layers=4, num_classes=10, image_size=28, in_channels=2),
+        *slowly(NetworkShape(channels=8, layers=4, num_classes=10, image_size=28, in_channels=2)),
     ],
 )
 def test_cost_without_building_equals_thop_and_flop_counter_on_the_built_network(name, shape):

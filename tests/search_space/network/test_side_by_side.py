@@ -36,7 +36,7 @@ def images() -> Tensor:
 @pytest.mark.parametrize("training", [False, True])
 def test_logits_statistics_and_gradients_are_those_of_each_network_alone(family: str, training: bool) -> None:
     generator = torch.Generator().manual_seed(2)
-    for _ in range(4):
+    for _ in range(2):
         alone = [network.double().train(training) for network in networks(SPACES[family].random_genotype(generator))]
         together = SideBySide(alone).train(training)
         inputs = images().double().requires_grad_()

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from tests.support.runs.finished import ACCEPTED, in_little_time
 
-COUNT = 125  # changes of a test, of which there are 16, 14 of them slow
+COUNT = 100  # changes of a test, of which there are 20, 19 of them slow
 TWICE = "key twice: "  # before a key that the text has twice; taken out when all is text
 ABSENT = object()
 

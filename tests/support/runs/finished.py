@@ -39,11 +39,12 @@ from pipeline.training import retrain as retrain_stage
 from pipeline.training.network_trainer import Retraining
 from pipeline.training.retrain import retrain
 from tests.support.runs.folders import ONNX
-from tests.support.scripts import TINY
+from tests.support.scripts import FEW_OPERATIONS, TINY
 
 DRAWN = 100  # accepted changes, of which one is drawn: a page's figures take a second
 FINISHED = (
     *TINY,
+    FEW_OPERATIONS,
     "search.selection.candidates=2",
     "search.selection.pool=3",
     "search.selection.epochs=1",
@@ -288,7 +289,7 @@ READ_BY = MappingProxyType(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A run after every stage."""
+    """A run after every stage, one for all files of tests, since each change of its files is undone."""
     return Finished(tmp_path_factory.mktemp("runs") / "run")

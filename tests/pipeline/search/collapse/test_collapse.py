@@ -70,7 +70,7 @@ def test_the_eigenvalue_of_a_supernet_is_that_of_its_whole_hessian(relaxation):
     size = supernet.alphas.numel()
     expected = np.linalg.eigvalsh(hessian.reshape(size, size).numpy())[-1]
     found = largest_eigenvalue(
-        lambda: F.cross_entropy(supernet(images), labels), supernet.alphas, iterations=400, generator=generator()
+        lambda: F.cross_entropy(supernet(images), labels), supernet.alphas, iterations=150, generator=generator()
     )
     assert found.value == pytest.approx(expected, rel=1e-5)
 

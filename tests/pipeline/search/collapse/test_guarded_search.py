@@ -13,7 +13,7 @@ from pipeline.search.collapse.signs import (
     Eigenvalue,
 )
 from tests.support.optimization.collapse_signs import signs
-from tests.support.scripts import ROOT, TINY
+from tests.support.scripts import FEW_OPERATIONS, ROOT, TINY
 
 NO_BOUNDS = ("objectives=accuracy", "objectives.parameters=[null,null]", "objectives.macs=[null,null]")
 
@@ -30,7 +30,15 @@ def planted(monkeypatch):
     return plant
 
 
-GUARDED = (*TINY, *NO_BOUNDS, "guard=robust_darts", "search.guard.window=1", "search.epochs=6")
+GUARDED = (
+    *TINY,
+    FEW_OPERATIONS,
+    *NO_BOUNDS,
+    "guard=robust_darts",
+    "search.guard.window=1",
+    "search.epochs=6",
+    "search.batch_size=40",
+)
 
 
 @pytest.mark.slow
@@ -108,7 +116,7 @@ def test_a_bounded_search_with_every_relaxation_ends_inside_its_bounds(tmp_path,
     folder = tmp_path / "run"
     channels = "search.channels=4"  # which partial channels can divide
     status, _, err = call_script(
-        "search", *TINY, f"run={folder}", f"relaxation={relaxation}", "search.epochs=1", channels
+        "search", *TINY, FEW_OPERATIONS, f"run={folder}", f"relaxation={relaxation}", "search.epochs=1", channels
     )
     assert status == 0, err
     result = json.loads((folder / "search.json").read_text())
@@ -128,6 +136,7 @@ def test_a_measured_eigenvalue_is_in_the_last_row_of_each_epoch_and_changes_noth
         status, _, err = call_script(
             "search",
             *TINY,
+            FEW_OPERATIONS,
             f"run={folder}",
             f"search.diagnostics.iterations={iterations}",
             "search.diagnostics.images=16",

@@ -14,7 +14,13 @@ from search_space import PUBLISHED, Genotype
 from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
 
-POOL = (*SELECTION, "search.selection.pool=6", "pareto.adapt_epochs=1", "attack.eps=0.02")
+POOL = (
+    *SELECTION,
+    "search.selection.pool=6",
+    "pareto.adapt_epochs=1",
+    "search.diagnostics.iterations=0",
+    "attack.eps=0.02",
+)
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,7 @@ SMALL = (
     "search.selection.pool=3",
     "search.selection.finalists=1",
     "search.selection.epochs=1",
+    "search.diagnostics.iterations=0",
     "retrain.epochs=1",
     "retrain.select_every=1",
     "comparison.random_seeds=1",
@@ -75,22 +76,22 @@ def table(experiment):
 
 
 def test_random_cells_keep_the_bounds_and_are_those_of_their_seed(experiment, table):
-    cells = random_cells(experiment, table, 8)
-    assert len(set(cells)) == len(cells) == 8
+    cells = random_cells(experiment, table, 4)
+    assert len(set(cells)) == len(cells) == 4
     for genotype in cells:
         cost = network_cost(genotype, channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
         assert 2500 <= cost.parameters <= 4000
-    assert random_cells(experiment, table, 8) == cells
-    assert not set(cells) & set(random_cells(experiment.model_copy(update={"seed": 1}), table, 8))
-    assert not set(cells) & set(random_cells(experiment, table, 8, "something else"))
+    assert random_cells(experiment, table, 4) == cells
+    assert not set(cells) & set(random_cells(experiment.model_copy(update={"seed": 1}), table, 4))
+    assert not set(cells) & set(random_cells(experiment, table, 4, "something else"))
 
 
 def test_random_cells_are_uniform_over_what_is_inside(experiment, table):
     """Rejection keeps the odds between cells: those inside hold operations as often as unbounded draws that pass."""
     bounds = bounds_of(experiment.objectives).values()
     generator = torch.Generator().manual_seed(5)
-    inside = [g for g in (table.space.random_genotype(generator) for _ in range(150)) if keeps_bounds(g, bounds, table)]
-    drawn = random_cells(experiment, table, 30)
+    inside = [g for g in (table.space.random_genotype(generator) for _ in range(100)) if keeps_bounds(g, bounds, table)]
+    drawn = random_cells(experiment, table, 20)
     names = SearchSpace().operations[1:]
 
     def counts(genotypes):

@@ -37,6 +37,7 @@ TINY = (
     "search.epochs=2",
     "search.warm_up=1",
     "search.batch_size=16",
+    "search.diagnostics.iterations=0",
     "study.seeds=2",
     "study.budgets=[1,4]",
     "study.judges=[macs]",
