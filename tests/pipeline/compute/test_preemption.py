@@ -97,7 +97,8 @@ def test_torch_goes_on_drawing_where_it_was():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_no_step_draws_from_the_generators_of_python_or_numpy(tmp_path):
+@pytest.mark.parametrize("name", ["search with all that draws", "retraining", *slowly("free retraining")])
+def test_no_step_draws_from_the_generators_of_python_or_numpy(tmp_path, name):
     """Their places are not kept in a checkpoint."""
 
     def forbid():
@@ -111,9 +112,8 @@ def test_no_step_draws_from_the_generators_of_python_or_numpy(tmp_path):
         for name in ("random", "randint", "uniform", "choice", "shuffle", "sample", "getrandbits"):
             setattr(random, name, drawn)
 
-    for name in ("search with all that draws", "retraining"):
-        status, err = in_fork(STOPPED[name], tmp_path / name.replace(" ", "_"), forbid)
-        assert status == 0, err
+    status, err = in_fork(STOPPED[name], tmp_path / "run", forbid)
+    assert status == 0, err
 
 
 @pytest.mark.slow
