@@ -37,8 +37,8 @@ import torch._dynamo
 from hydra.core.plugins import Plugins
 from record import RESULTS, table, write
 
-from e2rnas.cli.composition import composed
-from e2rnas.cli.config_errors import Refused
+from e2rnas.cli.composing.composition import composed
+from e2rnas.cli.composing.config_errors import Refused
 from e2rnas.cli.programs import PROGRAMS
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attacks import undisturbed
 from e2rnas.arrays import GivenImages
-from e2rnas.cli.config_errors import described
+from e2rnas.cli.composing.config_errors import described
 from e2rnas.results import Accuracies
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import Images

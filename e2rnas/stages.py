@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lightning_fabric import Fabric
 
-from e2rnas.cli.variants import variant
+from e2rnas.cli.composing.variants import variant
 from e2rnas.results import Accuracies, Comparison, ExportedFiles, Study
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch

@@ -18,11 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from e2rnas.cli import command_line, remembered
-from e2rnas.cli.composition import composed
-from e2rnas.cli.config_errors import Refused, described, reason
+from e2rnas.cli import command_line
+from e2rnas.cli.composing import remembered
+from e2rnas.cli.composing.composition import composed
+from e2rnas.cli.composing.config_errors import Refused, described, reason
+from e2rnas.cli.composing.groups import CONF
 from e2rnas.cli.exit_status import PIPE_CLOSED, ending, let_no_more_be_printed
-from e2rnas.cli.groups import CONF
 from e2rnas.cli.help import page
 from e2rnas.cli.output import say, show
 from e2rnas.cli.programs import PROGRAMS, Direction, Program

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from e2rnas.cli.config_errors import Refused, shortened
+from e2rnas.cli.composing.config_errors import Refused, shortened
 
 HELP_ALL = "--help=all"
 HELP = {"-h", "--help", HELP_ALL}

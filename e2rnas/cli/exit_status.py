@@ -11,7 +11,7 @@ import traceback
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from e2rnas.cli.config_errors import Refused, shortened
+from e2rnas.cli.composing.config_errors import Refused, shortened
 from pipeline.compute.faults import first_line
 from pipeline.compute.interruption import GOES_ON, REFUSED, STOPPED, Interrupted
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from e2rnas.cli import groups
 from e2rnas.cli.command_line import HELP_ALL
-from e2rnas.cli.config_errors import keys
+from e2rnas.cli.composing import groups
+from e2rnas.cli.composing.config_errors import keys
 from e2rnas.cli.programs import PROGRAMS
 from pipeline.settings import Experiment, OneOf
 

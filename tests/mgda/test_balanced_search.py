@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from e2rnas.cli.app import Refused, compose_experiment
-from e2rnas.cli.groups import options
+from e2rnas.cli.composing.groups import options
 from mgda import MGDA, CAGrad, NashMTL, PCGrad
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load

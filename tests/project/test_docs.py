@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from e2rnas.cli.groups import options
+from e2rnas.cli.composing.groups import options
 from pipeline.settings import Experiment
 from tests.support.scripts import ROOT
 

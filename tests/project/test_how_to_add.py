@@ -151,7 +151,7 @@ for registry in registries:
     registry["made_up"] = replace(next(iter(registry.values())), label="Made Up", meaning="a made-up option")
 
 from e2rnas.cli.app import compose_experiment, explain
-from e2rnas.cli.config_errors import Refused
+from e2rnas.cli.composing.config_errors import Refused
 text = explain("search", ["balance=made_up", "attack=made_up", "recipe=made_up", "relaxation=made_up"], everything=True)
 for key in ("objectives.balance.name", "attack.name", "retrain.recipe", "search.relaxation.operations"):
     assert f"{key}=made_up" in text, key

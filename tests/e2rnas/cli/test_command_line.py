@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from e2rnas.cli.app import compose_experiment
-from e2rnas.cli.config_errors import Refused
+from e2rnas.cli.composing.config_errors import Refused
 from pipeline.settings import Experiment
 from tests.support.scripts import ROOT, TINY
 

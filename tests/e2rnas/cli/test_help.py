@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from e2rnas.cli.app import compose_experiment, explain
-from e2rnas.cli.config_errors import keys
+from e2rnas.cli.composing.config_errors import keys
 from e2rnas.cli.programs import PROGRAMS
 from pipeline.settings import Experiment
 

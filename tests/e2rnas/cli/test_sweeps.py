@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from e2rnas.cli.app import compose_experiment
-from e2rnas.cli.config_errors import reason
+from e2rnas.cli.composing.config_errors import reason
 from pipeline.evaluation.stored_evaluation import read_robustness
 from tests.support.scripts import FEW_OPERATIONS, TINY, finish_script, main_of, run_script
 

@@ -7,7 +7,8 @@ import re
 import pytest
 import torch
 
-from e2rnas.cli import config_errors, exit_status
+from e2rnas.cli import exit_status
+from e2rnas.cli.composing import config_errors
 from e2rnas.cli.programs import PROGRAMS
 from pipeline.runs.metrics import read_metrics
 from pipeline.search.bilevel import ArchitectureStep

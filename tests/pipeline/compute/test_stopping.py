@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from e2rnas.cli import app
-from e2rnas.cli.config_errors import Refused
+from e2rnas.cli.composing.config_errors import Refused
 from pipeline.compute.interruption import (
     GOES_ON,
     INTERRUPTED,

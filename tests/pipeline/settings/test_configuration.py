@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from e2rnas.cli.app import CONF, compose_experiment, explain
-from e2rnas.cli.groups import groups, options
+from e2rnas.cli.composing.groups import groups, options
 from pipeline.data import ImageData
 from pipeline.data.images import Images
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from e2rnas.cli.app import compose_experiment
-from e2rnas.cli.variants import variant
+from e2rnas.cli.composing.variants import variant
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.runs.settings_record import leaves

@@ -4,9 +4,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from e2rnas.cli import composition
 from e2rnas.cli.app import Refused, composed
-from e2rnas.cli.groups import CONF
+from e2rnas.cli.composing import composition
+from e2rnas.cli.composing.groups import CONF
 from tests.support.scripts import TINY
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from e2rnas.cli import groups
+from e2rnas.cli.composing import groups
 from e2rnas.cli.sweeps import sweeps
 from pipeline.settings import Experiment, OneOf
 

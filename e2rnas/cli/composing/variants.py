@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from e2rnas.cli import remembered
 from e2rnas.cli.app import validated
-from e2rnas.cli.composition import composed
-from e2rnas.cli.config_errors import Refused
+from e2rnas.cli.composing import remembered
+from e2rnas.cli.composing.composition import composed
+from e2rnas.cli.composing.config_errors import Refused
 from pipeline.runs.settings_record import leaves
 from pipeline.settings import Experiment
 

@@ -15,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from e2rnas.cli import command_line, groups
+from e2rnas.cli import command_line
 from e2rnas.cli.command_line import SEARCH_PATH
-from e2rnas.cli.config_errors import Refused, reason
-from e2rnas.cli.groups import CONF
+from e2rnas.cli.composing import groups
+from e2rnas.cli.composing.config_errors import Refused, reason
+from e2rnas.cli.composing.groups import CONF
 from e2rnas.cli.sweeps import sweeps
 from pipeline.settings import Experiment
 

@@ -15,7 +15,7 @@ from on_demand import Option
 from pipeline.options.recipes import RECIPES
 from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
 @dataclass(frozen=True)

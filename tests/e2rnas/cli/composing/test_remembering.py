@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
-from e2rnas.cli import app, remembered
+from e2rnas.cli import app
 from e2rnas.cli.app import compose_experiment
-from e2rnas.cli.remembered import given_keys
+from e2rnas.cli.composing import remembered
+from e2rnas.cli.composing.remembered import given_keys
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.runs.settings_record import NOT_KEPT, keep_settings, kept_settings, leaves

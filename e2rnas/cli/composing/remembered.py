@@ -10,10 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from e2rnas.cli import groups
 from e2rnas.cli.command_line import SEARCH_PATH, parsed
-from e2rnas.cli.config_errors import Refused
-from e2rnas.cli.groups import CONF, OF_REGISTRIES
+from e2rnas.cli.composing import groups
+from e2rnas.cli.composing.config_errors import Refused
+from e2rnas.cli.composing.groups import CONF, OF_REGISTRIES
 from pipeline.runs.settings_record import Stage, kept_settings, leaves, result_settings
 from pipeline.settings import DataSettings, Experiment
 

@@ -1,0 +1,1 @@
+"""From what the command line says to the settings of an experiment."""
