@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from learned_optimizers.meta_training.estimators import es_estimates, merge_estimates, reparameterized_estimates
     from learned_optimizers.optimizer import LearnedOptimizer
     from learned_optimizers.theta import Theta, load_theta, new_theta
+    from learned_optimizers.training_watch import BeyondTrainingWarning
 else:
     __getattr__ = exports(__name__, __file__)
 
 __all__ = [
     "ARCHITECTURES",
+    "BeyondTrainingWarning",
     "LearnedOptimizer",
     "Theta",
     "architecture",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ from learned_optimizers.architectures.batch import Batch
 from learned_optimizers.architectures.features import Facts
 from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.theta import Theta
+from learned_optimizers.training_watch import BeyondTrainingWarning, TrainingWatch
 
 WEIGHT_DTYPES = (torch.float32, torch.float64)
 SHARED = "shared"  # key of a state_dict for what is no parameter's own
@@ -32,6 +34,9 @@ class LearnedOptimizer(Optimizer):
 
     All groups are one set of parameters to it. Those without a gradient are left out of a step. Its state is that of
     the parameters, and in `state_dict` "shared". Raises ValueError for parameters other than float32 and float64.
+
+    Warns once, by BeyondTrainingWarning, where it goes on for more steps than theta says that it was trained for, and
+    where one of the first 20 losses that it is shown is above three times the first.
     """
 
     def __init__(self, params: Iterable[Any], theta: Theta, *, lr: float = 1.0, chunk: int | None = None) -> None:
@@ -40,6 +45,7 @@ class LearnedOptimizer(Optimizer):
         super().__init__(params, {"lr": lr})
         self._equip(theta, chunk)
         self.shared = self.architecture.initial_shared(self._tensors(self._home))
+        self.watch = TrainingWatch()
 
     def _equip(self, theta: Theta, chunk: int | None) -> None:
         """Set what is made of the meta-parameters and the parameters, and is no state of its own."""
@@ -51,7 +57,7 @@ class LearnedOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold, as those of torch's optimizers do: parameters and state, and theta beside."""
-        own = {"theta": self.theta.detached(), "chunk": self.chunk, "shared": self.shared}
+        own = {"theta": self.theta.detached(), "chunk": self.chunk, "shared": self.shared, "watch": self.watch}
         return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -93,7 +99,9 @@ class LearnedOptimizer(Optimizer):
             shared = self.architecture.observe_validation(shared, self._scalar("validation loss", valid_loss))
         if moving:
             seen = None if loss is None else self._scalar("training loss", loss)
+            watch = self._watched(None if seen is None else seen.item())
             shared = self._move(moving, self.architecture.observe_training(shared, seen))
+            self.watch = watch
         self.shared = dict(shared)
         return returned
 
@@ -105,6 +113,7 @@ class LearnedOptimizer(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """Collect all that a resumed run needs beside theta; tensors, numbers, strings and containers of them."""
         own = {"architecture": self.theta.architecture, "theta": self.theta.fingerprint, "state": dict(self.shared)}
+        own |= {"watch": self.watch.state()}
         return super().state_dict() | {SHARED: own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -117,6 +126,21 @@ class LearnedOptimizer(Optimizer):
         self._check_sizes(state_dict)
         super().load_state_dict(dict(state_dict))
         self.shared = {name: figure.to(self._home).clone() for name, figure in own["state"].items()}
+        self.watch = TrainingWatch(**own.get("watch", {}))
+
+    def _watched(self, loss: float | None) -> TrainingWatch:
+        """Warn where the next step is the first beyond what theta was trained for; return the watch after the step."""
+        before, after = self.watch, self.watch.after_step(loss)
+        if before.steps == self.theta.horizon:
+            text = f"this learned optimizer was trained for {before.steps} steps and goes on for more"
+            warnings.warn(text, BeyondTrainingWarning, stacklevel=4)
+        if after.has_risen and not before.has_risen:
+            text = (
+                f"after {before.steps} steps of a learned optimizer the training loss is {loss:.4g}, and was "
+                f"{before.first_loss:.4g} at first: it may not train what it was not trained for"
+            )
+            warnings.warn(text, BeyondTrainingWarning, stacklevel=4)
+        return after
 
     def _check_sizes(self, state_dict: Mapping[str, Any]) -> None:
         numbers = [number for group in state_dict["param_groups"] for number in group["params"]]

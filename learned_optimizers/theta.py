@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -13,21 +15,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from atomic_files import write_atomically
+from atomic_files import open_regular, write_atomically
 from learned_optimizers.architectures.registry import architecture
 
 HEADER = "learned_optimizer/1"  # format and version; a single entry, since safetensors writes several in any order
 LARGEST_THETA = 10**9  # bytes of a file
+LARGEST_CARD = 10**7
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # of fewer bits PyTorch has no arithmetic
 TRAINED = Path(__file__).resolve().parent / "trained"
 
 
 @dataclass(frozen=True, eq=False)
 class Theta:
-    """Meta-parameters of the architecture of that name. Raises ValueError where names or shapes are not its own."""
+    """Meta-parameters of the architecture of that name. Raises ValueError where names or shapes are not its own.
+
+    horizon: steps of the trainings that it was trained on; None where nobody says.
+    """
 
     architecture: str
     tensors: Mapping[str, Tensor]
+    horizon: int | None = None
 
     def __post_init__(self) -> None:
         expected = dict(architecture(self.architecture).shapes)
@@ -85,6 +92,7 @@ def new_theta(name: str, *, generator: torch.Generator) -> Theta:
 def load_theta(reference: Path | str) -> Theta:
     """Read what `Theta.save` wrote, or what is shipped under a name, such as "mlp".
 
+    Its horizon is what the card says, the JSON of the same name that meta-training writes beside; None without one.
     Raises FileNotFoundError that lists the names, and ValueError that says what is wrong with a file.
     """
     path = Path(reference)
@@ -107,9 +115,22 @@ def load_theta(reference: Path | str) -> Theta:
     if bad:
         raise ValueError(f"{path}: expected finite floating-point values, found others in {bad[0]}")
     try:
-        return Theta(header[HEADER], tensors)
+        return Theta(header[HEADER], tensors, horizon_on_card(path.with_suffix(".json")))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def horizon_on_card(path: Path) -> int | None:
+    """Return for how many steps a card says that its optimizer was trained; None where it does not, or is no card."""
+    try:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            content = file.read(LARGEST_CARD + 1)
+        if len(content) > LARGEST_CARD:
+            return None
+        horizon = json.loads(content)["settings"]["meta"]["horizon"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return horizon if type(horizon) is int and horizon > 0 else None
 
 
 def shipped() -> list[str]:

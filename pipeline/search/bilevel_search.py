@@ -81,10 +81,13 @@ class BilevelSearch:
         fraction = self.experiment.search.adversarial_fraction
         return SupernetLosses(network, attack, self.fabric, adversarial_fraction=fraction)
 
-    def weight_step_of(self, losses: SupernetLosses, weights: list[nn.Parameter]) -> WeightStep:
+    def weight_step_of(
+        self, losses: SupernetLosses, weights: list[nn.Parameter], *, are_trained: bool = False
+    ) -> WeightStep:
         """Make the step of weights by the settings, with an optimizer of its own."""
         settings = self.experiment.weight_optimizer
-        return WeightStep(losses, weights, make_weight_optimizer(weights, settings), settings.clip, self.fabric)
+        optimizer = make_weight_optimizer(weights, settings, are_trained=are_trained)
+        return WeightStep(losses, weights, optimizer, settings.clip, self.fabric)
 
     def _architecture_step(self, aggregator: Aggregator) -> ArchitectureStep:
         settings = self.experiment.search

@@ -37,6 +37,7 @@ from pipeline.search.selection.supernet_ranking import (
     supernet_ranking_settings,
 )
 from pipeline.settings import Experiment
+from pipeline.training.optimizers import advising
 from pipeline.training.steps import naming
 from search_space import Genotype
 from search_space.drawing.draw import save_cell
@@ -84,6 +85,7 @@ def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], check
         MetricLog(folder, STAGE, first_step=state.steps, write=fabric.is_global_zero) as log,
         progress_bar("search", epochs * state.steps_per_epoch, done=state.steps, show=fabric.is_global_zero) as bar,
         stop_requests(fabric) as request,
+        advising(bilevel.weight_step.optimizer),
     ):
         while state.epoch < epochs and not bilevel.guard.has_stopped:
             with state.timed():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,26 @@ def _adamw(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -
     )
 
 
-def _learned(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -> Optimizer:
+class FromScratch(LearnedOptimizer):
+    """A learned optimizer of weights that nobody has trained yet, whose loss should not rise at first."""
+
+    def check_first_losses(self, loss: float) -> None:
+        """Raise FloatingPointError where one of the first 20 losses is above three times the very first.
+
+        To be called before the step. A network that such an optimizer has destroyed does not recover.
+        """
+        if self.watch.is_too_high(loss):
+            first = self.watch.first_loss
+            raise FloatingPointError(f"the training loss is {loss:.4g}, above three times its first, {first:.4g}")
+
+
+def _learned(
+    weights: Iterable[nn.Parameter],
+    settings: WeightOptimizerSettings,
+    kind: type[LearnedOptimizer] = FromScratch,
+) -> Optimizer:
     try:
-        return LearnedOptimizer(weights, load_theta(str(settings.theta)))
+        return kind(weights, load_theta(str(settings.theta)))
     except (FileNotFoundError, ValueError) as error:
         raise RunError(f"weight_optimizer.theta: {error}") from None
 
@@ -39,17 +57,38 @@ WEIGHT_OPTIMIZERS: Mapping[str, Callable[[Iterable[nn.Parameter], WeightOptimize
 }
 
 
-def make_weight_optimizer(weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings) -> Optimizer:
-    """The optimizer that the settings name. Raises RunError where a learned one's meta-parameters cannot be read."""
+def make_weight_optimizer(
+    weights: Iterable[nn.Parameter], settings: WeightOptimizerSettings, *, are_trained: bool = False
+) -> Optimizer:
+    """The optimizer that the settings name. Raises RunError where a learned one's meta-parameters cannot be read.
+
+    are_trained: the weights are, so that the loss may rise at first.
+    """
+    if are_trained and settings.name == "learned":
+        return _learned(weights, settings, LearnedOptimizer)
     return WEIGHT_OPTIMIZERS[settings.name](weights, settings)
 
 
 def take_step(optimizer: Optimizer, loss: Tensor) -> None:
-    """A step, which shows the training loss to an optimizer that sees it."""
+    """A step, which shows the training loss to an optimizer that sees it; raises as `check_first_losses` does."""
+    if isinstance(optimizer, FromScratch):
+        optimizer.check_first_losses(loss.item())
     if isinstance(optimizer, LearnedOptimizer):
         optimizer.step(loss=loss)
     else:
         optimizer.step()
+
+
+@contextmanager
+def advising(optimizer: Optimizer) -> Iterator[None]:
+    """Add advice to what stops a training by a learned optimizer: a figure that is not finite, or a loss that rises."""
+    try:
+        yield
+    except FloatingPointError as error:
+        if not isinstance(optimizer, LearnedOptimizer):
+            raise
+        advice = "weight_optimizer=learned does not train this network; use weight_optimizer=sgd or adamw"
+        raise FloatingPointError(f"{error}; {advice}, in another run=") from error
 
 
 def show_validation(optimizer: Optimizer, loss: float) -> None:

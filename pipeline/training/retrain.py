@@ -22,6 +22,7 @@ from pipeline.runs.same_settings import check_same_settings, what_training_depen
 from pipeline.runs.settings_record import keep_settings
 from pipeline.settings import Experiment
 from pipeline.training.network_trainer import Retraining
+from pipeline.training.optimizers import advising
 from pipeline.training.recipes import best, first_overfitted
 from pipeline.training.steps import naming
 from pipeline.training.training_images import STAGE
@@ -95,6 +96,7 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs:
         MetricLog(folder, STAGE, first_step=training.steps, write=fabric.is_global_zero) as log,
         progress_bar(STAGE, epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero) as bar,
         stop_requests(fabric) as request,
+        advising(training.training_step.optimizer),
     ):
         while training.epoch < epochs and not training.is_over:
             with training.timed():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from attacks import CheckedAttack, ContinuedPGD, training_attack
+from learned_optimizers import LearnedOptimizer
 from pipeline.options.recipes import RECIPES
 from pipeline.settings import AttackSettings, RetrainSettings
 from pipeline.training.optimizers import take_step
@@ -81,15 +82,14 @@ def clipped_step(
     """Make one step of the optimizer on gradients of at most the norm `clip`; returns the norm before clipping.
 
     loss: training loss, over all processes, for an optimizer that sees it.
-    Raises FloatingPointError, before the weights change, when the norm is not finite.
+    Raises FloatingPointError, before the weights change, when the norm is not finite, and as `take_step` does.
     """
     for weight, slope in zip(weights, slopes, strict=True):
         weight.grad = slope
     norm = torch.nn.utils.clip_grad_norm_(weights, float("inf") if clip is None else clip).item()
     if not torch.isfinite(torch.tensor(norm)):
-        raise FloatingPointError(
-            "the gradient of the training loss is not finite; lower weight_optimizer.learning_rate"
-        )
+        advice = "" if isinstance(optimizer, LearnedOptimizer) else "; lower weight_optimizer.learning_rate"
+        raise FloatingPointError(f"the gradient of the training loss is not finite{advice}")
     take_step(optimizer, loss)
     optimizer.zero_grad()
     return norm

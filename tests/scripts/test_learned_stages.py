@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from learned_optimizers import LearnedOptimizer, new_theta
+from e2rnas.cli import exit_status
+from learned_optimizers import LearnedOptimizer, Theta, architecture, new_theta
 from pipeline.runs.metrics import read_metrics
-from tests.support.forks import killed_until_done
+from tests.support.forks import RETRAIN, SEARCH, killed_until_done
 from tests.support.scripts import TINY
 
 
@@ -68,3 +69,52 @@ def test_a_search_without_its_meta_parameters_is_refused_before_any_work(tmp_pat
     assert err.startswith("error: weight_optimizer.theta: ")
     assert message in err
     assert not folder.exists()
+
+
+def destroying_theta(direction, magnitude):
+    """Meta-parameters that move nothing in the first four steps, and then all weights by far."""
+    tensors = {name: torch.zeros(shape) for name, shape in architecture("mlp").shapes.items()}
+    tensors["input.weight"][0, 1] = 1  # the weight itself: what is the same for all classes would change no loss
+    tensors["input.weight"][0, 9] = 40  # tanh(t / sqrt(10) - 1): -0.05 at t = 3, 0.26 at t = 4
+    tensors["input.bias"][0] = -4
+    tensors["hidden.weight"][0, 0] = 1
+    tensors["output.weight"][:, 0] = torch.tensor([direction, magnitude])
+    return Theta("mlp", tensors)
+
+
+@pytest.mark.parametrize(
+    ("stage", "where"),
+    [(SEARCH, "search step 5, epoch 1, batch 2 of 4: "), (RETRAIN, "retraining step 5, epoch 1, batch 2 of 4: ")],
+    ids=["search", "retrain"],
+)
+@pytest.mark.parametrize(
+    ("direction", "magnitude", "message"),
+    [(1e4, 0, "the training loss is "), (1e4, 1e6, "expected finite logits, found NaN")],
+    ids=["above its start", "not finite"],
+)
+def test_a_training_that_a_learned_optimizer_destroys_ends_in_a_line_with_advice_and_keeps_its_checkpoint(
+    tmp_path, call_script, stage, where, direction, magnitude, message
+):
+    theta, folder = tmp_path / "theta.safetensors", tmp_path / "run"
+    destroying_theta(direction, magnitude).save(theta)
+    learned = ["weight_optimizer=learned", f"weight_optimizer.theta={theta}"]
+    status, _, err = call_script(stage.script, *stage.overrides, f"run={folder}", *learned)
+    assert (status, err.count("\n")) == (exit_status.STOPPED, 1), err
+    assert err.startswith(f"stopped: {where}")
+    assert message in err
+    assert "; weight_optimizer=learned does not train this network; use weight_optimizer=sgd or adamw" in err
+    (path,) = folder.glob("checkpoint/*.ckpt")
+    assert path.name.startswith(f"{stage.script}-00000004-")
+    again, _, same = call_script(stage.script, *stage.overrides, f"run={folder}", *learned)
+    assert (again, same) == (status, err)  # as the run that goes on meets it
+
+
+def test_the_shipped_optimizer_is_not_stopped_on_the_networks_of_the_demo(tmp_path, call_script):
+    tiny = ["data.limit=200", "data.test_limit=64", "search.epochs=2", "retrain.epochs=2", "retrain.select_every=2"]
+    tiny += ["search.diagnostics.iterations=1"]
+    overrides = ["experiment=demo", *tiny, "search.batch_size=20", "retrain.batch_size=20", "fabric.accelerator=cpu"]
+    for script in ("search", "retrain"):
+        status, _, err = call_script(script, *overrides, f"run={tmp_path}", "weight_optimizer=learned")
+        assert status == 0, err
+        losses = [row["training_loss"] for row in read_metrics(tmp_path, script)]
+        assert max(losses[:20]) < 2 * losses[0]

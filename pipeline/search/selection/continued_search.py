@@ -19,6 +19,7 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.search.supernet_losses import on_batches
 from pipeline.settings import Experiment
 from pipeline.training.learning_rate import rate_of_epoch, set_learning_rate
+from pipeline.training.optimizers import advising
 from pipeline.training.steps import attack_of_settings, naming
 from search_space import Genotype, SearchSpace, Supernet, inherit
 from search_space.supernet.relaxation import Relaxation, RelaxationState
@@ -77,7 +78,7 @@ class Walk:
         for epoch in range(settings.epochs):
             seed_stream(self.experiment.seed, STAGE, epoch)
             for train, valid in search.batches():
-                with naming(f"epoch {epoch} of the walk"):
+                with advising(search.weight_step.optimizer), naming(f"epoch {epoch} of the walk"):
                     row = bilevel_step(search.architecture_step, weights, search.state, train, valid)
                 yield {"epoch": epoch, **row}
             search.state.end_epoch()
@@ -91,7 +92,7 @@ class Walk:
             rate = rate_of_epoch(settings, epoch, epochs, self.experiment.search.final_rate)
             set_learning_rate(weights.optimizer, rate)
             for train, _ in self.search.batches():
-                with naming(f"adapting epoch {epoch}"):
+                with advising(weights.optimizer), naming(f"adapting epoch {epoch}"):
                     yield weights.step(train)["training_loss"]
             self.search.state.end_epoch()
 
@@ -100,12 +101,12 @@ class Walk:
         search = self.search
         if search.supernet.partial_channels > 1:  # where no network is the same function
             fix_cell(search.supernet, search.table.space.one_hot(genotype))
-            return search.weight_step_of(search.losses, search.weight_step.weights)
+            return search.weight_step_of(search.losses, search.weight_step.weights, are_trained=True)
         network = inherit(search.supernet, genotype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._judged = network
         losses = search.losses_of(network, on_batches(attack_of_settings(network, self.experiment.attack)))
-        return search.weight_step_of(losses, list(network.parameters()))
+        return search.weight_step_of(losses, list(network.parameters()), are_trained=True)
 
     def judge(self) -> tuple[Accuracy, Accuracy]:
         """Accuracy of the present network on the images held back, clean and under the judging attack."""

@@ -59,7 +59,7 @@ def drawn(steps, shapes):
     rows = []
     for _ in range(steps):
         gradients = [size * torch.randn(shape, generator=generator) for size, shape in zip(sizes, shapes, strict=True)]
-        rows.append((gradients, torch.rand((), generator=generator), None))
+        rows.append((gradients, 0.5 + torch.rand((), generator=generator), None))
     return params, rows
 
 

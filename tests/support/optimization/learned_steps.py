@@ -32,7 +32,8 @@ def problem(steps=4, shapes=SHAPES, dtype=torch.float64, seed=2):
     rows = []
     for step in range(steps):
         gradients = [10.0 ** (index - 2) * draw(shape) for index, shape in enumerate(shapes)]
-        rows.append((gradients, draw(()).exp(), draw(()).exp() if step % 2 else None))
+        loss = (0.2 * draw(())).exp()  # none three times another: that would be warned of
+        rows.append((gradients, loss, draw(()).exp() if step % 2 else None))
     return params, rows
 
 
