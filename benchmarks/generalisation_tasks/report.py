@@ -78,7 +78,7 @@ def draw_profile(results: Results, name: str) -> Picture:
     texts = []
     for place, label in enumerate(results[0].entries):
         ratios = np.sort([result.over_the_best(label) for result in results])
-        ratios = ratios[np.isfinite(ratios)]
+        ratios = ratios[ratios <= FARTHEST]
         x = np.concatenate([[1.0], ratios, [FARTHEST]])
         y = np.concatenate([[0.0], np.arange(1, len(ratios) + 1), [len(ratios)]]) / len(results)
         style = ("-", "--", ":")[place // len(COLOURS)]
