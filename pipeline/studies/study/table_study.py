@@ -92,10 +92,10 @@ def equal_cost_tests(
 
 
 def table_judgements(bench: Bench, settings: StudySettings) -> Iterator[Judgement]:
-    """Yield how far each judge that reads the table agrees with the means of its cells."""
+    """Yield how far each judge that reads the table agrees with the means of the cells inside the bounds."""
     for name in settings.judges:
         option = JUDGES[name]
         if option.reads == "table":
-            scores = option.load()(bench.table)
-            tau, low, high = rank_correlation(scores, bench.table.means)
-            yield Judgement(judge=name, label=option.label, cells=len(bench.table), tau=tau, low=low, high=high)
+            scores = option.load()(bench.table)[bench.places]
+            tau, low, high = rank_correlation(scores, bench.means)
+            yield Judgement(judge=name, label=option.label, cells=len(bench), tau=tau, low=low, high=high)

@@ -18,7 +18,7 @@ DIGITS = 9  # of a mean: equal counts in another order of trainings are equal
 class Bench:
     """The cells of a table inside the bounds, numbered from 0, and what each would show a searcher.
 
-    accuracies: on validation images under the table's attack, [cells, trainings].
+    places: of the cells in the table.  accuracies: on validation images under the table's attack, [cells, trainings].
     curves: the same under the recipe's PGD after each epoch, [cells, epochs, trainings].
     means: on test images, over all trainings, [cells]: what a chosen cell is judged by, and no searcher sees.
     Raises ValueError where fewer than two cells are inside.
@@ -28,7 +28,7 @@ class Bench:
         places = table.inside(within)
         if len(places) < 2:
             raise ValueError(f"{len(places)} of the {len(table):,} cells of the table are inside {dict(within)}")
-        self.table, self.within = table, within
+        self.table, self.within, self.places = table, within, places
         self.entries: list[Entry] = [table[place] for place in places]
         self.accuracies = table.accuracies(part="validation")[places]
         self.curves = np.stack([entry.robust for entry in self.entries])

@@ -118,11 +118,14 @@ def _judgements(
     sizes = rankdata([bench.table[genotype].parameters for genotype in judged])[:, None]
     for name in dict.fromkeys(work.name for work in works):
         own = np.array([row for work, row in zip(works, scores, strict=True) if work.name == name]).T
-        for judge, scores_of_it in ((name, own), (f"{name} and parameters", rankdata(own, axis=0) + sizes)):
-            tau, low, high = rank_correlation(scores_of_it, means)
+        for judge, label, seen in (
+            (name, f"supernet of {name}", own),
+            (f"{name} with size", f"{name} with size", rankdata(own, axis=0) + sizes),
+        ):
+            tau, low, high = rank_correlation(seen, means)
             yield Judgement(
                 judge=judge,
-                label=f"supernet of {judge}",
+                label=label,
                 cells=len(judged),
                 tau=tau,
                 low=low,

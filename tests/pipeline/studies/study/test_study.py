@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from e2rnas.cli.app import compose_experiment
 from pipeline.data import load
@@ -16,7 +17,7 @@ from pipeline.studies.study.searchers.bench import Bench
 from pipeline.studies.study.searchers.costs import Cost
 from pipeline.studies.study.statistics import paired_p, rank_correlation
 from pipeline.studies.study.study_file import read_study
-from pipeline.studies.study.table_study import equal_cost_tests, outcome, table_outcomes
+from pipeline.studies.study.table_study import equal_cost_tests, outcome, table_judgements, table_outcomes
 from pipeline.studies.tables.table import load_table, write_table
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network
@@ -131,6 +132,13 @@ def test_a_searcher_meets_a_rival_of_its_own_seed_and_cost():
     assert tests["local_search"].difference == pytest.approx(difference.mean())
     assert tests["local_search"].p == pytest.approx(paired_p(local_search.accuracy, random_search.accuracy))
     assert (tests["random_cell"].difference, tests["random_cell"].p) == (0, 1)  # a rival of one training
+
+
+def test_judges_are_asked_of_the_cells_inside_the_bounds():
+    bench = Bench(table_by_hand(np.random.default_rng(0).random((30, 2))), {"parameters": (1010, None)})
+    (found,) = table_judgements(bench, StudySettings(judges=("parameters",)))
+    assert found.cells == len(bench) == 20
+    assert found.tau == pytest.approx(stats.kendalltau(range(20), bench.means).statistic)
 
 
 def test_what_is_equal_may_be_passes_or_seconds():

@@ -92,9 +92,9 @@ def test_each_search_has_an_outcome_a_decision_and_a_judgement(studied):
     assert [len(each.entropy) for each in study.decisions] == [2, 2]
     assert [(each.judge, each.cells, each.supernets) for each in study.judgements if each.supernets] == [
         ("softmax", 3, 2),
-        ("softmax and parameters", 3, 2),
+        ("softmax with size", 3, 2),
         ("choice", 3, 2),
-        ("choice and parameters", 3, 2),
+        ("choice with size", 3, 2),
     ]
     assert {test.searcher for test in study.tests} == {"softmax", "choice, alphas", "choice"}
     assert (studied / "figures" / "study-alphas.png").is_file()
