@@ -99,7 +99,8 @@ class LearnedOptimizer(Optimizer):
             shared = self.architecture.observe_validation(shared, self._scalar("validation loss", valid_loss))
         if moving:
             seen = None if loss is None else self._scalar("training loss", loss)
-            watch = self._watched(None if seen is None else seen.item())
+            # reading a number waits for the device
+            watch = self._watched(seen.item() if seen is not None and self.watch.is_early else None)
             shared = self._move(moving, self.architecture.observe_training(shared, seen))
             self.watch = watch
         self.shared = dict(shared)

@@ -25,10 +25,15 @@ class TrainingWatch:
     first_loss: float | None = None
     has_risen: bool = False
 
+    @property
+    def is_early(self) -> bool:
+        """Return whether the next step is one of the first 20; the losses of later ones are not looked at."""
+        return self.steps < EARLY_STEPS
+
     def is_too_high(self, loss: float) -> bool:
         """Return whether the loss of the next step, one of the first 20, is above three times a first one above 0."""
         first = 0.0 if self.first_loss is None else self.first_loss
-        return self.steps < EARLY_STEPS and first > 0 and loss > RISE * first
+        return self.is_early and first > 0 and loss > RISE * first
 
     def after_step(self, loss: float | None) -> TrainingWatch:
         """Count a step. loss: the one that was shown in it, None where none was."""

@@ -10,12 +10,12 @@ from statistics import fmean, median
 from generalisation_tasks.contestants import ADAMW, SGDM, Contestant, Outcome, curve_steps
 from generalisation_tasks.runs import FinishedRuns, key_of
 from generalisation_tasks.task import BenchmarkTask
+from learned_optimizers.training_watch import RISE
 
 DEFAULT, BEST = "AdamW, default", "AdamW, best of seven"
 DEFAULT_RATE = 1e-3  # torch's
 BEST_SGD = "SGD with momentum, best of seven"
 TRAINED = 0.95  # of the first loss, below which the last ones are where a network was trained
-RISE = 3.0
 FLOOR = 1e-3  # of the first loss: smaller ones count as this in ratios of losses
 
 

@@ -18,6 +18,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from generalisation_tasks.data import Examples
 from generalisation_tasks.task import BenchmarkTask
 from learned_optimizers import BeyondTrainingWarning, LearnedOptimizer, load_theta
+from learned_optimizers.training_watch import EARLY_STEPS
 
 WINDOW = 20  # steps whose mean is a loss
 POINTS = 200  # of a curve that is kept
@@ -109,7 +110,7 @@ def train(
     window = min(WINDOW, steps)
     curve = tuple(sum(losses[step - window : step]) / window for step in curve_steps(steps))
     final = sum(losses[-window:]) / window
-    return Outcome(losses[0], max(losses[:WINDOW]), final, held_out, curve, seconds)
+    return Outcome(losses[0], max(losses[:EARLY_STEPS]), final, held_out, curve, seconds)
 
 
 def _losses(

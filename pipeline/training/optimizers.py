@@ -71,7 +71,7 @@ def make_weight_optimizer(
 
 def take_step(optimizer: Optimizer, loss: Tensor) -> None:
     """A step, which shows the training loss to an optimizer that sees it; raises as `check_first_losses` does."""
-    if isinstance(optimizer, FromScratch):
+    if isinstance(optimizer, FromScratch) and optimizer.watch.is_early:  # reading a number waits for the device
         optimizer.check_first_losses(loss.item())
     if isinstance(optimizer, LearnedOptimizer):
         optimizer.step(loss=loss)
