@@ -1,4 +1,4 @@
-"""Learned optimizers on tasks that neither trained them nor chose anything, beside AdamW, schedule-free AdamW and SGD.
+"""Compare learned optimizers with AdamW, Schedule-Free AdamW and SGD, on tasks that no training and no choice has seen.
 
     python benchmarks/generalisation.py --cifar FOLDER            # all of it; many hours on two cores
     python benchmarks/generalisation.py --seeds 1 --most-steps 200 --most-weights 100000    # an hour on one

@@ -1,1 +1,1 @@
-"""From what the command line says to the settings of an experiment."""
+"""Turns what the command line says into the settings of an experiment."""
