@@ -10,11 +10,7 @@ from PIL import Image
 from pipeline.data.decoding import decoded
 from tests.support.images.sets import COLOUR, EPS, GREY, PIXELS, PLACES, SIZE, encoded, folders, load
 
-# the library leaves lists of images open
-pytestmark = [
-    pytest.mark.usefixtures("own_cache"),
-    pytest.mark.filterwarnings("ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 SIXTEEN = PIXELS[..., 0].astype(np.uint16) * 200 + 77

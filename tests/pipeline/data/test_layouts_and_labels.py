@@ -8,11 +8,7 @@ import pytest
 from tests.support.bad_input.sets import of_folders
 from tests.support.images.sets import COLOUR, encoded, folders, listed, load
 
-# the library leaves lists of images open
-pytestmark = [
-    pytest.mark.usefixtures("own_cache"),
-    pytest.mark.filterwarnings("ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 LAYOUT = "expected a folder for every class, train/<class>/*.png and test/<class>/*.png; found "

@@ -15,11 +15,7 @@ import torch
 from pipeline.data import UnreadableImageError, huggingface
 from tests.support.images.sets import COLOUR, EPS, GREY, PIXELS, encoded, folders, load
 
-# the library leaves lists of images open
-pytestmark = [
-    pytest.mark.usefixtures("own_cache"),
-    pytest.mark.filterwarnings("ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 HUB = "hf://datasets/some/set@0/"

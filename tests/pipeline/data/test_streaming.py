@@ -167,7 +167,6 @@ WRONG = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning")  # a cut file stays open
 @pytest.mark.parametrize("kind", WRONG)
 def test_an_image_that_is_not_like_the_others_is_named_when_it_is_read_and_when_it_is_kept(tmp_path, kind):
     spoil(tmp_path, kind)
