@@ -145,7 +145,8 @@ def study_searchers(experiment: Experiment, overrides: Sequence[str]) -> Study:
     }
     found = study(folder, experiment, searches, _command("study", "study.results=", experiment, overrides))
     page = study_report.write(folder)
-    results = study_report.write_results(Path(experiment.study.results), found, name_of(experiment))
+    data = found.table.data if found.table.published else name_of(experiment)
+    results = study_report.write_results(Path(experiment.study.results), found, data)
     return Study(found, page, results, study_report.results_in_markdown(found))
 
 

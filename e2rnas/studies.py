@@ -66,7 +66,8 @@ def study(
     """Let searchers choose cells of a table at equal cost, and judges rank them; an unfinished study goes on.
 
     folder: of the searches by supernets, and of the page with its pictures.
-    table: the folder or file of `tabulate`, or the name of a table that is shipped.
+    table: the folder or file of `tabulate`, the name of a table that is shipped, or a benchmark of others, with
+    preset="study_published".
     preset, data, settings: as `e2rnas.search` takes them, such as study={"seeds": 50, "judges": ["macs"]}.
     Raises ValueError where the settings do not fit the table.
     """

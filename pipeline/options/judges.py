@@ -15,9 +15,11 @@ class JudgeOption(Option):
 
     reads: `table`, its code takes a Table and returns scores [cells, trainings]; `network`, it takes a network at its
     first weights, images and labels, and returns one score.
+    reads_curves: it looks at what a table says of epochs before the last.
     """
 
     reads: Literal["table", "network"] = "table"
+    reads_curves: bool = False
 
 
 JUDGES: Mapping[str, JudgeOption] = {
@@ -37,11 +39,13 @@ JUDGES: Mapping[str, JudgeOption] = {
         label="training speed",
         meaning="the mean accuracy on training images over the first third of the epochs (after Ru et al. 2021)",
         code="pipeline.studies.study.judges.table_judges:training_speed",
+        reads_curves=True,
     ),
     "early_validation": JudgeOption(
         label="validation after a third",
         meaning="the accuracy on attacked validation images after a third of the epochs",
         code="pipeline.studies.study.judges.table_judges:early_validation",
+        reads_curves=True,
     ),
     "one_training": JudgeOption(
         label="one whole training",

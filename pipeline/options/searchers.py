@@ -13,9 +13,11 @@ class SearcherOption(Option):
     """A searcher; its code takes `Trainings` and returns the number of the cell that it chooses.
 
     trains: it spends a budget; else it chooses without any training, and has one result.
+    reads_curves: it looks at cells before the end of their training.
     """
 
     trains: bool = True
+    reads_curves: bool = False
 
 
 SEARCHERS: Mapping[str, SearcherOption] = {
@@ -48,6 +50,7 @@ SEARCHERS: Mapping[str, SearcherOption] = {
         label="successive halving",
         meaning="random cells train for a few epochs, and the best third of them goes on (Jamieson & Talwalkar 2016)",
         code="pipeline.studies.study.searchers.sampling:successive_halving",
+        reads_curves=True,
     ),
     "evolution": SearcherOption(
         label="regularised evolution",

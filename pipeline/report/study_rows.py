@@ -37,7 +37,7 @@ def outcome_rows(study: StudyFile) -> Iterator[OutcomeRow]:
         yield OutcomeRow(
             label=found.label,
             trainings=f"{np.mean(found.passes) / study.table.training_passes:.1f}",
-            seconds=f"{np.mean(found.seconds):,.0f}",
+            seconds=f"{np.mean(found.seconds):,.0f}" if found.seconds else "-",
             accuracy=percent(float(np.mean(found.accuracy))),
             percentile=_with_interval(found.percentile, 1),
             regret=_with_interval(found.regret, 100),
@@ -57,27 +57,27 @@ def judge_rows(study: StudyFile) -> Iterator[tuple[str, str, str, str]]:
 def lead(study: StudyFile) -> str:
     """Say what was studied, in a sentence or two."""
     table = study.table
+    by_others = " by others, who published them" if table.published else ""
+    seen = "the same images" if table.published else "validation images"
     return (
-        f"{study.seeds} searches of each kind on {table.cells:,} cells trained on {table.data}. A cell that is chosen "
-        f"is judged by its mean accuracy under {table.attack} on test images over "
-        f"{counted(table.trainings, 'training')}; a searcher sees one training's accuracy on validation images."
+        f"{study.seeds} searches of each kind on {table.cells:,} cells trained on {table.data}{by_others}. A cell that "
+        f"is chosen is judged by its mean accuracy under {table.attack} on test images over "
+        f"{counted(table.trainings, 'training')}; a searcher sees one training's accuracy on {seen}."
     )
 
 
 def tiles(study: StudyFile) -> Iterator[tuple[str, str, str]]:
     """Yield what, how much, and what to hold beside it."""
     table, best = study.table, best_outcome(study)
-    yield (
-        "Best cell",
-        percent(table.best),
-        f"median {percent(table.median)}, one training ± {100 * table.deviation:.1f}",
-    )
+    noise = "" if table.deviation is None else f", one training ± {100 * table.deviation:.1f}"
+    yield "Best cell", percent(table.best), f"median {percent(table.median)}{noise}"
     yield (
         "Highest percentile",
         f"{np.mean(best.percentile):.1f}",
         f"{best.label}, {np.mean(best.passes) / table.training_passes:.0f} trainings",
     )
-    yield "A whole training", f"{table.training_passes:,.0f} passes", f"{table.training_seconds:.1f} s of one core"
+    if table.training_seconds is not None:
+        yield "A whole training", f"{table.training_passes:,.0f} passes", f"{table.training_seconds:.1f} s of one core"
 
 
 def best_outcome(study: StudyFile) -> Outcome:

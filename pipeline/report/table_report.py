@@ -35,18 +35,19 @@ def write(folder: Path) -> Path:
 def _content(folder: Path, table: Table) -> dict[str, Any]:
     """Return the template's values by name, but for the pictures."""
     ranked = sorted(table, key=lambda entry: -float(entry.test[table.attack].mean()))
-    images, seeds = table.header.images, table.accuracies().shape[1]
+    header, seeds = table.own_header, table.accuracies().shape[1]
+    images = header.images
     return {
         "label": folder.resolve().name,
         "folder": folder,
         "lead": f"{len(table):,} cells that compute different functions, each trained with {seeds} seeds on "
-        f"{images.train:,} images of {table.header.data} and attacked on {images.test:,} test images.",
+        f"{images.train:,} images of {table.data} and attacked on {images.test:,} test images.",
         "tiles": list(_tiles(table, ranked)),
         "attacks": list(ranked[0].test),
         "best": [_row(entry, table) for entry in ranked[:SHOWN_CELLS]],
         "worst": [_row(entry, table) for entry in ranked[-SHOWN_CELLS:]] if len(ranked) > 2 * SHOWN_CELLS else [],
-        "settings": [(key, str(value)) for key, value in flattened(table.header.settings).items()],
-        "environment": [(key, str(value)) for key, value in table.header.environment.items()],
+        "settings": [(key, str(value)) for key, value in flattened(header.settings).items()],
+        "environment": [(key, str(value)) for key, value in header.environment.items()],
         "command": f"python scripts/report.py {shlex.quote(f'run={folder}')}",
     }
 

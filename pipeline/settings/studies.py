@@ -136,7 +136,13 @@ class StudySettings(Settings):
     """Searchers on a table of cells: what each chooses, at what cost, and what foretells a cell's accuracy."""
 
     table: str = Field(
-        "runs/table", min_length=1, description="the table: a run folder of tabulate, its file, or one that is shipped"
+        "runs/table",
+        min_length=1,
+        description="the table: a run folder of tabulate, its file, one that is shipped, or FOLDER/DATA or "
+        "FILE.json/DATA of a benchmark of others",
+    )
+    attack: str | None = Field(
+        None, min_length=1, description="attack by which its cells are compared; null for the last one"
     )
     seeds: AtLeastTwo = Field(20, description="times that each searcher searches, with seeds that count up from seed")
     searchers: tuple[Annotated[str, OneOf(SEARCHERS)], ...] = Field(

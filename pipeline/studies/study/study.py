@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.studies.study.searchers.bench import Bench
 from pipeline.studies.study.study_file import STUDY_FILE, StudyFile, TableFacts
 from pipeline.studies.study.supernets.searches import check_searches
 from pipeline.studies.study.supernets.supernet_study import search_by_supernets
-from pipeline.studies.study.table_settings import bounds_in_table, experiment_of_table
+from pipeline.studies.study.table_settings import bounds_in_table, check_answers, experiment_of_table
 from pipeline.studies.study.table_study import equal_cost_tests, table_judgements, table_outcomes
 from pipeline.studies.tables.table import load_table
 from pipeline.studies.work import seeds
@@ -34,11 +35,12 @@ def study(folder: Path, experiment: Experiment, searches: Mapping[str, Experimen
     the table.
     """
     settings = experiment.study
-    table = load_table(settings.table)
+    table = load_table(settings.table, settings.attack)
+    check_answers(table, settings, searches)
     bench = Bench(table, bounds_in_table(experiment))
     asks_networks = any(JUDGES[name].reads == "network" for name in settings.judges)
     needs_images = asks_networks or bool(searches)
-    of_table = experiment_of_table(experiment, table.header, settings.table) if needs_images else experiment
+    of_table = experiment_of_table(experiment, table.own_header, settings.table) if needs_images else experiment
     check_searches(searches, of_table)
     drawn, judged = seeds(experiment, settings.seeds), judged_cells(bench.entries, settings.judged, experiment.seed)
     by_supernets = judged_cells(bench.entries, settings.judged_by_supernets, experiment.seed)
@@ -65,13 +67,14 @@ def _facts(bench: Bench, name: str) -> TableFacts:
     table, unit = bench.table, bench.mean_training
     return TableFacts(
         name=Path(name).name,
-        data=table.header.data,
+        data=table.data,
         attack=table.attack,
         cells=len(bench),
         trainings=bench.trainings,
         best=float(bench.means.max()),
         median=float(np.median(bench.means)),
-        deviation=table.seed_deviation,
+        deviation=None if bench.trainings == 1 else table.seed_deviation,
         training_passes=round(unit.passes, 1),
-        training_seconds=round(unit.seconds, 3),
+        training_seconds=None if math.isnan(unit.seconds) else round(unit.seconds, 3),
+        published=table.header is None,
     )

@@ -16,7 +16,8 @@ class Outcome(Schema):
     budget: whole trainings it may pay for; none where its cost is not chosen, as that of a supernet.
     accuracy: of the chosen cell, on test images under the table's attack, the mean over its trainings.
     percentile: of the tabulated cells, in %.  regret: what it lacks to the best of them.
-    passes, seconds: everything that the search took.  genotypes: of supernets' searches alone.
+    passes, seconds: everything that the search took; no seconds where the table has none.
+    genotypes: of supernets' searches alone.
     """
 
     searcher: str
@@ -76,6 +77,7 @@ class TableFacts(Schema):
 
     cells: inside the bounds.  best, median, deviation: of means over trainings, and of one training around its mean.
     training_passes, training_seconds: of one whole training, the unit of budgets.
+    published: by others, with one part of images alone, and neither passes nor seconds: a whole training counts as one.
     """
 
     name: str
@@ -85,9 +87,10 @@ class TableFacts(Schema):
     trainings: Count
     best: Share
     median: Share
-    deviation: Share
+    deviation: Share | None
     training_passes: Figure
-    training_seconds: Seconds
+    training_seconds: Seconds | None
+    published: bool = False
 
 
 class StudyFile(Schema):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline.errors import RunError
+from pipeline.options.judges import JUDGES
+from pipeline.options.searchers import SEARCHERS
 from pipeline.runs.metrics import flattened
 from pipeline.runs.same_settings import differences
 from pipeline.search.objectives import bounds_of
-from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment
+from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, StudySettings
 from pipeline.studies.tables.rows import Header
-from pipeline.studies.tables.table import Interval
+from pipeline.studies.tables.table import Interval, Table
 
 GROUPS = ("data", "space", "weight_optimizer", "retrain", "evaluate")
 OF_THE_MACHINE = ("data.path", *(f"data.{key}" for key in HOW_IMAGES_ARE_READ))
@@ -45,6 +47,24 @@ def _training_settings(experiment: Experiment, named: Mapping[str, Any]) -> dict
     content = experiment.model_dump(mode="json", include=set(GROUPS))
     content["evaluate"] = {key: content["evaluate"][key] for key in named.get("evaluate", {})}
     return {key: value for key, value in flattened(content).items() if key not in OF_THE_MACHINE}
+
+
+def check_answers(table: Table, settings: StudySettings, searches: Collection[str]) -> None:
+    """Raise ValueError that names all that the study asks of a table that others published, and that it lacks."""
+    if table.header is not None:
+        return
+    asked = [f"study.searchers {name}" for name in settings.searchers if SEARCHERS[name].reads_curves]
+    asked += [
+        f"study.judges {name}"
+        for name in settings.judges
+        if JUDGES[name].reads_curves or JUDGES[name].reads == "network"
+    ]
+    asked += ["study.supernets"] * bool(searches) + ["study.equal=seconds"] * (settings.equal == "seconds")
+    if asked:
+        raise ValueError(
+            f"study.table={settings.table}: others published neither curves nor seconds nor how they trained; do "
+            f"without {', '.join(asked)} (experiment=study_published does)"
+        )
 
 
 def bounds_in_table(experiment: Experiment) -> dict[str, Interval]:

@@ -47,7 +47,7 @@ def outcome(
         percentile=tuple(round(bench.percentile(mean), DIGITS) for mean in means),
         regret=tuple(round(bench.regret(mean), DIGITS) for mean in means),
         passes=tuple(round(cost.passes, 1) for cost in costs),
-        seconds=tuple(round(cost.seconds, 2) for cost in costs),
+        seconds=tuple(round(cost.seconds, 2) for cost in costs) if bench.table.header else (),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,6 +20,7 @@ from pipeline.errors import RunError
 from pipeline.networks.description import genotype_from_plain
 from pipeline.runs.files import read_bytes, write_atomically
 from pipeline.runs.schemas import checked
+from pipeline.studies.tables.published_tables import PublishedCell, PublishedTable, find_published, read_published
 from pipeline.studies.tables.rows import CellRow, Header, check_counts
 from search_space import Genotype, canonical_form
 
@@ -35,9 +37,9 @@ Interval = tuple[float | None, float | None]
 class Entry:
     """What one cell reached; accuracies in [0, 1], the last axis is a seed.
 
-    parameters, conv_linear_macs: of its network.  seconds: of one core, for all seeds.
+    parameters, conv_linear_macs: of its network.  seconds: of one core, for all seeds; nan where others published it.
     trained: [epochs, seeds] on the training images of each epoch.  clean, robust: [epochs, seeds] on validation images.
-    validation, test: [seeds] at the end, by attack.
+    validation, test: [seeds] at the end, by attack. Others published no epochs, and one part for both.
     """
 
     genotype: Genotype
@@ -54,17 +56,41 @@ class Entry:
 class Table(Sequence[Entry]):
     """Cells and what each reached, found by number, genotype or text; cells that compute the same have one entry.
 
-    header: the settings of all trainings, the data and the numbers of images.
-    attack: what cells are compared by where no other is named, the last of the attacks.
+    data: the name of the images.  attack: what cells are compared by where no other is named.
+    header: the settings of all trainings, and the numbers of images; None of a table that others published.
     """
 
-    def __init__(self, header: Header, rows: Sequence[CellRow]) -> None:
+    def __init__(self, entries: Sequence[Entry], *, data: str, attack: str, header: Header | None) -> None:
+        self.data, self.attack, self.header = data, attack, header
+        self._entries = list(entries)
+        self._places = {canonical_form(entry.genotype): place for place, entry in enumerate(self._entries)}
+
+    @classmethod
+    def of_rows(cls, header: Header, rows: Sequence[CellRow], attack: str | None = None) -> Table:
+        """Make the table of what was tabulated.  attack: by which cells are compared, the last one by default.
+
+        Raises ValueError where there are no rows, and for an attack that they do not have.
+        """
         if not rows:
             raise ValueError("a table needs at least one cell")
-        self.header = header
-        self._entries = [_entry(header, row) for row in rows]
-        self._places = {canonical_form(entry.genotype): place for place, entry in enumerate(self._entries)}
-        self.attack = list(rows[0].test)[-1]
+        attacks = list(rows[0].test)
+        if attack is not None and attack not in attacks:
+            raise ValueError(f"the table has no attack {attack!r}, only {', '.join(attacks)}")
+        entries = [_entry(header, row) for row in rows]
+        return cls(entries, data=header.data, attack=attack or attacks[-1], header=header)
+
+    @classmethod
+    def of_published(cls, published: PublishedTable) -> Table:
+        """Make the table of what others published: what judges a cell is all that a searcher can see of it."""
+        entries = [_published_entry(cell, len(cell.accuracies[published.attack])) for cell in published.cells]
+        return cls(entries, data=published.data, attack=published.attack, header=None)
+
+    @property
+    def own_header(self) -> Header:
+        """Return the header. Raises ValueError for a table that others published, which has none."""
+        if self.header is None:
+            raise ValueError("others published this table: it does not say by which settings its networks are trained")
+        return self.header
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -103,8 +129,9 @@ class Table(Sequence[Entry]):
 
     @cached_property
     def seed_deviation(self) -> float:
-        """The standard deviation of one training around the mean of its cell, pooled over cells."""
-        return float(np.sqrt(self.accuracies().var(axis=1, ddof=1).mean()))
+        """The standard deviation of one training around the mean of its cell, pooled over cells; nan of one each."""
+        accuracies = self.accuracies()
+        return float(np.sqrt(accuracies.var(axis=1, ddof=1).mean())) if accuracies.shape[1] > 1 else math.nan
 
     def inside(self, within: Mapping[str, Interval]) -> list[int]:
         """Return the places of the cells whose parameters and conv_linear_macs lie in the ranges given."""
@@ -135,13 +162,17 @@ def percentile_among(means: Floats, mean: float) -> float:
     return float(100 * ((means < mean).mean() + (means == mean).mean() / 2))
 
 
-def load_table(table: str | Path) -> Table:
-    """Read a table: a shipped one by its name, a file of `tabulate`, or a run folder with one.
+def load_table(table: str | Path, attack: str | None = None) -> Table:
+    """Read a table: a shipped one by its name, a file of `tabulate`, a run folder with one, or a benchmark of others.
 
-    Every page of the file is checked against its checksum. Raises ValueError for a name that is none, and RunError
-    that names the file where it is damaged or something else.
+    table: of a benchmark of others FOLDER/DATA or FILE.json/DATA, as docs/tables.md says.
+    attack: by which cells are compared, the last of the table by default; one of several others has to be named.
+    Every page of a file of `tabulate` is checked against its checksum. Raises ValueError for a name or an attack that
+    is none, and RunError that names the file where it is damaged or something else.
     """
-    return Table(*read_table(find_table(table)))
+    if (published := find_published(Path(table))) is not None:
+        return Table.of_published(read_published(*published, attack))
+    return Table.of_rows(*read_table(find_table(table)), attack)
 
 
 def find_table(table: str | Path) -> Path:
@@ -225,6 +256,22 @@ def _entry(header: Header, row: CellRow) -> Entry:
         robust=validation(row.robust),
         validation={attack: validation(counts) for attack, counts in row.validation.items()},
         test={attack: test(counts) for attack, counts in row.test.items()},
+    )
+
+
+def _published_entry(cell: PublishedCell, trainings: int) -> Entry:
+    accuracies = {name: np.asarray(values, dtype=np.float64) for name, values in cell.accuracies.items()}
+    no_epochs = np.empty((0, trainings))
+    return Entry(
+        genotype=cell.genotype,
+        parameters=cell.cost.parameters,
+        conv_linear_macs=cell.cost.conv_linear_macs,
+        seconds=math.nan,
+        trained=no_epochs,
+        clean=no_epochs,
+        robust=no_epochs,
+        validation=accuracies,
+        test=accuracies,
     )
 
 

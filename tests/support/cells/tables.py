@@ -63,7 +63,7 @@ def rows_by_hand(test, validation=None, curves=None, *, cells=None):
 
 def table_by_hand(test, validation=None, curves=None):
     """The table of these rows."""
-    return Table(header_by_hand(), list(rows_by_hand(test, validation, curves)))
+    return Table.of_rows(header_by_hand(), list(rows_by_hand(test, validation, curves)))
 
 
 def counted(share):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.studies.study.searchers.costs import Cost, training_passes
+from pipeline.studies.study.searchers.costs import ONE_TRAINING, Cost, training_passes
 from pipeline.studies.tables.table import Entry, Floats, Interval, Table, percentile_among
 from search_space import Genotype
 
@@ -34,7 +34,7 @@ class Bench:
         self.curves = np.stack([entry.robust for entry in self.entries])
         self.means = np.round(table.means[places], DIGITS)
         self.trainings = self.accuracies.shape[1]
-        self.passes = training_passes(table.header, table.attack)
+        self.passes = training_passes(table.header, table.attack) if table.header else ONE_TRAINING
         self._seconds_a_pass = np.array([entry.seconds for entry in self.entries]) / (
             self.trainings * self.passes.tabulated
         )
@@ -45,7 +45,10 @@ class Bench:
 
     @property
     def mean_training(self) -> Cost:
-        """Return what one whole training of a cell costs, in the mean over cells: the unit of budgets."""
+        """Return what one whole training of a cell costs, in the mean over cells: the unit of budgets.
+
+        The seconds of a table that others published are nan.
+        """
         return Cost(self.passes.whole, float(self._seconds_a_pass.mean()) * self.passes.whole)
 
     def cost(self, cell: int, passes: float) -> Cost:

@@ -59,6 +59,10 @@ class TrainingPasses:
         return self.whole + self.epochs * (self.glance + self.clean) + self.clean + self.test
 
 
+ONE_TRAINING = TrainingPasses(epochs=1, epoch=1, glance=0, validation=0, test=0, clean=0)
+"""Of a table that others published: its passes are not known, and a whole training counts as one."""
+
+
 def training_passes(header: Header, attack: str) -> TrainingPasses:
     """Count the passes of one training from the settings of a table.  attack: by which its cells are compared."""
     recipe, images = header.settings["retrain"], header.images

@@ -29,7 +29,7 @@ def means_of(
     missing = {form: genotype for form, genotype in cells.items() if form not in tabulated}
     trained = {form_of(row): row for row in _trained(folder, table, of_table, missing, processes)} if missing else {}
     found = {form: tabulated[form] for form in cells.keys() & tabulated.keys()}
-    images = table.header.images.test
+    images = table.own_header.images.test
     return found | {form: float(np.mean(trained[form].test[table.attack])) / images for form in missing}
 
 
@@ -38,7 +38,7 @@ def _trained(
 ) -> list[CellRow]:
     """Train what the folder does not have yet; return all its rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = {form_of(row) for row in stored.begin(folder, table.header)}
+    known = {form_of(row) for row in stored.begin(folder, table.own_header)}
     works = [CellWork(of_table, genotype) for form, genotype in missing.items() if form not in known]
     in_processes("train", works, processes, done=partial(_note, folder))
     return stored.read(folder)[1]

@@ -43,7 +43,7 @@ HEADER = Header(
 
 
 def test_a_table_says_where_a_cell_stands():
-    table = Table(HEADER, list(rows_of([(50, 60), (30, 30), (70, 90), (55, 55)])))
+    table = Table.of_rows(HEADER, list(rows_of([(50, 60), (30, 30), (70, 90), (55, 55)])))
     assert table.means.tolist() == pytest.approx([0.55, 0.3, 0.8, 0.55])
     cells = [entry.genotype for entry in table]
     assert [table.percentile(cell) for cell in cells] == pytest.approx([50, 12.5, 87.5, 50])
@@ -61,7 +61,7 @@ def test_a_table_says_where_a_cell_stands():
 def test_a_cell_is_found_by_what_it_computes():
     (row,) = rows_of([(1, 2)])
     genotype = Genotype.from_nasbench201("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|")
-    table = Table(HEADER, [row.model_copy(update={"genotype": json.loads(genotype.to_json())})])
+    table = Table.of_rows(HEADER, [row.model_copy(update={"genotype": json.loads(genotype.to_json())})])
     same = "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|skip_connect~2|"
     assert table[same] is table[genotype] is table[0]
     assert same in table
