@@ -162,11 +162,12 @@ def _sizes(experiment: Experiment, standings: Sequence[CellResult]) -> str:
 
 
 def _control(standings: Sequence[CellResult]) -> str:
-    """Say what the hand-made network is, where there is one."""
-    return "".join(
+    """Say what the hand-made network is, or that there is none."""
+    named = [
         f"; {cell.name}: its own layers and the C nearest in parameters, hand-made and not searched"
         for cell in of_kind(standings, CONTROL)
-    )
+    ]
+    return "".join(named) or "; no hand-made network stands beside them"
 
 
 def _bounds(objectives: ObjectiveSettings) -> str:

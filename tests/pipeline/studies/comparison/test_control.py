@@ -61,9 +61,12 @@ def test_the_control_is_a_row_a_point_and_a_sentence_and_no_cell_of_the_space(ex
     assert agreement(cells(), "pgd-20") == agreement(cells()[:-1], "pgd-20")
 
 
-def test_the_control_can_be_left_out(tmp_path):
+def test_the_control_can_be_left_out_and_the_page_says_so(experiment):
     assert controls(compose_experiment([*BOUNDED, "comparison.resnet=null"])) == []
-    assert "ResNet" not in text(compose_experiment(BOUNDED), cells()[:-1])
+    said = text(experiment, cells()[:-1])
+    assert "no hand-made network stands beside them" in said
+    assert "ResNet" not in said
+    assert "no hand-made network" not in text(experiment, cells())
 
 
 def test_a_depth_that_is_none_or_too_large_is_refused():
