@@ -17,6 +17,7 @@ PACKAGES = (
     "mgda",
     "attacks",
     "learned_optimizers",
+    "analytic_continuation",
     "pipeline",
     "compiled",
     "atomic_files",
