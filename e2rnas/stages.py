@@ -14,6 +14,7 @@ from e2rnas.cli.composing.variants import variant
 from e2rnas.results import Accuracies, Comparison, ExportedFiles, Study
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.ranks import launch
+from pipeline.continuation.spectrum_file import SPECTRUM_FILE
 from pipeline.data import ImageData, load
 from pipeline.evaluation.accuracy import Accuracy
 from pipeline.evaluation.stored_evaluation import ROBUSTNESS_FILE as ROBUSTNESS
@@ -23,6 +24,7 @@ from pipeline.networks.description import NetworkDescription
 from pipeline.networks.genotype_reference import cell_of
 from pipeline.networks.network_files import check_fits
 from pipeline.report import run_report, study_report, table_report
+from pipeline.report.spectra import spectrum_report
 from pipeline.report.sweeps import sweep_report
 from pipeline.report.sweeps.seed_groups import runs_in
 from pipeline.runs.schemas import read_as
@@ -101,7 +103,7 @@ def export_run(experiment: Experiment) -> ExportedFiles:
 
 
 def report_runs(folder: Path, others: Sequence[Path]) -> tuple[Path, list[str]]:
-    """Write report.html of a run, a table, a study or a folder of runs; returns its path, and results in lines.
+    """Write report.html of a run, a table, a study, a spectrum or a folder of runs; returns its path, and results.
 
     others: runs, or folders of runs, to set beside it.
     """
@@ -109,6 +111,8 @@ def report_runs(folder: Path, others: Sequence[Path]) -> tuple[Path, list[str]]:
         return table_report.write(folder), []
     if (folder / STUDY_FILE).exists():
         return study_report.write(folder), []
+    if (folder / SPECTRUM_FILE).exists():
+        return spectrum_report.write(folder), []
     runs, beside = runs_in(folder), [run for other in others for run in runs_in(other)]
     if runs == [folder]:
         page, results = run_report.write(folder, beside), run_report.table([folder, *beside])

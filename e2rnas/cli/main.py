@@ -28,15 +28,16 @@ def run(name: str) -> None:
 
 def main() -> None:
     """Run what the command `e2rnas` is given, as its script would; without a program, list them."""
+    commands = {program.command or name: name for name, program in PROGRAMS.items()}
     match sys.argv[1:]:
-        case [name, *arguments] if name in PROGRAMS:
+        case [word, *arguments] if (name := commands.get(word, word)) in PROGRAMS:
             # processes of the same run, and Hydra's jobs, are started by what stands here
             sys.argv = [str(SCRIPTS / f"{name}.py"), *arguments]
             run(name)
         case [] | ["-h" | "--help"]:
-            show(USAGE, "", *(f"  {name:<11} {program.description}" for name, program in PROGRAMS.items()))
-        case [name, *_]:
-            near = difflib.get_close_matches(name, PROGRAMS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(PROGRAMS)}"
-            say(f"error: unknown program {name}; {hint}")
+            show(USAGE, "", *(f"  {word:<11} {PROGRAMS[name].description}" for word, name in commands.items()))
+        case [word, *_]:
+            near = difflib.get_close_matches(word, [*commands, *PROGRAMS], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(commands)}"
+            say(f"error: unknown program {word}; {hint}")
             sys.exit(REFUSED)

@@ -35,6 +35,7 @@ class Program:
     direction: in which the figure gets better that it returns, if it returns one.
     lacks_figure: what to set where a configuration gives none.
     when_out_of_memory: what the user is told to do then.
+    command: its name in `e2rnas <name>`, where it is shorter than the script's.
     """
 
     description: str
@@ -46,6 +47,7 @@ class Program:
     direction: Direction | None = None
     lacks_figure: Callable[[Experiment], str | None] = _always_has_figure
     when_out_of_memory: str = "close what else runs on this machine"
+    command: str | None = None
 
 
 PROGRAMS: Mapping[str, Program] = MappingProxyType(
@@ -168,6 +170,19 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             one_process=True,
             direction="minimize",
             when_out_of_memory="lower meta.processes, meta.pairs or meta.last_length",
+        ),
+        "continue_spectrum": Program(
+            "Continue a Green's function from the imaginary axis to its spectrum, with a band and a page.",
+            keys=("run", "green", "spectrum"),
+            examples=(
+                "green.path=examples/green.txt green.kernel=fermionic_matsubara green.beta=20 spectrum.omega_max=8",
+                "green.path=chi.npz green.kernel=time_bosonic green.beta=10 spectrum.omega_max=6 spectrum.n_points=401",
+                "green.path=sigma.h5 green.group=imp green.kernel=freq_fermionic green.beta=40 green.self_energy=true "
+                "spectrum.omega_max=10 spectrum.grid=centred",
+            ),
+            defaults=("run=runs/spectrum",),
+            one_process=True,
+            command="continue",
         ),
         "cells": Program(
             "Published cells and their sizes.",

@@ -15,7 +15,10 @@ from pipeline.errors import RunError
 
 WRITTEN_IN = ("checkpoint", "figures")  # folders of a run folder in which files are written, beside itself
 FOLDERS = (*WRITTEN_IN, "tensorboard", "points", "selection")  # all that stages make in it
-FILES = ("metrics.jsonl", "settings.json", "search.json", "genotype.json", "network.json", "robustness.json")
+FILES = (
+    *("metrics.jsonl", "settings.json", "search.json", "genotype.json", "network.json", "robustness.json"),
+    *("spectrum.json", "spectrum.csv"),
+)
 
 
 @contextlib.contextmanager

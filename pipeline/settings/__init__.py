@@ -6,6 +6,7 @@ The models are immutable and refuse unknown keys. A number may be written as a f
 from pipeline.settings.attack import AttackSettings, SearchAttackSettings
 from pipeline.settings.base import Channels, Layers, OneOf, Settings
 from pipeline.settings.compute import FabricSettings
+from pipeline.settings.continuation import GreenSettings, SpectrumSettings
 from pipeline.settings.data import HOW_IMAGES_ARE_READ, DataSettings
 from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
 from pipeline.settings.experiment import Experiment
@@ -35,6 +36,7 @@ __all__ = [
     "Experiment",
     "ExportSettings",
     "FabricSettings",
+    "GreenSettings",
     "GuardSettings",
     "ImplicitSettings",
     "Layers",
@@ -50,6 +52,7 @@ __all__ = [
     "SelectionSettings",
     "Settings",
     "SpaceSettings",
+    "SpectrumSettings",
     "StudySettings",
     "TabulateSettings",
     "WeightOptimizerSettings",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pipeline.settings.attack import SearchAttackSettings
 from pipeline.settings.base import Seed, Settings
 from pipeline.settings.compute import FabricSettings
+from pipeline.settings.continuation import GreenSettings, SpectrumSettings
 from pipeline.settings.data import DataSettings
 from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
 from pipeline.settings.meta_training import MetaSettings
@@ -43,6 +44,8 @@ class Experiment(Settings):
     tabulate: TabulateSettings = TabulateSettings()
     study: StudySettings = StudySettings()
     meta: MetaSettings = MetaSettings()
+    green: GreenSettings = GreenSettings()
+    spectrum: SpectrumSettings = SpectrumSettings()
     fabric: FabricSettings = FabricSettings()
 
     @model_validator(mode="after")

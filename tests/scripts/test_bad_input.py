@@ -16,6 +16,7 @@ from pipeline.networks.network_files import load_network
 from pipeline.search.search import search
 from pipeline.training.retrain import retrain
 from tests.support.bad_input.files import FILES, OF_FILES
+from tests.support.bad_input.measurements import MEASUREMENTS, OF_MEASUREMENTS
 from tests.support.bad_input.runs import OF_NETWORKS, OF_RUNS
 from tests.support.bad_input.sets import OF_SETS, SETS, make_set
 from tests.support.bad_input.settings.composed import SETTINGS
@@ -25,6 +26,7 @@ from tests.support.scripts import TINY, TINY_META
 
 CASES = (
     [(script, overrides, says, False, None) for script, overrides, says in SETTINGS]
+    + [(script, f"run=run {overrides}", says, False, None) for script, overrides, says in OF_MEASUREMENTS]
     + [(script, overrides, says, True, None) for script, overrides, says in (*OF_SETS, *OF_FILES, *UNFIT)]
     + [(script, f"run={{mine}} {overrides}", says, True, spoil) for script, overrides, says, spoil in OF_NETWORKS]
     + [(script, f"run={{mine}} {overrides}", says, True, spoil) for script, overrides, says, spoil in OF_RUNS]
@@ -37,7 +39,7 @@ def shared(tmp_path_factory):
     """Files, networks of other images, and a finished run; data sets are added as they are asked for."""
     folder = tmp_path_factory.mktemp("shared")
     (folder / "files").mkdir()
-    for name, content in FILES.items():
+    for name, content in (FILES | MEASUREMENTS).items():
         (folder / "files" / name).write_bytes(content)
     colours = {"in_channels": 3, "mean": (0.5,) * 3, "std": (0.2,) * 3}
     write_network(folder / "colour", data="photographs", **colours)

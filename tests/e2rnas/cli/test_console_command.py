@@ -42,7 +42,14 @@ def test_without_a_program_each_is_listed_in_one_line(call_command, words):
     status, out, _ = call_command(*words)
     assert status == 0
     for name, program in PROGRAMS.items():
-        assert f"  {name:<11} {program.description}" in out.split("\n")
+        assert f"  {program.command or name:<11} {program.description}" in out.split("\n")
+
+
+@pytest.mark.parametrize("word", ["continue", "continue_spectrum"])
+def test_a_program_is_found_by_its_shorter_name_and_by_that_of_its_script(call_command, word):
+    status, out, err = call_command(word)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: green.path is missing")
 
 
 @pytest.mark.parametrize(("word", "says"), [("serch", "did you mean search?"), ("xyz", "expected one of demo, search")])
