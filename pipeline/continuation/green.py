@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ def read_green(settings: GreenSettings) -> Measured:
     for name, example in (("path", "green.txt"), ("kernel", "fermionic_matsubara"), ("beta", "20")):
         if getattr(settings, name) is None:
             raise RunError(f"green.{name} is missing; give it, as in green.{name}={example}")
-    path, kernel, beta = Path(str(settings.path)), Kernel(settings.kernel), float(settings.beta or 0)
+    path, kernel, beta = Path(str(settings.path)), Kernel(str(settings.kernel)), float(settings.beta or 0)
     found = read_measured(path, is_complex=kernel is Kernel.FERMIONIC_MATSUBARA, group=settings.group)
     errors, covariance = _errors_of(found, settings)
     try:
@@ -86,9 +87,9 @@ def _check_positive(errors: NDArray[np.float64], path: str) -> None:
 
 def _without_constant(green: GreensFunction, constant: float | None) -> Measured:
     """Subtract the constant part of a self-energy; the error of a fitted one is common to all real parts."""
-    tail = fit_tail(green.points, green.values, green.errors, constant)
+    tail = fit_tail(green.points, np.asarray(green.values, dtype=np.complex128), green.errors, constant)
     count = len(green.points)
-    covariance = green.covariance
+    covariance: NDArray[Any] | None = green.covariance
     if tail.error > 0:
         if covariance is None:
             covariance = np.diag(np.tile(green.errors**2, 2))
