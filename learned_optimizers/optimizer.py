@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from learned_optimizers.architectures.base import Memory, Tensors
-from learned_optimizers.architectures.batch import Batch
+from learned_optimizers.architectures.batch import WEIGHTS, Batch
 from learned_optimizers.architectures.features import Facts
 from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.theta import Theta
 from learned_optimizers.training_watch import BeyondTrainingWarning, TrainingWatch
 
-WEIGHT_DTYPES = (torch.float32, torch.float64)
+HALF_DTYPES = (torch.bfloat16, torch.float16)  # too coarse for small steps and for running means
+WEIGHT_DTYPES = (torch.float32, torch.float64, *HALF_DTYPES)
 SHARED = "shared"  # key of a state_dict for what is no parameter's own
 
 
@@ -33,7 +34,9 @@ class LearnedOptimizer(Optimizer):
         code (float32 on the CPU) gives as many to a thread at once.
 
     All groups are one set of parameters to it. Those without a gradient are left out of a step. Its state is that of
-    the parameters, and in `state_dict` "shared". Raises ValueError for parameters other than float32 and float64.
+    the parameters, and in `state_dict` "shared". Parameters of float16 and bfloat16 have state in float32, their
+    weights among it, from which they are rounded. Raises ValueError for parameters that are no floating-point numbers
+    of 16 to 64 bits.
 
     Warns once, by BeyondTrainingWarning, where it goes on for more steps than theta says that it was trained for, and
     where one of the first 20 losses that it is shown is above three times the first.
@@ -51,7 +54,7 @@ class LearnedOptimizer(Optimizer):
         """Set what is made of the meta-parameters and the parameters, and is no state of its own."""
         self.theta, self.chunk = theta, chunk
         self.architecture = architecture(theta.architecture)
-        self._home = self.param_groups[0]["params"][0].new_zeros(())  # where tensors meet
+        self._home = _computed(self.param_groups[0]["params"][0]).new_zeros(())  # where tensors meet
         self._memory: dict[tuple[str, str], Memory] = {}
         self._converted: dict[tuple[torch.device, torch.dtype], Tensors] = {}
 
@@ -72,7 +75,8 @@ class LearnedOptimizer(Optimizer):
         if wrong or not 0 <= group["lr"] < float("inf"):
             del self.param_groups[-1]
             found = f"parameters of {wrong[0]}" if wrong else f"lr={group['lr']}"
-            raise ValueError(f"expected parameters of float32 or float64 and a finite lr of at least 0, found {found}")
+            expected = "floating-point parameters of 16 to 64 bits and a finite lr of at least 0"
+            raise ValueError(f"expected {expected}, found {found}")
 
     @torch.no_grad()
     def step(
@@ -126,6 +130,7 @@ class LearnedOptimizer(Optimizer):
             raise ValueError(f"expected the state of {expected[0]} with theta {expected[1][:8]}, found {found}")
         self._check_sizes(state_dict)
         super().load_state_dict(dict(state_dict))
+        self._restore_single_precision(state_dict)
         self.shared = {name: figure.to(self._home).clone() for name, figure in own["state"].items()}
         self.watch = TrainingWatch(**own.get("watch", {}))
 
@@ -143,11 +148,23 @@ class LearnedOptimizer(Optimizer):
             warnings.warn(text, BeyondTrainingWarning, stacklevel=4)
         return after
 
-    def _check_sizes(self, state_dict: Mapping[str, Any]) -> None:
+    def _stored_states(self, state_dict: Mapping[str, Any]) -> Iterator[tuple[int, Tensor, Mapping[str, Tensor]]]:
+        """Yield the number of each parameter in a state_dict, the parameter, and its state there."""
         numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         for number, parameter in zip(numbers, parameters, strict=False):  # their count is checked by torch
-            state = state_dict["state"].get(number, {})
+            yield number, parameter, state_dict["state"].get(number, {})
+
+    def _restore_single_precision(self, state_dict: Mapping[str, Any]) -> None:
+        """Take again what torch rounds to the dtype of parameters when it loads their state."""
+        for _, parameter, state in self._stored_states(state_dict):
+            if parameter.dtype in HALF_DTYPES and state:
+                self.state[parameter] = {
+                    name: value.to(parameter.device, torch.float32, copy=True) for name, value in state.items()
+                }
+
+    def _check_sizes(self, state_dict: Mapping[str, Any]) -> None:
+        for number, parameter, state in self._stored_states(state_dict):
             for name, rows in self.architecture.accumulators.items():
                 expected = (rows, parameter.numel())
                 if state and (name not in state or tuple(state[name].shape) != expected):
@@ -177,7 +194,7 @@ class LearnedOptimizer(Optimizer):
             for parameter in group["params"]
             if parameter.grad is not None and parameter.numel()
         ]
-        gradients = [parameter.grad for parameter, _ in found]
+        gradients = [_computed(parameter.grad) for parameter, _ in found]
         if any(gradient.layout != torch.strided for gradient in gradients):
             raise ValueError("expected dense gradients, found a sparse one; use sparse=False where it is made")
         norms = torch._foreach_norm(gradients) if gradients else []
@@ -192,7 +209,7 @@ class LearnedOptimizer(Optimizer):
         batches = list(self._batches(parameters, states))
         of_tensors: Tensors = {
             name: torch.stack([state[name].to(self._home) for state in states])
-            for name in states[0].keys() - self.architecture.accumulators.keys()
+            for name in states[0].keys() - self.architecture.accumulators.keys() - {WEIGHTS}
         }
         facts = _facts(tuple(parameter.shape for parameter in parameters), self._home.device, self._home.dtype)
         sums = torch.cat([batch.accumulate(of_tensors).to(self._home) for batch in batches])
@@ -202,17 +219,22 @@ class LearnedOptimizer(Optimizer):
         outputs = [output.to(self._home) for output in found if output is not None]
         of_tensors = self.architecture.finish(of_tensors, torch.cat(outputs) if outputs else None, facts)
         for name, rows in of_tensors.items():
-            for state, parameter, row in zip(states, parameters, rows, strict=True):
-                state[name] = row.to(parameter)
+            for state, row in zip(states, rows, strict=True):
+                state[name] = row.to(state[name])
         return shared
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[parameter]
+        values = _computed(parameter.detach())
         if not state:
             rows = self.architecture.accumulators.items()
-            state.update({name: parameter.new_zeros(count, parameter.numel()) for name, count in rows})
-            first = self.architecture.initial_of_tensors(self._tensors(parameter), 1)
+            state.update({name: values.new_zeros(count, values.numel()) for name, count in rows})
+            first = self.architecture.initial_of_tensors(self._tensors(values), 1)
             state.update({name: figures[0] for name, figures in first.items()})
+        if parameter.dtype in HALF_DTYPES:
+            exact, values = state.get(WEIGHTS, values.reshape(-1)), values.reshape(-1)
+            # those that somebody else has changed are taken as they are
+            state[WEIGHTS] = torch.where(exact.to(parameter.dtype) == values, exact, values)
         return state
 
     def _batches(self, parameters: Sequence[Tensor], states: Sequence[dict[str, Tensor]]) -> Iterator[Batch]:
@@ -225,6 +247,11 @@ class LearnedOptimizer(Optimizer):
             self._memory[kind] = batch.memory
             yield batch
             first = members.stop
+
+
+def _computed(values: Tensor) -> Tensor:
+    """Convert to the precision that is computed in: single for half, else their own."""
+    return values.float() if values.dtype in HALF_DTYPES else values
 
 
 def _kind(parameter: Tensor) -> tuple[str, str]:

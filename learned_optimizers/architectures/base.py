@@ -119,12 +119,15 @@ class Architecture(ABC):
     shapes: of the meta-parameters by name; their order is that of `Theta.vector`.
     accumulators: element state by name -> how many an element; all start at 0.  shares: 1 - decay of each, [c, 1].
     sums: how many figures of a tensor `accumulate` gives.
+    is_compiled: the compiled passes can take it.  is_normalised: steps are multiplied by what `factors` says.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     accumulators: Mapping[str, int]
     shares: Tensor
     sums: int
+    is_compiled: bool = True
+    is_normalised: bool = False
 
     @abstractmethod
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -160,13 +163,17 @@ class Architecture(ABC):
     ) -> tuple[Plan, dict[str, Tensor], dict[str, Tensor]]:
         """Between the passes: what the second one needs, new state of the tensors, new shared state."""
 
-    @abstractmethod
     def layers(self, tensors: Tensors, plan: Plan) -> NetworkLayers:
-        """Return the network of the second pass."""
+        """Return the network of the second pass, which compiled code takes where `is_compiled`."""
+        raise NotImplementedError(f"{type(self).__name__} has no compiled step")
 
     @abstractmethod
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, Tensor | None]:
         """Second pass, on new accumulators: what is subtracted [n], and sums over each tensor [k, c] for `finish`."""
+
+    def factors(self, plan: Plan, sums: Tensor) -> Tensor:
+        """What the steps of a tensor are multiplied with, [k, 1], once their sums over the tensor are known."""
+        return torch.ones_like(sums[:, :1])
 
     def finish(self, of_tensors: Tensors, sums: Tensor | None, facts: Facts) -> dict[str, Tensor]:
         """State of the tensors after the second pass."""
@@ -202,6 +209,8 @@ class Architecture(ABC):
         accumulators, sums = self.accumulate(block, state["tensors"])
         plan, of_tensors, shared = self.plan(tensors, state["tensors"], shared, sums, facts)
         step, outputs = self.step(tensors, replace(block, accumulators=accumulators), plan)
+        if self.is_normalised and outputs is not None:
+            step = step * segments.spread(self.factors(plan, outputs))[0]
         parts = torch.split(values - step, sizes)
         moved = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
         of_tensors = self.finish(of_tensors, outputs, facts)

@@ -14,6 +14,7 @@ from learned_optimizers import native
 from learned_optimizers.architectures.base import Architecture, Block, Memory, Plan, Tensors
 from learned_optimizers.architectures.features import Segments
 
+WEIGHTS = "weights"  # in the state of a parameter of half precision: those that it is rounded from
 # few enough for 32 features of each (2 MiB) to stay in a core's cache, enough to pay for the calls; a GPU wants more
 CHUNK: Mapping[str, int] = {"cpu": 16_384, "cuda": 2**20}
 
@@ -72,10 +73,12 @@ class Batch:
     ) -> None:
         self.architecture = architecture
         self.parameters, self.states, self.members = parameters, states, members
-        self.like = parameters[0]
         self.sizes = tuple(parameter.numel() for parameter in parameters)
-        self.values = [_flat(parameter.detach()) for parameter in parameters]
-        self.slopes = [_flat(parameter.grad) for parameter in parameters if parameter.grad is not None]
+        pairs = zip(parameters, states, strict=True)
+        self.values = [state[WEIGHTS] if WEIGHTS in state else _flat(parameter.detach()) for parameter, state in pairs]
+        self.like = self.values[0]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.slopes = [_flat(gradient).to(self.like.dtype) for gradient in gradients]
         chunk = CHUNK.get(self.like.device.type, CHUNK["cuda"]) if chunk is None else chunk
         elements = native.Elements(self.values, self.slopes, states, chunk)
         self.compiled = elements if native.supports(architecture, elements) else None
@@ -115,14 +118,22 @@ class Batch:
         return sums
 
     def _step(self, tensors: Tensors, own: Plan) -> Tensor | None:
-        sums = []
+        sums, waiting = [], []
         for span in self.spans:
-            of_span, block = own.part(span.members), self._block(span)
-            step, found = self.architecture.step(tensors, block, of_span)
-            self._subtract(span, step * block.segments.spread(of_span.tensors["rate"])[0])
+            block = self._block(span)
+            step, found = self.architecture.step(tensors, block, own.part(span.members))
+            if self.architecture.is_normalised:
+                waiting.append((span, block.segments, step))
+            else:
+                self._subtract(span, step, block.segments, own.tensors["rate"])
             if found is not None:
                 sums.append(found)
-        return self._joined(sums) if sums else None
+        joined = self._joined(sums) if sums else None
+        if joined is not None and waiting:
+            rates = own.tensors["rate"] * self.architecture.factors(own, joined)
+            for span, segments, step in waiting:
+                self._subtract(span, step, segments, rates)
+        return joined
 
     def _joined(self, sums: Sequence[Tensor]) -> Tensor:
         """Return sums of all tensors from those of the blocks; parts of one tensor are added."""
@@ -152,7 +163,9 @@ class Batch:
             own = [state[name] for state in self.states[span.members]]
             torch._foreach_copy_(own, torch.split(rows, list(self.sizes[span.members]), dim=1))
 
-    def _subtract(self, span: Span, step: Tensor) -> None:
+    def _subtract(self, span: Span, step: Tensor, segments: Segments, rates: Tensor) -> None:
+        """Move the elements of a block. rates: of all tensors of the batch, [k, 1]."""
+        step = step * segments.spread(rates[span.members])[0]
         if span.elements is not None:
             self.values[span.members.start][span.elements] -= step
         else:

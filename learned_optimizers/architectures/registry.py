@@ -22,6 +22,11 @@ ARCHITECTURES: Mapping[str, Option] = {
         meaning="an LSTM over tensors that steers a small network for every element (Metz et al. 2020)",
         code="learned_optimizers.architectures.hierarchical:Hierarchical",
     ),
+    "general": Option(
+        label="general",
+        meaning="normalised steps, relative to a tensor's weights, that no unit of loss, gradients or weights changes",
+        code="learned_optimizers.architectures.general:General",
+    ),
 }
 
 

@@ -33,6 +33,7 @@ class Judging:
     cap: float
     scale: Tensor
     late: float = 0.0
+    logarithmic: bool = False
 
     def __call__(self) -> Tensor:
         """Normalised losses on outer validation data, [3, tasks]: means of the training, of its last steps, and with
@@ -40,7 +41,7 @@ class Judging:
         """
         tasks = [self.bucket.task(self.task_seed, index) for index in self.indices]
         found = theta_curves(self.theta, tasks, self.steps, seed=self.task_seed, split="outer_validation")
-        losses = normalised(found, self.scale, self.cap)
+        losses = normalised(found, self.scale, self.cap, logarithmic=self.logarithmic)
         weighted = weights_of_steps(0, self.steps, self.steps, self.late)[:, None] * losses
         return torch.stack([losses.mean(0), losses[-WINDOW:].mean(0), weighted.mean(0)])
 

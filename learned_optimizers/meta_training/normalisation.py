@@ -13,6 +13,7 @@ from learned_optimizers.tasks import Task, TaskSplit
 
 ADAM_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 WINDOW = 10  # steps whose mean is a loss that was reached
+LEAST_SHARE = 1e-3  # of the initial loss, beside losses whose logarithms are taken
 LEAST_SPAN = 0.05  # of the initial loss: where Adam learns nothing, a small gain does not count for much
 
 
@@ -39,13 +40,18 @@ def best_reached(losses: Tensor) -> Tensor:
     return windows.mean(-1).amin(0)
 
 
-def normalised(losses: Tensor, scale: Tensor, cap: float) -> Tensor:
+def normalised(losses: Tensor, scale: Tensor, cap: float, *, logarithmic: bool = False) -> Tensor:
     """min((loss - best) / (initial - best), cap); cap where it is not finite.
 
-    losses: [..., lanes].  scale: [lanes, 2], initial and best.
+    losses: [..., lanes].  scale: [lanes, 2], initial and best.  logarithmic: of the logarithms of losses, each plus
+    LEAST_SHARE of the initial one, so that half of a low loss is worth as much as half of a high one.
     """
+    if logarithmic:
+        least = LEAST_SHARE * scale[:, 0].abs()
+        losses, scale = torch.log(losses.clamp(min=0) + least), torch.log(scale.clamp(min=0) + least[:, None])
     initial, best = scale.unbind(-1)
-    span = torch.maximum(initial - best, LEAST_SPAN * initial.abs()).clamp(min=torch.finfo(losses.dtype).tiny)
+    least_span = torch.full_like(initial, LEAST_SPAN) if logarithmic else LEAST_SPAN * initial.abs()
+    span = torch.maximum(initial - best, least_span).clamp(min=torch.finfo(losses.dtype).tiny)
     return ((losses - best) / span).nan_to_num(cap, posinf=cap).clamp(max=cap)
 
 

@@ -29,7 +29,7 @@ class UnrollRecipe:
 
     horizon: inner steps of a whole training.  full: unroll it at once, so that no truncation begins in its middle.
     cap: largest normalised loss.  outer_batches: of outer data a step.  task_seed: of the tasks themselves.
-    late: how much more late steps of a training count, of `weights_of_steps`.
+    late: how much more late steps of a training count, of `weights_of_steps`.  logarithmic: of `normalised`.
     """
 
     seed: int
@@ -42,6 +42,7 @@ class UnrollRecipe:
     cap: float
     outer_batches: int
     late: float = 0.0
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ class Truncation:
             curve, lanes = unroll(self._rule, by_name, draw.tasks[0], stream.lanes, batches)
             scale = torch.cat([self.scale[list(stream.indices)]] * MEMBERS)
             weights = weights_of_steps(stream.lanes.step, len(curve), self.recipe.horizon, self.recipe.late)
-            losses = (weights[:, None] * normalised(curve, scale, self.recipe.cap)).mean(0)
+            values = normalised(curve, scale, self.recipe.cap, logarithmic=self.recipe.logarithmic)
+            losses = (weights[:, None] * values).mean(0)
             gradients = torch.autograd.grad(losses.sum(), thetas)[0] if with_gradient else None
         params, state = pytree.tree_map_only(Tensor, Tensor.detach, (lanes.params, lanes.state))
         lanes = UnrollState(params, state, lanes.step)

@@ -62,6 +62,8 @@ class Elements:
 
 def supports(rule: Architecture, elements: Elements) -> bool:
     """Return whether the passes take these: compiled code is there, and all is float32 on the CPU, without gaps."""
+    if not rule.is_compiled:
+        return False
     rows = [row for name in rule.accumulators for row in elements.rows(name)]
     return library() is not None and all(
         value.dtype == torch.float32 and value.device.type == "cpu" and value.is_contiguous()

@@ -13,6 +13,7 @@ from on_demand import exports
 if TYPE_CHECKING:
     from learned_optimizers.tasks.families import (
         HELD_OUT,
+        OF_ANY_SCALE,
         TASK_FAMILIES,
         TRAINED_ON,
         Bucket,
@@ -26,6 +27,7 @@ else:
 
 __all__ = [
     "HELD_OUT",
+    "OF_ANY_SCALE",
     "SPLITS",
     "TASK_FAMILIES",
     "TRAINED_ON",

@@ -18,6 +18,9 @@ POINTS = 512  # of a generated set
 IMAGE = data.SIDE**2
 CLUSTER_DIMENSIONS, CLUSTER_CLASSES = 8, 4
 
+Variants = tuple[tuple[tuple[int, ...], str], ...]
+"""Layers and activation of each bucket."""
+
 
 @dataclass(frozen=True)
 class NetworkConfiguration(Configuration):
@@ -37,7 +40,7 @@ class NetworkConfiguration(Configuration):
 class NetworkTask(Task):
     """A network that is trained on digits or on Gaussian clusters."""
 
-    variants: tuple[tuple[tuple[int, ...], str], ...]
+    variants: Variants
     configuration: NetworkConfiguration
 
     def __init__(self, family: str, seed: int, index: int, source: str) -> None:
@@ -90,7 +93,7 @@ class NetworkTask(Task):
 class MlpClassifier(NetworkTask):
     """Cross entropy of a multilayer perceptron."""
 
-    variants = (((16,), "relu"), ((12, 12), "tanh"), ((8,), "tanh"))
+    variants: Variants = (((16,), "relu"), ((12, 12), "tanh"), ((8,), "tanh"))
 
     def initial(self, generator: torch.Generator) -> list[Tensor]:
         """Gaussian weights."""
@@ -101,6 +104,12 @@ class MlpClassifier(NetworkTask):
         """Cross entropy in nats."""
         inputs, labels = samples
         return F.cross_entropy(dense(params, inputs, self.configuration.activation), labels)
+
+
+class WideMlpClassifier(MlpClassifier):
+    """Cross entropy of a wider or deeper multilayer perceptron."""
+
+    variants = (((64,), "relu"), ((32, 32, 32), "relu"), ((128,), "tanh"))
 
 
 class ConvClassifier(NetworkTask):

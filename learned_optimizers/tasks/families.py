@@ -18,7 +18,14 @@ def _family(label: str, meaning: str, task: str, **arguments: Any) -> Option:
     return Option(label=label, meaning=meaning, code=f"learned_optimizers.tasks.{task}", arguments=arguments)
 
 
+def _rescaled(label: str, of: str) -> Option:
+    """Make an entry of the tasks of another family in other units."""
+    meaning = f"those of {of} in other units of inputs, loss and weights"
+    return _family(f"{label}, rescaled", meaning, "rescaled:Rescaled", of=of)
+
+
 MLP, CONV, AUTOENCODER = (f"classifiers:{name}" for name in ("MlpClassifier", "ConvClassifier", "Autoencoder"))
+WIDE = "classifiers:WideMlpClassifier"
 SURFACES = ("rosenbrock", "booth", "himmelblau", "matyas")
 TASK_FAMILIES: Mapping[str, Option] = {
     "mlp_digits": _family("MLPs, digits", "perceptrons that classify digits", MLP, source="digits"),
@@ -34,12 +41,21 @@ TASK_FAMILIES: Mapping[str, Option] = {
     "surfaces": _family("surfaces", "four test functions of two numbers", "surfaces:SurfaceTask", surfaces=SURFACES),
     "beale": _family("Beale", "Beale's function of two numbers", "surfaces:SurfaceTask", surfaces=("beale",)),
     "quadratics": _family("quadratics", "noisy quadratics of a given spectrum", "surfaces:Quadratic"),
+    "wide_mlp_digits": _family("wider MLPs, digits", "perceptrons of 64 and more units", WIDE, source="digits"),
+    "rescaled_mlp_digits": _rescaled("MLPs, digits", of="mlp_digits"),
+    "rescaled_wide_mlp_digits": _rescaled("wider MLPs, digits", of="wide_mlp_digits"),
+    "rescaled_mlp_clusters": _rescaled("MLPs, clusters", of="mlp_clusters"),
+    "rescaled_conv_digits": _rescaled("convolutions, digits", of="conv_digits"),
+    "rescaled_autoencoder_clusters": _rescaled("autoencoders, clusters", of="autoencoder_clusters"),
 }
 
 HELD_OUT = ("conv_images", "autoencoder_digits", "parity", "beale")
 """Families that no shipped optimizer was trained on."""
 
-TRAINED_ON = tuple(name for name in TASK_FAMILIES if name not in HELD_OUT)
+OF_ANY_SCALE = tuple(name for name in TASK_FAMILIES if name.startswith(("rescaled_", "wide_")))
+"""Families for optimizers that are to train networks of any width and units."""
+
+TRAINED_ON = tuple(name for name in TASK_FAMILIES if name not in (*HELD_OUT, *OF_ANY_SCALE))
 
 KEPT_TASKS = 256  # in memory, with their data; an older one is drawn again
 

@@ -74,8 +74,9 @@ class MetaTraining:
     def _judgings(self) -> list[Judging]:
         theta, settings = self.outer.theta, self.settings
         indices = judging_indices(settings)
+        figures = {name: getattr(settings, name) for name in ("task_seed", "cap", "late", "logarithmic")}
         return [
-            Judging(theta, bucket, indices, settings.task_seed, settings.horizon, settings.cap, scale, settings.late)
+            Judging(theta, bucket, indices, steps=settings.horizon, scale=scale, **figures)
             for bucket, scale in self.scales.items()
         ]
 
@@ -186,6 +187,7 @@ def _recipe(meta: MetaSettings, seed: int) -> UnrollRecipe:
         cap=meta.cap,
         outer_batches=meta.outer_batches,
         late=meta.late,
+        logarithmic=meta.logarithmic,
     )
 
 

@@ -57,6 +57,9 @@ class MetaSettings(Settings):
     late: UpToOne = Field(
         0.0, description="weight of late losses of a training: 0 all alike, 1 in proportion to the inner step"
     )
+    logarithmic: bool = Field(
+        False, description="count the logarithm of losses, so that half of a low one is worth that of a high one"
+    )
     outer_batches: Count = Field(5, description="batches of outer validation data after each inner step")
     judged_tasks: Count = Field(2, description="tasks of each bucket that choose the best step and train nothing")
     judge_every: Count = Field(50, description="outer steps from one judgement and checkpoint to the next")

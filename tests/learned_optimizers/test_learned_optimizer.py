@@ -71,7 +71,7 @@ def test_permuting_tensors_and_elements_permutes_the_updates(name):
     close(optimized(theta, permuted(params), [(permuted(g), *rest) for g, *rest in rows]), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "general"])  # which has a designed step then
 def test_zero_meta_parameters_move_nothing(name):
     theta = theta_of(name, scale=0.0)
     params, rows = problem()
@@ -241,8 +241,8 @@ def test_what_is_not_finite_is_refused_and_changes_nothing(bad):
 
 def test_what_cannot_be_optimized_is_refused_in_one_line():
     theta = theta_of("mlp", torch.float32)
-    with pytest.raises(ValueError, match=r"expected parameters of float32 or float64 .* found parameters of torch.bfl"):
-        LearnedOptimizer([torch.zeros(2, dtype=torch.bfloat16, requires_grad=True)], theta)
+    with pytest.raises(ValueError, match=r"expected floating-point parameters of .* found parameters of torch.compl"):
+        LearnedOptimizer([torch.zeros(2, dtype=torch.complex64, requires_grad=True)], theta)
     with pytest.raises(ValueError, match="found lr=-1"):
         LearnedOptimizer([torch.zeros(2, requires_grad=True)], theta, lr=-1)
     with pytest.raises(ValueError, match="expected chunk of at least 1"):

@@ -1,6 +1,7 @@
 """Outer training: what a truncation estimates, how streams go on; a restored training ends in the same bits."""
 
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,15 @@ def test_normalised_losses_are_1_at_the_start_0_at_the_best_and_end_at_the_cap()
     found = normalised(losses, scale, 2.0)
     # no gain by Adam: a span of 5 % of the loss instead
     torch.testing.assert_close(found, torch.tensor([[1.0, 0.0, 1.0], [2.0, 2.0, -1.0], [2.0, -0.5, 0.0]]))
+
+
+def test_logarithms_of_losses_are_1_at_the_start_0_at_the_best_and_know_no_unit():
+    scale, losses = torch.tensor([[2.0, 0.02]]), torch.tensor([[2.0], [0.02], [0.2], [0.0], [torch.nan]])
+    found = normalised(losses, scale, 2.0, logarithmic=True)[:, 0]
+    torch.testing.assert_close(found[[0, 1, 4]], torch.tensor([1.0, 0.0, 2.0]))
+    assert found[2].item() == pytest.approx(math.log(0.202 / 0.022) / math.log(2.002 / 0.022), rel=1e-5)
+    assert found[3].item() == pytest.approx(-math.log(11) / math.log(91), rel=1e-5)  # a thousandth is what counts least
+    torch.testing.assert_close(normalised(1e-3 * losses, 1e-3 * scale, 2.0, logarithmic=True)[:, 0], found)
 
 
 def test_scales_are_those_of_the_best_rate_and_what_overflows_is_not_reached():

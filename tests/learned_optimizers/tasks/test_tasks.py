@@ -11,6 +11,7 @@ from learned_optimizers.meta_training.baselines import BASELINES, RATE
 from learned_optimizers.meta_training.unroll import Draw, curves, unroll
 from learned_optimizers.tasks import (
     HELD_OUT,
+    OF_ANY_SCALE,
     SPLITS,
     TASK_FAMILIES,
     TRAINED_ON,
@@ -66,6 +67,8 @@ def test_losses_start_finite_and_their_gradients_are_those_of_differences(bucket
     samples = tuple(s.double() if s.is_floating_point() else s for s in batch_of(task))
     gradient = grad(task.loss)(params, constants, samples)
     along = [torch.randn(p.shape, generator=torch.Generator().manual_seed(1), dtype=p.dtype) for p in params]
+    # in proportion to parameters, which have other units in other tasks
+    along = [d * p.std(correction=0) for d, p in zip(along, params, strict=True)]
     step = 1e-6
     sides = [
         task.loss([p + s * step * d for p, d in zip(params, along, strict=True)], constants, samples) for s in (1, -1)
@@ -91,8 +94,9 @@ def test_many_tasks_in_one_call_are_each_task_alone(bucket):
 
 
 def test_held_out_families_are_apart_and_every_family_is_named_once():
-    assert set(TRAINED_ON) | set(HELD_OUT) == set(TASK_FAMILIES)
-    assert not set(TRAINED_ON) & set(HELD_OUT)
+    parts = [set(names) for names in (TRAINED_ON, HELD_OUT, OF_ANY_SCALE)]
+    assert set.union(*parts) == set(TASK_FAMILIES)
+    assert sum(map(len, parts)) == len(TASK_FAMILIES)
     assert len(set(BUCKETS)) == len(BUCKETS)
 
 
@@ -114,6 +118,27 @@ def test_the_hessian_of_a_quadratic_has_the_spectrum_of_its_configuration():
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
     assert expected.min() >= 1e-3
     assert expected.max() <= 1
+
+
+@pytest.mark.parametrize("family", [name for name in OF_ANY_SCALE if name.startswith("rescaled_")])
+def test_a_rescaled_task_is_the_task_itself_in_other_units(family):
+    task = Bucket(family, 0).task(0, 1)
+    plain, configuration = Bucket(task.configuration.of, 0).task(0, 1), task.configuration
+    params, start = (each.initial(torch.Generator().manual_seed(0)) for each in (task, plain))
+    for one, other in zip(params, start, strict=True):
+        factor = configuration.weights if one.dim() > 1 else 1.0
+        torch.testing.assert_close(factor * one, other)
+    inputs, *labels = (part[:20] for part in task.data)
+    torch.testing.assert_close(inputs, configuration.inputs * plain.data[0][:20])
+    expected = configuration.loss * plain.loss(start, plain.constants, (inputs, *labels))
+    torch.testing.assert_close(task.loss(params, task.constants, (inputs, *labels)), expected)
+
+
+def test_rescaled_tasks_span_orders_of_magnitude():
+    drawn = [Bucket("rescaled_mlp_clusters", 0).task(0, index).configuration for index in range(40)]
+    for name, span in (("inputs", 1.5), ("loss", 3), ("weights", 4.5)):
+        values = [getattr(configuration, name) for configuration in drawn]
+        assert max(values) / min(values) > 10**span
 
 
 def test_the_convolution_is_torch_s():
