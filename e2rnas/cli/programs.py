@@ -159,12 +159,12 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             when_out_of_memory="lower study.processes or search.batch_size",
         ),
         "meta_train": Program(
-            "Train a learned optimizer on families of small tasks (es, rp, merged, persistent es).",
+            "Train a learned optimizer, or a population that trains itself, on families of small tasks.",
             keys=("run", "seed", "meta"),
             examples=(
                 "experiment=meta_demo run=runs/meta",
                 "experiment=meta_mlp run=runs/mlp",
-                "experiment=meta_demo meta.processes=4",
+                "experiment=meta_population run=runs/population",
             ),
             remembers="meta_train",
             one_process=True,

@@ -9,6 +9,9 @@ from on_demand import Option
 
 Estimator = Literal["es", "rp", "merged", "pes"]
 
+Refresh = Literal["best", "own", "none"]
+"""Whose theta the snapshot of a member's trainer becomes after a judgement of a population."""
+
 SHAPES: Mapping[str, Option] = {
     "momentum": Option(label="momentum", meaning="the normalised momentum as it is", code="torch:clone"),
     "squashed": Option(

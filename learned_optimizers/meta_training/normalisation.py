@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from learned_optimizers.meta_training.baselines import BASELINES, RATE, UpdateRule
 from learned_optimizers.meta_training.unroll import Draw, curves
@@ -32,6 +33,18 @@ def scales(tasks: Sequence[Task], steps: int, *, seed: int, split: TaskSplit = "
     found = rate_curves(BASELINES["adam"], ADAM_RATES, tasks, steps, seed=seed, split=split)
     initial = found[0, 0]  # after one step of the smallest rate
     return torch.stack([initial, torch.minimum(best_reached(found).amin(0), initial)], -1)
+
+
+def start_scales(tasks: Sequence[Task], *, seed: int, split: TaskSplit = "outer_validation") -> Tensor:
+    """Loss at the start of a training, and 0: [tasks, 2]. tasks: of one bucket. No optimizer is needed to measure it.
+
+    A loss that is normalised by these is the loss over that at the start.
+    """
+    draw = Draw.of_trainings(tasks, seed=seed, split=split)
+    batches = draw.batches(0, 1)
+    outer = tuple(tensor[0] for tensor in batches.outer)
+    initial = vmap(tasks[0].loss)(draw.initial(), batches.constants, outer)
+    return torch.stack([initial, torch.zeros_like(initial)], -1)
 
 
 def best_reached(losses: Tensor) -> Tensor:

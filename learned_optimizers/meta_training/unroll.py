@@ -63,11 +63,15 @@ class Draw:
 
     def start(self, rule: UpdateRule, theta: Mapping[str, Tensor]) -> UnrollState:
         """Return initial parameters and optimizers. theta: each [lanes, ...]."""
+        params = self.initial()
+        return UnrollState(params, vmap(rule.initial_state)(theta, list(params)), 0)
+
+    def initial(self) -> TaskTensors:
+        """Return initial parameters, each [lanes, ...]."""
         drawn = [
             task.initial(seeded_generator(*seed, "initial")) for task, seed in zip(self.tasks, self.seeds, strict=True)
         ]
-        params = tuple(self._repeated(torch.stack(tensors), 0) for tensors in zip(*drawn, strict=True))
-        return UnrollState(params, vmap(rule.initial_state)(theta, list(params)), 0)
+        return tuple(self._repeated(torch.stack(tensors), 0) for tensors in zip(*drawn, strict=True))
 
     def batches(self, first: int, steps: int) -> Batches:
         """Batches of the steps from `first` on. A lane's batches depend on where they begin, not on other lanes."""

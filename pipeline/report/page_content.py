@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, interval_in_words, strongest
 from pipeline.evaluation.gradient_masking import remarks
+from pipeline.meta_training.population_words import population_lead, population_tiles
 from pipeline.networks.description import NetworkDescription
 from pipeline.presentation.words import bound_in_words, counted, magnitude, named, percent, recipe_in_words, shown
 from pipeline.report.protocols import protocol_rows, remarks_on_weights
@@ -63,6 +64,8 @@ def _lead(run: RunContents) -> Iterator[str]:
         what = "a pixel" if settings.norm == "Linf" else f"an image, in {settings.norm},"
         eps, images = shown("eps", settings.eps), counted(run.accuracies[0].images, "test image")
         yield f"Measured on {images}; attacks may change {what} by ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{eps}."
+    if run.lineage:
+        yield population_lead(run.lineage, run.theta)
 
 
 def _search_sentence(asked: StageSettings) -> str:
@@ -98,6 +101,8 @@ def _tiles(run: RunContents) -> Iterator[tuple[str, str, str]]:
         yield "MACs an image", magnitude(run.cost["conv_linear_macs"]), f"convolutions and classifier; thop {thop}"
     elif run.robustness:
         yield "size", "not counted", "of a module whose operators or weights the counters do not see"
+    if run.lineage:
+        yield from population_tiles(run.lineage)
 
 
 def _bounds(run: RunContents) -> Iterator[Plain]:

@@ -23,12 +23,12 @@ from pipeline.report.measured import Measured
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.schemas import may_be_same, read_as
 from pipeline.runs.stored_rows import check_alike
-from pipeline.runs.stored_stages import ONNX_FILE, OnnxFile, SearchFile
+from pipeline.runs.stored_stages import LINEAGE_FILE, ONNX_FILE, LineageFile, OnnxFile, SearchFile, ThetaFile
 from pipeline.runs.tensors import read_tensors
 from pipeline.studies.pareto.front import Front, read_front
 from search_space import Genotype
 
-LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "transfer.json", "metrics.jsonl")
+LOOKED_FOR = ("genotype.json", "network.json", "robustness.json", "transfer.json", "metrics.jsonl", LINEAGE_FILE)
 
 Plain = dict[str, Any]
 T = TypeVar("T")
@@ -52,6 +52,8 @@ class RunContents:
     onnx: OnnxFile | None
     alphas: Tensor | None
     pareto: Front | None
+    lineage: LineageFile | None
+    theta: ThetaFile | None
     search_rows: Sequence[Plain]
     retrain_rows: Sequence[Plain]
 
@@ -74,7 +76,7 @@ class RunContents:
     def is_empty(self) -> bool:
         """Return whether there is nothing to report."""
         found = (self.genotype, self.network, self.evaluations, self.transfers, self.search_rows, self.retrain_rows)
-        return not any(found)
+        return not any((*found, self.lineage))
 
     @property
     def name(self) -> str:
@@ -119,6 +121,7 @@ class RunContents:
             "retrain": self.network and self.network.training.get("settings"),
             "evaluate": self.robustness and self.robustness.settings.plain,
             "pareto": self.pareto and dict(self.pareto.settings),
+            "meta_train": self.theta and self.theta.settings,
         }
         return {stage: settings for stage, settings in found.items() if settings}
 
@@ -157,6 +160,8 @@ def read_run(folder: Path) -> RunContents:
         onnx=onnx if onnx and may_be_same(state, onnx.state_sha256) else None,
         alphas=_optional(folder / "alphas.safetensors", _read_alphas),
         pareto=_optional(folder / "pareto.json", read_front),
+        lineage=_optional(folder / LINEAGE_FILE, lambda path: read_as(path, LineageFile, "meta_train")),
+        theta=_optional(folder / "theta.json", lambda path: read_as(path, ThetaFile, "meta_train")),
         search_rows=_rows(folder, "search"),
         retrain_rows=_rows(folder, "retrain"),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from pipeline.evaluation.accuracy import Accuracy, strongest
+from pipeline.meta_training.population_words import population_in_words
 from pipeline.presentation.tables import text_table
 from pipeline.presentation.words import magnitude, printable
 from pipeline.report import figures
@@ -37,10 +38,13 @@ def table(folders: Sequence[Path]) -> str:
     """Return the results as text, a row a run: size, and each accuracy in % over its 95 % Wilson interval.
 
     "-" where one was not measured; where none was, one line that says so. Below, what else was measured of each.
-    Raises RunError as `write` does.
+    Of populations of learned optimizers alone, what each reached. Raises RunError as `write` does.
     """
     runs = read_runs(folders)
     attacks = attacks_of(runs)
+    populations = [population_in_words(label, run.lineage) for label, run in runs.items() if run.lineage]
+    if not attacks and populations:
+        return "\n".join(populations)
     if not attacks:
         names = printable(", ".join(runs))
         return f"Nothing to put in a table yet: what {names} now holds was not evaluated; run evaluate.py."
@@ -68,6 +72,7 @@ def _draw(runs: Runs) -> dict[str, list[Picture]]:
         "search": _search_pictures(run) if run.search_rows else [],
         "alphas": list(_alpha_pictures(run)),
         "pareto": figures.pareto_pictures(run.pareto) if run.pareto else [],
+        "population": figures.population_pictures(run.lineage) if run.lineage else [],
         "retrain": figures.retrain_pictures(curves, _best_epochs(runs)) if any(curves.values()) else [],
     }
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.runs.schemas import Cost, Count, Digest, Environment, Figure, PlainGenotype, Schema, Seconds, Share
 from pipeline.runs.stored_settings import PlainSettings, StageSettings, settings_of_stage
 
 ONNX_FILE = "onnx.json"
+LINEAGE_FILE = "lineage.json"
 Epoch = Annotated[int, Field(ge=1, le=10**9)]
 
 
@@ -157,3 +158,54 @@ class ScalesFile(Schema):
 
     asked: dict[str, Any]
     scales: list[list[Annotated[list[Figure], Field(min_length=2, max_length=2)]]]
+
+
+class StoredMutation(Schema):
+    """What was changed of a copy: noise on theta, a factor on sigma, and whether its trainer was drawn anew."""
+
+    noise: Figure
+    sigma: Figure
+    trainer: bool
+
+
+class StoredMember(Schema):
+    """A member at a judgement: its score, None where it is not finite, and with what it goes on from there.
+
+    parent: number of the member whose theta that is, its own where it was not replaced.
+    """
+
+    score: Figure | None
+    generation: Count
+    parent: Count
+    trainer: Count
+    sigma: Figure
+    mutation: StoredMutation | None
+
+
+class StoredScores(Schema):
+    """A judgement of all members of a population, in their order, after an outer step."""
+
+    step: Count
+    members: Annotated[tuple[StoredMember, ...], Field(min_length=2)]
+
+
+class LineageFile(Schema):
+    """The content of lineage.json: all that the lineage of a population is drawn from."""
+
+    judge_every: Count
+    judgements: Annotated[tuple[StoredScores, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_its_members(self) -> Self:
+        count = len(self.judgements[0].members)
+        for judgement in self.judgements:
+            if len(judgement.members) != count:
+                raise ValueError(f"expected {count} members at step {judgement.step}, found {len(judgement.members)}")
+            if any(max(member.parent, member.trainer) >= count for member in judgement.members):
+                raise ValueError(f"expected parents and trainers out of 0 to {count - 1} at step {judgement.step}")
+        if all(member.score is None for judgement in self.judgements for member in judgement.members):
+            raise ValueError("expected a finite score")
+        steps = [judgement.step for judgement in self.judgements]
+        if sorted(set(steps)) != steps:
+            raise ValueError("expected judgements in the order of their steps")
+        return self

@@ -7,9 +7,25 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from learned_optimizers import ARCHITECTURES
-from learned_optimizers.meta_training.choices import SHAPES, Estimator
+from learned_optimizers.meta_training.choices import SHAPES, Estimator, Refresh
 from learned_optimizers.tasks import TASK_FAMILIES, TRAINED_ON, buckets
-from pipeline.settings.base import AtLeastTwo, Count, CountOrZero, OneOf, Positive, Processes, Seed, Settings, UpToOne
+from pipeline.settings.base import (
+    AtLeastTwo,
+    Count,
+    CountOrZero,
+    NotNegative,
+    Number,
+    OneOf,
+    Positive,
+    Processes,
+    Seed,
+    Settings,
+    UpToOne,
+)
+
+MOST_MEMBERS = 1000  # each is a theta in memory and a training of its own
+LEAST_MEMBERS = 2
+LARGEST_FACTOR = 1000.0
 
 
 class ImitationSettings(Settings):
@@ -22,6 +38,51 @@ class ImitationSettings(Settings):
         "training tasks and falls over the horizon",
     )
     learning_rate: Positive = Field(0.01, description="learning rate of the fit's Adam; a cosine lowers it to 0")
+
+
+class PopulationSettings(Settings):
+    """Learned optimizers that train one another, and are judged every `meta.judge_every` outer steps."""
+
+    members: Annotated[int, Field(ge=0, le=MOST_MEMBERS)] = Field(
+        0, description="optimizers that train one another; 0 for one that Adam or meta.trainer trains"
+    )
+    init_scale: Annotated[Number, Field(ge=1, le=LARGEST_FACTOR)] = Field(
+        3.0, description="each random theta is multiplied by a factor of its own, log-uniform from 1 to this"
+    )
+    trainers: tuple[CountOrZero, ...] | None = Field(
+        None, description="who trains each member at first, by number; null for a random permutation"
+    )
+    best: Count = Field(2, description="members that are copied and train others, after each judgement")
+    exploited: CountOrZero = Field(3, description="worst members, each replaced by a copy of one of the best")
+    refresh: Refresh = Field(
+        "best",
+        description="after a judgement, snapshots of trainers become those of the best members, or of each one's own "
+        "trainer as it is then, or stay as they are (none)",
+    )
+    noise: NotNegative = Field(0.0, description="standard deviation of what is added to a copy's theta")
+    sigma_factor: Annotated[Number, Field(ge=1, le=LARGEST_FACTOR)] = Field(
+        1.5, description="a copy's sigma is multiplied by a factor that is log-uniform between 1 / this and this"
+    )
+    new_trainer: UpToOne = Field(0.5, description="probability that a copy's trainer is drawn anew from the best")
+
+    @model_validator(mode="after")
+    def _has_members_to_select_from(self) -> Self:
+        if self.members == 0:
+            return self
+        if self.members == 1:
+            raise ValueError(f"meta.population.members=1: expected at least {LEAST_MEMBERS}, or 0 for no population")
+        if self.best + self.exploited > self.members:
+            raise ValueError(
+                f"meta.population.best={self.best} and exploited={self.exploited}: expected together at most "
+                f"meta.population.members={self.members}"
+            )
+        trainers = range(self.members) if self.trainers is None else self.trainers
+        if len(trainers) != self.members or max(trainers) >= self.members:
+            raise ValueError(
+                f"meta.population.trainers={list(trainers)}: expected {self.members} members, out of 0 to "
+                f"{self.members - 1}"
+            )
+        return self
 
 
 class MetaSettings(Settings):
@@ -63,6 +124,7 @@ class MetaSettings(Settings):
     outer_batches: Count = Field(5, description="batches of outer validation data after each inner step")
     judged_tasks: Count = Field(2, description="tasks of each bucket that choose the best step and train nothing")
     judge_every: Count = Field(50, description="outer steps from one judgement and checkpoint to the next")
+    population: PopulationSettings = PopulationSettings()
     processes: Processes | None = Field(None, description="that share the streams of a step; null for one a core")
     executor: Literal["processes", "ray"] = Field("processes", description="what runs them; ray has to be installed")
 
@@ -82,6 +144,19 @@ class MetaSettings(Settings):
             )
         if self.full and self.estimator == "pes":
             raise ValueError("meta.estimator=pes is for truncations; whole trainings (meta.full=true) need es")
+        return self
+
+    @model_validator(mode="after")
+    def _a_population_has_no_other_trainer(self) -> Self:
+        if not self.population.members:
+            return self
+        if self.estimator not in ("es", "pes"):
+            raise ValueError(f"meta.estimator={self.estimator}: members of a population are trained by es or pes")
+        if self.trainer is not None or self.imitate.steps:
+            wrong = f"meta.trainer={self.trainer}" if self.trainer else f"meta.imitate.steps={self.imitate.steps}"
+            raise ValueError(f"{wrong}: members of a population train one another, and nothing else does; leave it out")
+        if self.logarithmic:
+            raise ValueError("meta.logarithmic needs the loss that an Adam reaches, and a population has none")
         return self
 
     @property

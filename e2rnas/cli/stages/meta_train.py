@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from e2rnas.cli.output import show
-from pipeline.meta_training.meta_train import describe, meta_train
+from pipeline.meta_training.meta_train import meta_train
+from pipeline.meta_training.theta_result import describe
 from pipeline.runs.files import read_json
 from pipeline.settings import Experiment
 

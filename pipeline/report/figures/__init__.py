@@ -1,6 +1,7 @@
 """The report's figures: values in, a finished PNG out, with its caption and what is to be seen in words."""
 
 from pipeline.evaluation.transfer_figure import transfer_picture
+from pipeline.meta_training.population_figures import population_pictures
 from pipeline.presentation.style import Picture
 from pipeline.report.figures.alphas import alpha_pictures
 from pipeline.report.figures.cells import cell_picture
@@ -23,6 +24,7 @@ __all__ = [
     "examples_picture",
     "group_pictures",
     "pareto_pictures",
+    "population_pictures",
     "retrain_pictures",
     "search_pictures",
     "size_picture",
