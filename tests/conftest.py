@@ -1,9 +1,12 @@
 """What every test may ask for: one thread of PyTorch, blank figures, and the scripts called in this process."""
 
+import copy
 import gc
 import os
+from functools import cache
 
 import pytest
+import sklearn.datasets
 import torch
 
 from pipeline.presentation import style
@@ -40,6 +43,14 @@ def drawn():
 def _no_waiting_for_disks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)  # nothing here outlives a power cut
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _read_once():
+    digits = cache(sklearn.datasets.load_digits)  # which each stage reads anew
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sklearn.datasets, "load_digits", lambda: copy.deepcopy(digits()))
         yield
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from search_space.cells.genotype import Cell
@@ -82,6 +83,7 @@ class CellLayout:
         return min(box.left for box in self.boxes), min(ys), self.output.right, max(ys)
 
 
+@lru_cache(maxsize=64)  # a run draws its cells for several files and pages
 def plan_cell(cell: Cell) -> CellLayout:
     """Lay a cell out in layers from left to right, in an order with few crossings, level where there is room.
 

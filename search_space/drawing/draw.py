@@ -118,18 +118,19 @@ def save_cell(cell: Cell, path: str | os.PathLike[str], *, title: str = "") -> N
     suffix = target.suffix.lower()
     if suffix not in SAVE_OPTIONS:
         raise ValueError(f"expected a path that ends in {', '.join(SAVE_OPTIONS)}; found {target.name!r}")
-    write_atomically(target, _encoded(cell, suffix, title))
+    write_atomically(target, encoded(cell, suffix, title))
 
 
 def cells_as_html(cells: Mapping[str, Cell]) -> str:
     """Draw cells for a notebook, each under its name; an image each, since the names inside SVG hold for a page."""
-    pictures = {name: base64.b64encode(_encoded(cell, ".svg", name)).decode() for name, cell in cells.items()}
+    pictures = {name: base64.b64encode(encoded(cell, ".svg", name)).decode() for name, cell in cells.items()}
     return "".join(
         f'<img alt="{escape(name)} cell" src="data:image/svg+xml;base64,{svg}">' for name, svg in pictures.items()
     )
 
 
-def _encoded(cell: Cell, suffix: str, title: str) -> bytes:
+def encoded(cell: Cell, suffix: str, title: str) -> bytes:
+    """Draw a cell, and return the bytes of a file with this suffix."""
     drawn = io.BytesIO()
     draw_cell(cell, title=title).savefig(drawn, format=suffix[1:], **SAVE_OPTIONS[suffix])
     return drawn.getvalue()

@@ -16,6 +16,7 @@ from search_space.drawing import draw
 from search_space.drawing.cell_layout import operation_label, plan_cell
 from search_space.drawing.draw import draw_cell, save_cell
 
+pytestmark = pytest.mark.usefixtures("drawn")
 plan_of = cache(plan_cell)
 
 
