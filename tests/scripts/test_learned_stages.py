@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from e2rnas.cli import exit_status
-from learned_optimizers import LearnedOptimizer, Theta, architecture, new_theta
+from learned_optimizers import Theta, architecture, new_theta
 from pipeline.runs.metrics import read_metrics
+from pipeline.training.optimizers import FromScratch
 from tests.support.forks import RETRAIN, SEARCH, killed_until_done
-from tests.support.scripts import TINY
+from tests.support.scripts import FEW_OPERATIONS, TINY
 
 
 def test_search_and_retraining_run_with_a_learned_optimizer_and_say_its_rate(tmp_path, call_script):
@@ -25,12 +26,13 @@ def test_search_and_retraining_run_with_a_learned_optimizer_and_say_its_rate(tmp
 def test_a_search_shows_the_learned_optimizer_its_losses(monkeypatch, tmp_path, call_script):
     theta, folder, shown = tmp_path / "theta.safetensors", tmp_path / "run", []
     new_theta("mlp", generator=torch.Generator().manual_seed(0)).save(theta)
-    step, observe = LearnedOptimizer.step, LearnedOptimizer.observe_validation
+    # the class that is made, as PyTorch gives each a step of its own when its first object is made
+    step, observe = FromScratch.step, FromScratch.observe_validation
     monkeypatch.setattr(
-        LearnedOptimizer, "step", lambda self, *, loss: (shown.append(("train", float(loss))), step(self, loss=loss))
+        FromScratch, "step", lambda self, *, loss: (shown.append(("train", float(loss))), step(self, loss=loss))
     )
     monkeypatch.setattr(
-        LearnedOptimizer, "observe_validation", lambda self, loss: (shown.append(("valid", loss)), observe(self, loss))
+        FromScratch, "observe_validation", lambda self, loss: (shown.append(("valid", loss)), observe(self, loss))
     )
     status, _, err = call_script(
         "search", *TINY, f"run={folder}", "weight_optimizer=learned", f"weight_optimizer.theta={theta}"
@@ -111,7 +113,7 @@ def test_a_training_that_a_learned_optimizer_destroys_ends_in_a_line_with_advice
 
 def test_the_shipped_optimizer_is_not_stopped_on_the_networks_of_the_demo(tmp_path, call_script):
     tiny = ["data.limit=200", "data.test_limit=64", "search.epochs=2", "retrain.epochs=2", "retrain.select_every=2"]
-    tiny += ["search.diagnostics.iterations=1"]
+    tiny += ["attack.steps=1", "retrain.attack.steps=1", FEW_OPERATIONS]
     overrides = ["experiment=demo", *tiny, "search.batch_size=20", "retrain.batch_size=20", "fabric.accelerator=cpu"]
     for script in ("search", "retrain"):
         status, _, err = call_script(script, *overrides, f"run={tmp_path}", "weight_optimizer=learned")
