@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, evaluation_attack
 from tests.support.optimization.quick_attacks import EPS, accuracy, every, quick_attack
+from tests.support.slowly import slowly
 
 LINF = [name for name in EVALUATION_ATTACKS if name != "cw"]
 
@@ -77,7 +78,7 @@ def put_in_mode(model: nn.Sequential, mode: str) -> None:
 
 
 @every
-@pytest.mark.parametrize("mode", ["train", "eval", "mixed"])
+@pytest.mark.parametrize("mode", [*slowly("train", "eval"), "mixed"])
 def test_an_attack_leaves_the_model_unchanged(name, mode, model, batch):
     put_in_mode(model, mode)
     before = everything_in(model)
@@ -120,7 +121,7 @@ def test_another_seed_gives_another_attack(name, model, batch):
 
 
 @pytest.mark.parametrize("name", LINF)
-@pytest.mark.parametrize("mode", ["train", "mixed"])
+@pytest.mark.parametrize("mode", [*slowly("train"), "mixed"])
 def test_images_are_those_of_torchattacks_called_by_hand(name, mode, model, batch):
     with torch.random.fork_rng():
         torch.manual_seed(7)
@@ -139,7 +140,7 @@ def test_restarts_break_what_any_start_breaks(name, model, batch):
 
 
 @pytest.mark.parametrize("name", ["pgd-20", "pgd-100", "apgd-ce", "apgd-t", "square", "autoattack"])
-@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize("restarts", [*slowly(1), 2])
 def test_settings_survive_json_and_rebuild_the_same_attack(name, restarts, model, batch):
     attack = quick_attack(name, model, restarts=restarts, seed=5)
     attacked = attack(*batch)
@@ -230,7 +231,7 @@ def test_a_model_can_be_attacked_under_autocast(name, model, batch):
 
 
 @every
-@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("off", [*slowly(torch.no_grad), torch.inference_mode])
 def test_an_attack_finds_gradients_where_the_caller_turned_them_off(name, off, model, batch):
     expected = quick_attack(name, model)(*batch)
     with off():

@@ -50,6 +50,8 @@ SMALL_SEARCH = (
 
 SMALLER = {
     "search": (
+        FEW_OPERATIONS,
+        "space.nodes=2",
         "attack.steps=1",
         "search.channels=2",
         "search.epochs=1",

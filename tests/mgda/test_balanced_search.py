@@ -18,7 +18,7 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.search.balancing import make_aggregator
 from pipeline.search.search import search
 from tests.support.optimization.aggregators import AGGREGATORS, conflicting
-from tests.support.scripts import FEW_OPERATIONS, TINY
+from tests.support.scripts import TINY
 from tests.support.slowly import slowly
 
 
@@ -70,7 +70,7 @@ class Killed(Exception):  # noqa: N818 - not an error
 
 
 def run_search(folder, *overrides):
-    experiment = compose_experiment([*TINY, FEW_OPERATIONS, *overrides])
+    experiment = compose_experiment([*TINY, *overrides])
     search(folder, experiment, load(experiment.data), make_fabric(experiment.fabric))
 
 

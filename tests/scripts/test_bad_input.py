@@ -22,7 +22,7 @@ from tests.support.bad_input.sets import OF_SETS, SETS, make_set
 from tests.support.bad_input.settings.composed import SETTINGS
 from tests.support.bad_input.settings.unfit import UNFIT
 from tests.support.runs.exported import write_network
-from tests.support.scripts import TINY, TINY_META
+from tests.support.scripts import IN_ANY_SPACE, TINY_META
 
 CASES = (
     [(script, overrides, says, False, None) for script, overrides, says in SETTINGS]
@@ -44,7 +44,7 @@ def shared(tmp_path_factory):
     colours = {"in_channels": 3, "mean": (0.5,) * 3, "std": (0.2,) * 3}
     write_network(folder / "colour", data="photographs", **colours)
     write_network(folder / "two", class_names=("0", "1"))
-    experiment, mine = compose_experiment(TINY), folder / "mine"
+    experiment, mine = compose_experiment(IN_ANY_SPACE), folder / "mine"
     data, fabric = load(experiment.data), make_fabric(experiment.fabric)
     genotype = search(mine, experiment, data, fabric)
     retrain(mine, experiment, data, fabric, name="mine", genotype=genotype)
@@ -85,7 +85,7 @@ def given(script, tiny):
     """What comes before the overrides of a case."""
     if not tiny:
         return ()
-    return (*(TINY_META if script == "meta_train" else TINY), "run=run")
+    return (*(TINY_META if script == "meta_train" else IN_ANY_SPACE), "run=run")
 
 
 def filled(shared, tmp_path, overrides):

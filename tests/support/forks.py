@@ -8,7 +8,7 @@ from pathlib import Path
 import kills
 
 from pipeline.runs.metrics import MetricLog
-from tests.support.scripts import FEW_OPERATIONS, TINY, TINY_META
+from tests.support.scripts import SMALL_CELL, TINY, TINY_META
 
 
 def killed_at(count, script, overrides):
@@ -45,11 +45,11 @@ FOUR_STEPS = ("search.batch_size=10", "retrain.batch_size=16")  # of an epoch
 
 
 SEARCH = kills.Stage(
-    "search", (*TINY, FEW_OPERATIONS, *FOUR_STEPS), ("genotype.json", "alphas.safetensors", "search.json")
+    "search", (*TINY, *FOUR_STEPS, "space.nodes=1"), ("genotype.json", "alphas.safetensors", "search.json")
 )
 
 
-RETRAIN = kills.Stage("retrain", (*TINY, *FOUR_STEPS, "genotype=PDARTS"), ("network.safetensors", "network.json"))
+RETRAIN = kills.Stage("retrain", (*TINY, *FOUR_STEPS, SMALL_CELL), ("network.safetensors", "network.json"))
 
 
 META = kills.Stage("meta_train", (*TINY_META, "meta.judge_every=3"), ("theta.safetensors", "theta.json"))

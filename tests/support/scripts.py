@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from search_space import PUBLISHED
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-TINY = (
+IN_ANY_SPACE = (
     "data.limit=80",
     "data.test_limit=40",
     "space.nodes=2",
@@ -25,7 +27,7 @@ TINY = (
     "search.epochs=2",
     "search.batch_size=20",
     "search.alpha_learning_rate=0.1",
-    "search.diagnostics.iterations=2",
+    "search.diagnostics.iterations=0",
     "objectives=e2rnas",
     "objectives.parameters=[2500,4000]",
     "objectives.macs=[null,1e5]",
@@ -38,11 +40,31 @@ TINY = (
     "evaluate.attacks=[fgsm,pgd-20]",
     "fabric.accelerator=cpu",
 )
-"""Overrides: every stage in a second or two on 8x8 digits."""
+"""Overrides: every stage in a second or two on 8x8 digits, in whichever search space."""
 
 
 FEW_OPERATIONS = "space.operations=[none,max_pool_3x3,skip_connect,sep_conv_5x5]"
 """Half of the operations, whose cells have the same range of sizes, for a search in two thirds of the time."""
+
+
+TINY = (*IN_ANY_SPACE, FEW_OPERATIONS)
+"""Every stage in a second on 8x8 digits."""
+
+
+MEASURED = "search.diagnostics.iterations=2"
+"""For a search that measures an eigenvalue each epoch, which takes as long as a step."""
+
+
+def operations_of(*names):
+    """Return an override of the space: the operations of published cells, which a search of it might find."""
+    cells = [cell for name in names for cell in PUBLISHED[name].genotype.cells.values()]
+    operations = sorted({edge.operation for cell in cells for edge in cell.edges})
+    return f"space.operations=[{','.join(('none', *operations))}]"
+
+
+SMALL_CELL_FILE = ROOT / "tests" / "support" / "cells" / "small_cell.json"
+SMALL_CELL = f"genotype={SMALL_CELL_FILE}"
+"""An override: cells of two operations, whose network is trained in a third of the time of a published one's."""
 
 
 TINY_EVALUATION = tuple(key for key in TINY if not key.startswith(("search.", "retrain.", "objectives")))

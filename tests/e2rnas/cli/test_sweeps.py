@@ -9,9 +9,9 @@ import yaml
 from e2rnas.cli.app import compose_experiment
 from e2rnas.cli.composing.config_errors import reason
 from pipeline.evaluation.stored_evaluation import read_robustness
-from tests.support.scripts import FEW_OPERATIONS, TINY, finish_script, main_of, run_script
+from tests.support.scripts import SMALL_CELL, TINY, finish_script, main_of, run_script
 
-SMALL = (*TINY, FEW_OPERATIONS, "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
+SMALL = (*TINY, "space.nodes=1", "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
 RESULTS = ("alphas.safetensors", "genotype.json")
 
 
@@ -42,7 +42,7 @@ def test_the_jobs_of_a_sweep_have_folders_of_their_own_named_by_what_is_varied(a
 
 
 def test_a_repeated_sweep_finds_its_jobs_finished(tmp_path, call_script):
-    command = ("retrain", "--multirun", *SMALL, "genotype=DARTS_V2", "attack.eps=8/255,0.1", f"run={tmp_path}")
+    command = ("retrain", "--multirun", *SMALL, SMALL_CELL, "attack.eps=8/255,0.1", f"run={tmp_path}")
     assert call_script(*command)[0] == 0
     folder = tmp_path / "attack.eps=8_255"  # a fraction names no folder in a folder
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
@@ -52,7 +52,7 @@ def test_a_repeated_sweep_finds_its_jobs_finished(tmp_path, call_script):
 
 def test_a_glob_of_options_is_a_sweep(tmp_path, call_script):
     status, _, err = call_script(
-        "retrain", "-m", *SMALL, "genotype=DARTS_V2", "guard=glob(s*)", "seed=0,1", f"run={tmp_path / 'it is'}"
+        "retrain", "-m", *SMALL, SMALL_CELL, "guard=glob(s*)", "seed=0,1", f"run={tmp_path / 'it is'}"
     )
     assert status == 0, err
     assert {path.name for path in (tmp_path / "it is").iterdir() if path.is_dir()} == {
@@ -63,7 +63,7 @@ def test_a_glob_of_options_is_a_sweep(tmp_path, call_script):
 def test_an_experiment_that_is_varied_gives_no_other_folder(tmp_path, monkeypatch, call_script):
     monkeypatch.chdir(tmp_path)
     small = (*SMALL, "search.selection.candidates=1", "search.warm_up=0", "evaluate.images=null")
-    status, _, err = call_script("retrain", "-m", "experiment=demo,collapse", "genotype=DARTS_V2", *small)
+    status, _, err = call_script("retrain", "-m", "experiment=demo,collapse", SMALL_CELL, *small)
     assert status == 0, err
     assert {path.name for path in (tmp_path / "runs/demo").iterdir() if path.is_dir()} == {
         "experiment=demo",
@@ -80,9 +80,7 @@ def test_folders_that_the_user_names_stay_as_they_are(tmp_path, monkeypatch, cal
 
 
 def test_a_job_that_cannot_be_done_leaves_the_others_alone_and_the_sweep_ends_in_1(tmp_path, call_script):
-    status, _, err = call_script(
-        "retrain", "-m", *SMALL, "genotype=DARTS_V2", "retrain.batch_size=90,20", f"run={tmp_path}"
-    )
+    status, _, err = call_script("retrain", "-m", *SMALL, SMALL_CELL, "retrain.batch_size=90,20", f"run={tmp_path}")
     assert status == 1
     assert "job 0: error: retrain.batch_size=90 is larger than the " in err
     assert "Traceback" not in err
@@ -93,7 +91,7 @@ def test_a_job_that_cannot_be_done_leaves_the_others_alone_and_the_sweep_ends_in
 @pytest.mark.slow
 def test_a_report_over_a_sweep_makes_one_group_of_its_seeds(tmp_path, call_script):
     seeds = (*SMALL, "seed=0,1,2", f"run={tmp_path}")
-    assert call_script("retrain", "-m", *seeds, "genotype=DARTS_V2")[0] == 0
+    assert call_script("retrain", "-m", *seeds, SMALL_CELL)[0] == 0
     assert call_script("evaluate", "-m", *seeds)[0] == 0
     status, out, err = call_script("report", f"run={tmp_path}")
     assert status == 0, err
@@ -150,7 +148,7 @@ def test_optuna_looks_for_the_highest_accuracy_on_held_back_images(tmp_path, cal
     for trials in (2, 1):  # the second command goes on with the study of the first
         status, _, err = call_script(
             "retrain", "-m", *study, *tuned, f"hydra.sweeper.n_trials={trials}", *SMALL, "data.limit=120",
-            "genotype=DARTS_V2", f"run={tmp_path / 'tuned'}",
+            SMALL_CELL, f"run={tmp_path / 'tuned'}",
         )  # fmt: skip
         assert status == 0, err
     accuracies = {

@@ -29,7 +29,7 @@ from tests.support.slowly import slowly
             *((name, {"value": float("nan")}) for name in ("accuracy", "robustness", "macs")),
             ("accuracy", {"value": float("inf")}),
         ),
-        ("robustness", {"gradient": torch.full((2, 5, 4), float("nan"))}),
+        ("robustness", {"gradient": torch.full((2, 2, 4), float("nan"))}),
     ],
 )
 def test_an_objective_that_is_not_finite_is_named_with_its_step_and_the_checkpoint_before_stays(

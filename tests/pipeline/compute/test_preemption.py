@@ -22,10 +22,10 @@ from pipeline.compute.workers import workers
 from pipeline.runs.metrics import read_metrics
 from pipeline.settings import FabricSettings
 from tests.support.forks import META, RETRAIN, SEARCH, assert_same, in_fork, signal_after, with_more
-from tests.support.scripts import TINY_META, run_script, script_process
+from tests.support.scripts import MEASURED, TINY_META, run_script, script_process
 from tests.support.slowly import slowly
 
-DRAWS = ("attack=carry_over", "search.relaxation.sampled_operations=2", "search.relaxation.dropout=0.3")
+DRAWS = ("attack=carry_over", "search.relaxation.sampled_operations=2", "search.relaxation.dropout=0.3", MEASURED)
 
 
 AVERAGED = ("retrain.average_decay=0.9", "retrain.awp_gamma=0.01", "data.cutout=2", "data.flip=true")

@@ -1,6 +1,8 @@
 """Several processes: they take the steps of one with the whole batch, and find in images what one finds."""
 
 import copy
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import islice
@@ -19,7 +21,7 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED, SearchSpace, Supernet
 from search_space.kernels.statistics import own_statistics, synchronise_statistics
-from tests.support.scripts import ROOT, TINY, run_script
+from tests.support.scripts import IN_ANY_SPACE, ROOT, run_script
 from tests.support.two_processes import ONE, in_two_processes, without_launch_variables
 
 SHARED = ("fabric.devices=2", "fabric.synchronised_statistics=true")
@@ -51,7 +53,7 @@ def in_double(batch):
 
 def search_steps(fabric, overrides, steps):
     """Alphas, weights and figures after whole steps in float64."""
-    experiment = compose_experiment([*TINY, *SMALL, *overrides])
+    experiment = compose_experiment([*IN_ANY_SPACE, *SMALL, *overrides])
     bilevel = BilevelSearch(experiment, load(experiment.data), fabric)
     bilevel.supernet.double()
     rows = []
@@ -100,7 +102,7 @@ def test_without_the_option_each_process_takes_the_statistics_of_its_share(tmp_p
 
 def retraining_steps(fabric, overrides):
     """Weights, running statistics and figures after two steps in float64, and what is judged then."""
-    experiment = compose_experiment([*TINY, *RETRAINED, *overrides])
+    experiment = compose_experiment([*IN_ANY_SPACE, *RETRAINED, *overrides])
     training = Retraining(experiment, load(experiment.data), fabric, PUBLISHED["PDARTS"].genotype)
     training.network.double()
     training.training_step.kept_network.double()
@@ -232,10 +234,33 @@ def test_counts_are_summed_exactly_and_tensors_joined_in_the_order_of_processes(
         assert found["joined"].flatten().tolist() == [0, 0, 1, 1]
 
 
+TOGETHER = """
+import torch
+from pipeline.compute.fabric import make_fabric
+from pipeline.compute.processes import sum_over_processes
+from pipeline.compute.ranks import launch
+from pipeline.settings import FabricSettings
+
+fabric = make_fabric(FabricSettings(accelerator="cpu", devices=2))
+launch(fabric)
+found = sum_over_processes(fabric, torch.tensor([1, fabric.global_rank]))
+if fabric.is_global_zero:
+    print(found.tolist())
+"""
+
+
+def test_the_first_process_of_a_run_starts_the_second_by_its_own_command(tmp_path):
+    (tmp_path / "together.py").write_text(TOGETHER)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "together.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "[2, 1]\n"), done.stderr
+
+
 @pytest.mark.slow
 def test_the_scripts_know_the_option_and_do_not_mix_runs_with_and_without_it(tmp_path):
     for script in ("search", "retrain"):
-        command = (script, *TINY, f"run={tmp_path}", f"{script}.epochs=1")
+        command = (script, *IN_ANY_SPACE, f"run={tmp_path}", f"{script}.epochs=1")
         status, _, err = run_script(*command, *SHARED)
         assert (status, "deprecated" in err) == (0, False), err
         status, _, err = run_script(*command)

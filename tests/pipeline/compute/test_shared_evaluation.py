@@ -1,13 +1,16 @@
 """An evaluation that processes share finds what one process finds."""
 
+import io
 import shutil
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from e2rnas.cli.app import compose_experiment
+from e2rnas.cli.stages import evaluate as program
+from e2rnas.stages import StageContext
 from pipeline.data import load
 from pipeline.evaluation.accuracy import EvaluationCase, measure
 from pipeline.evaluation.evaluate import evaluate
@@ -97,6 +100,41 @@ def test_what_is_drawn_for_a_batch_does_not_follow_from_the_batches_before(noisy
     assert all(first != second for first, second in zip(seen[0], seen[1], strict=True))
 
 
+def printed(fabric, folder, overrides):
+    """What a process prints of the program's evaluation."""
+    experiment = compose_experiment([*TINY_EVALUATION, f"run={folder}", *overrides])
+    context = StageContext(folder, experiment, load(experiment.data), fabric)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        patch.setattr(program, "prepared", lambda _: context)
+        program.main(experiment)
+    return {"table": [line.split(" images")[0] for line in out.getvalue().splitlines() if "%  [" in line]}
+
+
+def test_two_processes_that_share_an_evaluation_find_what_one_finds_and_the_first_prints_it(
+    noisy, tmp_path, monkeypatch
+):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        shutil.copytree(noisy, folder)
+    attacks = (
+        *FEW_BATCHES,
+        "evaluate.attacks=[fgsm]",
+        "evaluate.sweep=[0.05]",
+        "evaluate.sweep_attack=fgsm",
+        "evaluate.draws=2",
+    )
+    (table,) = printed(ONE, one, attacks).values()
+    assert len(table) == 8  # clean, fgsm, a radius, five severities
+    first, second = in_two_processes(monkeypatch, tmp_path, printed, two, attacks)
+    assert (first["table"], second["table"]) == (table, [])
+    assert without_seconds(two) == without_seconds(one)
+    assert (two / "examples.safetensors").read_bytes() == (one / "examples.safetensors").read_bytes()
+    rows = without_seconds(two)["attacks"] + without_seconds(two)["corruptions"]
+    assert {row["images"] for row in rows} == {40}
+    assert sum(row["right"] for row in rows) > 0
+
+
+@pytest.mark.slow
 def test_the_script_shares_an_evaluation_and_one_process_prints(noisy, tmp_path, call_script):
     tables, contents = [], []
     for devices, run in ((2, run_script), (1, call_script)):

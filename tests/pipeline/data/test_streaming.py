@@ -23,7 +23,7 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import DataSettings
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED
-from tests.support.scripts import TINY
+from tests.support.scripts import SMALL_CELL, TINY
 
 
 def load(folder, **settings):
@@ -101,7 +101,7 @@ def test_an_epoch_that_goes_on_reads_no_image_that_is_skipped(folder, kept, monk
 @pytest.mark.parametrize("kind", [BilevelSearch, Retraining])
 def test_an_epoch_of_a_stage_that_goes_on_reads_no_image_of_the_steps_that_are_done(folder, monkeypatch, kind):
     data, seen = load(folder, streaming=True, workers=0, limit=200), []
-    experiment = compose_experiment([*TINY, "data=huggingface", f"data.path={folder}", "genotype=PDARTS"])
+    experiment = compose_experiment([*TINY, "data=huggingface", f"data.path={folder}", SMALL_CELL])
     genotype = [PUBLISHED["PDARTS"].genotype] if kind is Retraining else []
     training = kind(experiment, data, make_fabric(experiment.fabric), *genotype)
     state = training if kind is Retraining else training.state
@@ -195,7 +195,7 @@ def test_a_stage_ends_in_one_line_that_names_the_image(tmp_path, call_script, wo
         f"data.path={tmp_path / 'images'}",
         "data.streaming=true",
         f"data.workers={workers}",
-        "genotype=PDARTS",
+        SMALL_CELL,
         "retrain.batch_size=4",
         f"run={tmp_path / 'run'}",
     )

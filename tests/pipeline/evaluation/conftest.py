@@ -1,12 +1,35 @@
 """Networks to evaluate, and modules that a user brings."""
 
+import hashlib
+
 import pytest
 import torch
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.evaluation import evaluation_plan
+from pipeline.evaluation.surrogate import train_surrogate
 from tests.support.runs.evaluated import FACTORIES, images_of
 from tests.support.scripts import TINY, finish_script
+
+
+@pytest.fixture(scope="session")
+def surrogates():
+    """Surrogates by the images that trained them and by their seed, of which they are a function."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def _surrogate_once(surrogates, monkeypatch):
+    """Train a surrogate once for all tests, which takes as long as the attacks of a verdict."""
+
+    def found(data, device, seed):
+        key = (hashlib.sha256(data.train.images.numpy().tobytes()).digest(), seed)
+        if key not in surrogates:
+            surrogates[key] = train_surrogate(data, device, seed)
+        return surrogates[key]
+
+    monkeypatch.setattr(evaluation_plan, "train_surrogate", found)
 
 
 @pytest.fixture(scope="session")  # a process imports the module once, so that there is one for all files of tests

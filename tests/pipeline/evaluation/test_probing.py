@@ -13,6 +13,7 @@ from pipeline.evaluation.accuracy import interval_over_draws, wilson_interval
 from pipeline.runs.files import read_json
 from pipeline.settings import DataSettings
 from search_space import PUBLISHED, Genotype
+from tests.support.optimization.quick_attacks import quicken
 from tests.support.runs import exported
 from tests.support.scripts import TINY
 
@@ -131,7 +132,8 @@ def test_every_way_to_attack_asks_for_gradients(chosen, tmp_path, call_script):
     assert "WithoutGrad: its logits have no gradient to the images" in err
 
 
-def test_attacks_that_need_no_gradient_go_on_without(tmp_path, call_script):
+def test_attacks_that_need_no_gradient_go_on_without(tmp_path, call_script, monkeypatch):
+    quicken(monkeypatch, "square")
     chosen = ["evaluate.attacks=[square]", "evaluate.images=10"]
     for name in ("WithoutGrad", "Linear"):
         status, _, err = run_evaluate(call_script, tmp_path / name, name, *chosen)
@@ -152,8 +154,9 @@ def test_an_attack_itself_refuses_logits_without_a_gradient(make):
         make(WithoutGrad())(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
 
 
-def test_a_gradient_of_zero_is_said_and_not_believed(tmp_path, call_script):
+def test_a_gradient_of_zero_is_said_and_not_believed(tmp_path, call_script, monkeypatch):
     chosen = ["evaluate.attacks=[pgd-20,square]", "evaluate.images=20", "evaluate.checks=true", "evaluate.eps=0.2"]
+    quicken(monkeypatch, "square")
     status, out, err = run_evaluate(call_script, tmp_path / "run", "Rounded", *chosen)
     assert status == 0, err
     assert "gradient of the logits to the images is zero wherever it was tried" in out

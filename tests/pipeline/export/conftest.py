@@ -7,6 +7,7 @@ from attacks import evaluation_attack
 from pipeline.export.export import export, find, forms_of
 from pipeline.networks.network_files import load_network
 from pipeline.settings import Experiment
+from tests.support.cells.genotypes import SMALL_GENOTYPE
 from tests.support.runs.exported import write_network
 from tests.support.runs.exported_files import EVERYTHING, load_test, write_figures
 
@@ -15,7 +16,7 @@ from tests.support.runs.exported_files import EVERYTHING, load_test, write_figur
 def folder(tmp_path_factory):
     """A run folder with everything exported."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
-    description = write_network(folder)
+    description = write_network(folder, SMALL_GENOTYPE)
     write_figures(folder, description, None)
     exported = find(folder, None)
     export(folder, Experiment(export={"images": 40}), exported, forms_of(EVERYTHING, exported), load_test())

@@ -17,7 +17,8 @@ from pipeline.export.model_card import Evaluated, model_card
 from pipeline.networks.genotype_reference import load_genotype
 from pipeline.networks.network_files import as_safetensors, load_network
 from pipeline.settings import Experiment
-from tests.support.runs.exported import DARTS_V2, TRAINING, describe, write_network
+from tests.support.cells.genotypes import SMALL_GENOTYPE
+from tests.support.runs.exported import TRAINING, describe, write_network
 from tests.support.runs.exported_files import listing, load_test, logits, write_figures
 from tests.support.slowly import slowly
 
@@ -79,7 +80,7 @@ def test_torch_export_gives_the_logits_at_any_batch_size(folder, images):
     ],
 )
 def test_one_image_is_enough_for_graphs_of_any_batch_size(tmp_path, call_script, images, chosen, forms):
-    write_network(tmp_path)
+    write_network(tmp_path, SMALL_GENOTYPE)
     formats = f"export.formats=[{','.join(forms)}]"
     status, out, err = call_script("export", "data.test_limit=40", f"run={tmp_path}", formats, chosen)
     assert status == 0, err
@@ -92,7 +93,7 @@ def test_one_image_is_enough_for_graphs_of_any_batch_size(tmp_path, call_script,
 
 def test_each_layout_that_was_written_is_read_back_as_genotype(folder):
     for name in ("genotype.json", "genotype_darts.py", "genotype_fair_darts.py", "genotype_darts.py:genotype"):
-        assert load_genotype(str(folder / name)) == ("mine", DARTS_V2)
+        assert load_genotype(str(folder / name)) == ("mine", SMALL_GENOTYPE)
 
 
 def test_weights_are_the_same_bytes_each_time_and_carry_what_rebuilds_them(folder):
@@ -117,7 +118,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("form", ["onnx", "torch_export"])
 def test_a_copy_that_is_another_function_is_refused_and_nothing_is_written(tmp_path, monkeypatch, change, form):
-    write_network(tmp_path)
+    write_network(tmp_path, SMALL_GENOTYPE)
     exported = find(tmp_path, None)
     if change == "a label":  # all logits are nearly the same: a difference that is allowed can change a label
         for parameter in exported.trained.network.classifier.parameters():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.cells.genotypes import SMALL_GENOTYPE
 from tests.support.runs.exported import write_network
 from tests.support.runs.protocols import SMALL
 
@@ -9,7 +10,7 @@ from tests.support.runs.protocols import SMALL
 @pytest.fixture
 def run(tmp_path):
     """A run folder with a network of the digits."""
-    write_network(tmp_path / "run")
+    write_network(tmp_path / "run", SMALL_GENOTYPE)
     return tmp_path / "run"
 
 

@@ -107,6 +107,8 @@ def test_names_from_files_cannot_write_html(tmp_path):
     experiment = Experiment.model_validate({"data": {"source": "huggingface", "path": '"><iframe src=//evil>'}})
     folder = tmp_path / "<b>bold<" / "'quoted' & more"
     write_search(folder, experiment)
+    for drawn in ("metrics.jsonl", "alphas.safetensors"):  # of figures that hold no name
+        (folder / drawn).unlink()
     description = write_network(folder, name=name, data="<svg onload=alert(3)>")
     write_robustness(folder, description, [accuracy("clean", 190), accuracy(attack, 100)], experiment)
     write_json(folder / "onnx.json", ONNX | {"attack": "<i>key</i><script>"})

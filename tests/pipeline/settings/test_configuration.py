@@ -1,5 +1,6 @@
 """Configurations: the shipped ones are complete, wrong ones are refused in plain words before any work."""
 
+import itertools
 import re
 
 import pytest
@@ -19,10 +20,30 @@ OPTIONS = [(group, option) for group in groups() for option in options(group)]
 FILES = sorted(CONF.glob("*/*.yaml"))
 
 
+def composed_of(chosen):
+    """The experiment of the given options, {group: option}."""
+    extra = ["data.path=somewhere"] if chosen.get("data") == "huggingface" else []
+    return compose_experiment([*(f"{group}={option}" for group, option in chosen.items()), *extra])
+
+
+EXPERIMENTS = options("experiment")
+GROUPS = [group for group in groups() if group != "experiment"]
+ROWS = [
+    {group: option for group, option in zip(GROUPS, row, strict=True) if option}
+    for row in itertools.zip_longest(*(options(group) for group in GROUPS))
+]
+
+
+@pytest.mark.parametrize("chosen", [*ROWS, *({"experiment": name} for name in EXPERIMENTS)], ids=str)
+def test_every_option_of_every_group_composes(chosen):
+    """With options of other groups, as a composition takes a third of a second."""
+    assert isinstance(composed_of(chosen), Experiment)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_of_every_group_composes(group, option):
-    extra = ["data.path=somewhere"] if (group, option) == ("data", "huggingface") else []
-    assert isinstance(compose_experiment([f"{group}={option}", *extra]), Experiment)
+def test_every_option_composes_alone(group, option):
+    assert isinstance(composed_of({group: option}), Experiment)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}={path.stem}")

@@ -7,11 +7,9 @@ from e2rnas.cli.app import compose_experiment
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import load
 from pipeline.training.network_trainer import Retraining
-from search_space import PUBLISHED
+from tests.support.cells.genotypes import SMALL_GENOTYPE
 from tests.support.optimization.retrainings import small_network
 from tests.support.scripts import TINY
-
-CELL = PUBLISHED["PDARTS"].genotype
 
 
 @pytest.fixture
@@ -32,6 +30,6 @@ def retraining():
 
     def make(*overrides):
         experiment = compose_experiment([*TINY, "retrain.auxiliary_weight=0", *overrides])
-        return Retraining(experiment, load(experiment.data), make_fabric(experiment.fabric), CELL)
+        return Retraining(experiment, load(experiment.data), make_fabric(experiment.fabric), SMALL_GENOTYPE)
 
     return make

@@ -15,7 +15,7 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.settings import RetrainSettings
 from pipeline.training.held_back_judge import HeldBackJudge
 from tests.support.forks import killed_until_done
-from tests.support.scripts import ROOT, TINY, run_script
+from tests.support.scripts import ROOT, SMALL_CELL, TINY, run_script
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES)
 
@@ -46,7 +46,7 @@ def test_a_recipe_has_its_published_beta_and_its_words(recipe):
 @pytest.fixture
 def succeed(call_script):
     def call(*overrides):
-        status, out, err = call_script("retrain", *TINY, "genotype=PDARTS", *overrides)
+        status, out, err = call_script("retrain", *TINY, SMALL_CELL, *overrides)
         assert status == 0, err
         return out
 
@@ -113,7 +113,7 @@ def test_a_killed_run_with_all_that_recipes_keep_ends_in_the_same_bits(tmp_path,
     overrides = [*ALL_STATE, "retrain.average_decay=0.9", "retrain.patience=5"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     succeed(f"run={whole}", *overrides)
-    assert killed_until_done("retrain", f"run={killed}", "genotype=PDARTS", *overrides) >= 4
+    assert killed_until_done("retrain", f"run={killed}", SMALL_CELL, *overrides) >= 4
     assert (killed / "network.safetensors").read_bytes() == (whole / "network.safetensors").read_bytes()
     assert read_metrics(killed, "retrain") == read_metrics(whole, "retrain")
 
@@ -132,7 +132,7 @@ def test_the_benchmark_writes_a_line_a_recipe(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_two_processes_resume_with_the_perturbation_of_each(tmp_path):
-    command = [*TINY, *ALL_STATE, "genotype=PDARTS", "fabric.devices=2", "retrain.average_decay=0.9"]
+    command = [*TINY, *ALL_STATE, SMALL_CELL, "fabric.devices=2", "retrain.average_decay=0.9"]
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     assert run_script("retrain", *command, f"run={whole}")[0] == 0
     shutil.copytree(whole, resumed)

@@ -13,7 +13,7 @@ from search_space.cells.genotype import Cell, Edge
 from search_space.drawing.cell_layout import plan_cell
 from tests.support.cells.generators import generator
 from tests.support.cells.spaces import SPACES
-from tests.support.scripts import TINY
+from tests.support.scripts import IN_ANY_SPACE
 
 ALL_3X3 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 
@@ -172,7 +172,9 @@ def test_nasbench201_goes_from_search_to_report(tmp_path, call_script):
     folder = tmp_path / "run"
     bounds = ("objectives.parameters=[2000,6000]", "objectives.macs=[null,2e5]", "export.formats=[nasbench201]")
     for script in ("search", "retrain", "evaluate", "export", "report"):
-        status, _, err = call_script(script, *TINY, *bounds, f"run={folder}", "space=nasbench201", "space.nodes=3")
+        status, _, err = call_script(
+            script, *IN_ANY_SPACE, *bounds, f"run={folder}", "space=nasbench201", "space.nodes=3"
+        )
         assert status == 0, err
     genotype = Genotype.from_json((folder / "genotype.json").read_text())
     by_cell.check_member(genotype)
@@ -191,6 +193,6 @@ def test_a_string_is_a_genotype_for_retraining_and_a_wrong_one_is_refused():
 
 def test_a_cell_whose_convolution_leads_nowhere_is_retrained(tmp_path, call_script):
     idle = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
-    overrides = (*TINY, "retrain.epochs=1", "retrain.layers=5", f"run={tmp_path}", f'genotype="{idle}"')
+    overrides = (*IN_ANY_SPACE, "retrain.epochs=1", "retrain.layers=5", f"run={tmp_path}", f'genotype="{idle}"')
     status, _, err = call_script("retrain", *overrides)
     assert status == 0, err

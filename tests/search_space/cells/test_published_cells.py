@@ -24,7 +24,7 @@ def test_cost_of_a_published_cell_is_the_published_one(name):
 @pytest.mark.parametrize(
     "shape",
     [
-        NetworkShape(channels=5, layers=7, num_classes=3, image_size=9, in_channels=1),
+        NetworkShape(channels=5, layers=5, num_classes=3, image_size=9, in_channels=1),
         *slowly(NetworkShape(channels=8, layers=4, num_classes=10, image_size=28, in_channels=2)),
     ],
 )

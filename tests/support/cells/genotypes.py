@@ -1,9 +1,12 @@
-"""Genotypes as Hypothesis draws them."""
+"""Genotypes as Hypothesis draws them, and a small one for what is trained."""
 
 from hypothesis import strategies as st
 
 from search_space import Cell, Edge, Genotype
 from search_space.cells.genotype import OPERATION_NAMES
+from tests.support.scripts import SMALL_CELL_FILE
+
+SMALL_GENOTYPE = Genotype.from_json(SMALL_CELL_FILE.read_text())
 
 
 @st.composite

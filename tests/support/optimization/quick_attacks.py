@@ -17,6 +17,12 @@ def quick(name: str) -> EvaluationAttack:
     return replace(known, steps=min(known.steps, 60 if name == "cw" else 4), queries=30)
 
 
+def quicken(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Let stages run the named attack with few steps and queries."""
+    quickened = {**EVALUATION_ATTACKS, name: quick(name)}
+    patch.setattr("attacks.evaluation_attacks.EVALUATION_ATTACKS", quickened)
+
+
 def quick_attack(name: str, model: nn.Module, **chosen: object) -> CheckedAttack:
     return evaluation_attack(quick(name), model, **{"eps": EPS, **chosen})
 

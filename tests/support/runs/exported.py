@@ -1,6 +1,7 @@
 """A small network of the digits in a run folder, without training: what the tests of files begin with."""
 
 import json
+from functools import cache
 
 import torch
 
@@ -22,10 +23,16 @@ TRAINING = {
 DARTS_V2 = PUBLISHED["DARTS_V2"].genotype
 
 
+@cache
+def _digits():
+    """The digits, with their mean and deviation, read once for all networks."""
+    data = load(DataSettings())
+    return data, *data.statistics()
+
+
 def describe(genotype=DARTS_V2, **changes):
     """The description of its network for the digits."""
-    data = load(DataSettings())
-    mean, std = data.statistics()
+    data, mean, std = _digits()
     content = {
         "name": "mine",
         "genotype": json_of(genotype),

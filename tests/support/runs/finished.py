@@ -39,12 +39,11 @@ from pipeline.training import retrain as retrain_stage
 from pipeline.training.network_trainer import Retraining
 from pipeline.training.retrain import retrain
 from tests.support.runs.folders import ONNX
-from tests.support.scripts import FEW_OPERATIONS, TINY
+from tests.support.scripts import TINY
 
 DRAWN = 100  # accepted changes, of which one is drawn: a page's figures take a second
 FINISHED = (
     *TINY,
-    FEW_OPERATIONS,
     "search.selection.candidates=2",
     "search.selection.pool=3",
     "search.selection.epochs=1",

@@ -2,9 +2,9 @@
 
 import json
 
-from tests.support.scripts import FEW_OPERATIONS, TINY, finish_script
+from tests.support.scripts import TINY, finish_script
 
-SELECTION = (FEW_OPERATIONS, "search.selection.candidates=3", "search.selection.epochs=1", "search.epochs=1")
+SELECTION = ("search.selection.candidates=3", "search.selection.epochs=1", "search.epochs=1")
 
 
 def searched(folder, overrides):

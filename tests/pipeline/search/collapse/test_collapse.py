@@ -21,6 +21,7 @@ from pipeline.settings import GuardSettings
 from search_space import PUBLISHED, SearchSpace, Supernet
 from search_space.supernet.relaxation import DARTS, Relaxation
 from tests.support.optimization.collapse_signs import signs
+from tests.support.slowly import slowly
 
 
 def generator(seed=0):
@@ -54,7 +55,7 @@ def test_some_eigenvalue_lies_within_the_residual_however_few_the_products():
         assert distance <= found.residual * abs(found.value) * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("relaxation", [DARTS, Relaxation(operations="sigmoid", normalised_edges=True)])
+@pytest.mark.parametrize("relaxation", [*slowly(DARTS), Relaxation(operations="sigmoid", normalised_edges=True)])
 def test_the_eigenvalue_of_a_supernet_is_that_of_its_whole_hessian(relaxation):
     torch.manual_seed(1)
     space = SearchSpace(nodes=1, operations=("none", "skip_connect", "sep_conv_3x3", "avg_pool_3x3"))

@@ -13,7 +13,7 @@ from pipeline.search.collapse.signs import (
     Eigenvalue,
 )
 from tests.support.optimization.collapse_signs import signs
-from tests.support.scripts import FEW_OPERATIONS, ROOT, TINY
+from tests.support.scripts import MEASURED, ROOT, TINY
 
 NO_BOUNDS = ("objectives=accuracy", "objectives.parameters=[null,null]", "objectives.macs=[null,null]")
 
@@ -32,10 +32,10 @@ def planted(monkeypatch):
 
 GUARDED = (
     *TINY,
-    FEW_OPERATIONS,
     *NO_BOUNDS,
     "guard=robust_darts",
     "search.guard.window=1",
+    MEASURED,
     "search.epochs=6",
     "search.batch_size=40",
 )
@@ -116,7 +116,7 @@ def test_a_bounded_search_with_every_relaxation_ends_inside_its_bounds(tmp_path,
     folder = tmp_path / "run"
     channels = "search.channels=4"  # which partial channels can divide
     status, _, err = call_script(
-        "search", *TINY, FEW_OPERATIONS, f"run={folder}", f"relaxation={relaxation}", "search.epochs=1", channels
+        "search", *TINY, f"run={folder}", f"relaxation={relaxation}", "search.epochs=1", MEASURED, channels
     )
     assert status == 0, err
     result = json.loads((folder / "search.json").read_text())
@@ -136,7 +136,6 @@ def test_a_measured_eigenvalue_is_in_the_last_row_of_each_epoch_and_changes_noth
         status, _, err = call_script(
             "search",
             *TINY,
-            FEW_OPERATIONS,
             f"run={folder}",
             f"search.diagnostics.iterations={iterations}",
             "search.diagnostics.images=16",
@@ -151,7 +150,9 @@ def test_a_measured_eigenvalue_is_in_the_last_row_of_each_epoch_and_changes_noth
 
 def test_a_space_without_a_choice_has_the_eigenvalue_zero(tmp_path, call_script):
     folder = tmp_path / "run"
-    status, _, err = call_script("search", *TINY, *NO_BOUNDS, "space.operations=[sep_conv_3x3]", f"run={folder}")
+    status, _, err = call_script(
+        "search", *TINY, *NO_BOUNDS, "space.operations=[sep_conv_3x3]", MEASURED, f"run={folder}"
+    )
     assert status == 0, err
     *_, last = read_metrics(folder, "search")
     assert last["diagnostics"]["eigenvalue"] == {"value": 0.0, "residual": 0.0}
@@ -165,7 +166,7 @@ def test_an_eigenvalue_that_is_not_finite_stops_only_a_search_whose_guard_reads_
         bilevel_search.BilevelSearch, "_largest_eigenvalue", lambda self: Eigenvalue(math.nan, math.nan)
     )
     folder = tmp_path / "run"
-    more = [] if guard == "none" else [f"guard={guard}"]
+    more = ["search.epochs=1", MEASURED, *([] if guard == "none" else [f"guard={guard}"])]
     status, _, err = call_script("search", *TINY, *NO_BOUNDS, f"run={folder}", *more)
     if guard == "none":
         assert status == 0, err

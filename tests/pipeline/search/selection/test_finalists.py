@@ -15,7 +15,6 @@ from pipeline.networks.network_files import load_network
 from pipeline.runs.metrics import read_metrics
 from pipeline.search.selection.candidate_selection import try_cells
 from pipeline.training.network_trainer import Retraining
-from search_space import SearchSpace
 from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
 from tests.support.slowly import slowly
@@ -93,7 +92,7 @@ def test_rounds_of_several_epochs_are_compared_by_their_own_steps(tmp_path, meas
     overrides = (*HALVED, "search.selection.epochs=2", "retrain.epochs=4", f"search.selection.measure={measure}")
     experiment = compose_experiment([*TINY, *overrides])
     generator = torch.Generator().manual_seed(0)
-    cells = [SearchSpace().random_genotype(generator) for _ in range(3)]
+    cells = [experiment.space.build().random_genotype(generator) for _ in range(3)]
     tried = try_cells(tmp_path, experiment, load(experiment.data), make_fabric(experiment.fabric), cells)
     assert sorted(len(cell.accuracies) for cell in tried) == [1, 2, 2]
     for index, cell in enumerate(tried):
@@ -109,7 +108,7 @@ def test_rounds_of_several_epochs_are_compared_by_their_own_steps(tmp_path, meas
 
 def test_a_lone_candidate_is_in_no_final(tmp_path):
     experiment = compose_experiment([*TINY, *SELECTION, "search.selection.finalists=3"])
-    genotype = SearchSpace().random_genotype(torch.Generator().manual_seed(0))
+    genotype = experiment.space.build().random_genotype(torch.Generator().manual_seed(0))
     fabric = make_fabric(experiment.fabric)
     (tried,) = try_cells(tmp_path, experiment, load(experiment.data), fabric, [genotype])
     assert len(tried.accuracies) == 1

@@ -18,6 +18,7 @@ POOL = (
     *SELECTION,
     "search.selection.pool=6",
     "pareto.adapt_epochs=1",
+    "pareto.attack.steps=2",
     "search.diagnostics.iterations=0",
     "attack.eps=0.02",
 )

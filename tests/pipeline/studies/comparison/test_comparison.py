@@ -27,17 +27,19 @@ from pipeline.studies.comparison.comparison_statistics import (
 from pipeline.studies.work import in_processes
 from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
 from tests.support.cells.compared import cell
-from tests.support.scripts import TINY
+from tests.support.scripts import IN_ANY_SPACE, operations_of
 
 SMALL = (
     "experiment=comparison",
     "seed=0",
-    *(override for override in TINY if not override.startswith("objectives")),
+    *(override for override in IN_ANY_SPACE if not override.startswith("objectives")),
     "space.nodes=4",  # as DARTS_V2 has
+    operations_of("DARTS_V2"),
     "objectives.names=[accuracy,robustness,parameters]",
     "objectives.parameters=[2500,4000]",
     "objectives.macs=[null,null]",
     "attack.step=0.05",
+    "retrain.attack.steps=1",
     "search.epochs=1",
     "search.warm_up=0",
     "search.selection.candidates=2",
@@ -92,7 +94,7 @@ def test_random_cells_are_uniform_over_what_is_inside(experiment, table):
     generator = torch.Generator().manual_seed(5)
     inside = [g for g in (table.space.random_genotype(generator) for _ in range(100)) if keeps_bounds(g, bounds, table)]
     drawn = random_cells(experiment, table, 20)
-    names = SearchSpace().operations[1:]
+    names = [name for name in table.space.operations if name != "none"]
 
     def counts(genotypes):
         held = [edge.operation for genotype in genotypes for edge in genotype.normal.edges]
