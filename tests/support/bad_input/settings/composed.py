@@ -156,7 +156,7 @@ REST = [
         "pareto.preferences are of pareto.walk=preferences; walk=parameters has none",
     ),
     ("pareto", "pareto.published=[DARTS_V9]", "pareto.published: expected published cells, each once: DARTS_V1, "),
-    ("meta_train", "meta.architecture=lstm", "meta.architecture: expected one of mlp, hierarchical, found 'lstm'"),
+    ("meta_train", "meta.architecture=lstm", "meta.architecture: expected one of mlp, hierarchical, ... found 'lstm'"),
     ("meta_train", "meta.families=[]", "meta.families: expected families of tasks, each once: "),
     ("meta_train", "meta.families=[imagenet]", "meta.families.0: expected one of mlp_digits, "),
     ("meta_train", "meta.families=[copy,copy]", "meta.families: expected families of tasks, each once: mlp_digits, "),
