@@ -39,14 +39,13 @@ class CheckedAttack:
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """The attacked images [N, C, H, W]; ValueError if the images or labels are not as described above."""
-        check_images(images)
-        check_labels(labels, images)
+        largest_label = _check_batch(images, labels)
         self._check_precision(images)
         if images.numel() == 0:
             return images.detach().clone()
         with undisturbed(self.model, self.spec.statistics), _randomness(self.spec.seed), _gradients_on():
             attacked_model = self.model if self.spec.draws == 1 else ExpectedLogits(self.model, self.spec.draws)
-            guarded = GuardedModel(attacked_model, images, labels, self.spec.num_classes)
+            guarded = GuardedModel(attacked_model, images, largest_label, self.spec.num_classes)
             attack = (self.build or self.spec.build)(guarded)
             # PGDL2 and Square view their images as rows
             start = images.detach().clone(memory_format=torch.contiguous_format)
@@ -64,6 +63,32 @@ class CheckedAttack:
 
 def check_images(images: Tensor) -> None:
     """Raise ValueError unless images are float32 or float64 [N, C, H, W] with every pixel in [0, 1]."""
+    _check_kind(images)
+    if images.numel():
+        _check_range(*torch.stack(images.detach().aminmax()).tolist())
+
+
+def _check_batch(images: Tensor, labels: Tensor) -> int:
+    """Raise ValueError unless images are such, and labels int64 [N], none negative; return the largest label.
+
+    Whether labels are classes of the model is checked against its logits. A device is waited for once.
+    """
+    _check_kind(images)
+    if labels.dtype != torch.int64:
+        raise ValueError(f"expected int64 labels, found {labels.dtype}; classes are numbered, not one-hot: use .long()")
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"expected labels [{len(images)}], one an image, found shape {tuple(labels.shape)}")
+    if not images.numel():
+        return 0
+    ends = (*images.detach().aminmax(), *labels.aminmax())
+    low, high, smallest, largest = torch.stack([end.double() for end in ends]).tolist()
+    _check_range(low, high)
+    if smallest < 0:
+        raise ValueError(f"expected labels of at least 0, found {int(smallest)}; leave unlabelled images out")
+    return int(largest)
+
+
+def _check_kind(images: Tensor) -> None:
     if images.ndim != 4:
         raise ValueError(f"expected images [N, C, H, W], found shape {tuple(images.shape)}; one image is images[None]")
     if images.dtype not in (torch.float32, torch.float64):
@@ -71,22 +96,13 @@ def check_images(images: Tensor) -> None:
             f"expected float32 or float64 images, found {images.dtype}; divide bytes by 255, and leave half precision "
             "to autocast: near 1 a bfloat16 pixel moves in steps of 1/256"
         )
-    if images.numel() == 0:
-        return
-    low, high = torch.stack(images.detach().aminmax()).tolist()  # both NaN if any pixel is
+
+
+def _check_range(low: float, high: float) -> None:
+    """Raise ValueError unless all pixels lie in [0, 1], by the least and the largest: both NaN if any pixel is."""
     if not (low >= 0 and high <= 1):
         found = f"a minimum of {_shown(low)}" if low < 0 else f"a maximum of {_shown(high)}"
         raise ValueError(f"expected images in [0, 1], found {found}; put normalisation inside the network")
-
-
-def check_labels(labels: Tensor, images: Tensor) -> None:
-    """Raise ValueError unless labels are int64 [N], none negative; their upper bound is checked against the logits."""
-    if labels.dtype != torch.int64:
-        raise ValueError(f"expected int64 labels, found {labels.dtype}; classes are numbered, not one-hot: use .long()")
-    if labels.shape != images.shape[:1]:
-        raise ValueError(f"expected labels [{len(images)}], one an image, found shape {tuple(labels.shape)}")
-    if labels.numel() and (smallest := int(labels.min())) < 0:
-        raise ValueError(f"expected labels of at least 0, found {smallest}; leave unlabelled images out")
 
 
 def _shown(value: float) -> str:

@@ -73,13 +73,13 @@ class GuardedModel(nn.Module):
     The first logits are checked at once; gradients are checked on the device and read once, by `check_gradients`.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, num_classes: int | None = None) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, largest_label: int, num_classes: int | None = None) -> None:
         super().__init__()
         # torchattacks takes its device from the first parameter: the images' own, so that it moves nothing.
         self.anchor = nn.Parameter(images.new_zeros(()), requires_grad=False)
         self.model = model
         self.shape = (len(images), num_classes)
-        self.largest_label = int(labels.max())
+        self.largest_label = largest_label
         self.unseen = True
         self.gradients_finite = torch.ones((), dtype=torch.bool, device=images.device)
 

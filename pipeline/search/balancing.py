@@ -35,7 +35,7 @@ def objectives_row(
     """Return the figures of a step's objectives and of their balance, as metrics.jsonl has them."""
     residuals = {name: result.residual for name, result in found.items() if result.residual is not None}
     return {
-        "objectives": {name: result.value for name, result in found.items()},
+        "objectives": {name: result.value.item() for name, result in found.items()},
         "bounds": {name: [bound.lower, bound.upper] for name, bound in bounds.items()},
         "gradient_norms": {name: result.gradient.norm().item() for name, result in found.items()},
         "balance": {

@@ -25,7 +25,7 @@ from mgda import Aggregator, balance
 from pipeline.compute.processes import mean_over_processes
 from pipeline.data import Batch
 from pipeline.search.balancing import objectives_row
-from pipeline.search.hypergradient import ObjectiveGradient, first_order, hypergradients
+from pipeline.search.hypergradient import ObjectiveGradient, first_order, hypergradients, on_cpu
 from pipeline.search.objectives import Bound, exact_cost, resource_losses
 from pipeline.search.search_state import SearchState
 from pipeline.search.supernet_losses import SupernetLosses
@@ -51,8 +51,8 @@ class WeightStep:
         # zeros where a cell that is adapted leaves an output to `none` alone
         gradients = torch.autograd.grad(loss, self.weights, materialize_grads=True)
         *slopes, loss = mean_over_processes(self.fabric, [*gradients, loss.detach()])
-        norm = clipped_step(self.optimizer, self.weights, slopes, self.clip, loss=loss)
-        return {"training_loss": loss.item(), "weight_gradient_norm": norm}
+        loss_value, norm = clipped_step(self.optimizer, self.weights, slopes, self.clip, figures=loss[None])
+        return {"training_loss": loss_value, "weight_gradient_norm": norm}
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class ArchitectureStep:
 
     def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Descend along the direction that balances the objectives' gradients; returns the figures of metrics.jsonl."""
-        self.found.update(self.evaluate_objectives(train, valid))
+        self.found.update(on_cpu(self.evaluate_objectives(train, valid)))
         for name, result in self.found.items():
             if not math.isfinite(result.value):
-                raise FloatingPointError(f"objective {name}: its value is {result.value}")
+                raise FloatingPointError(f"objective {name}: its value is {result.value.item()}")
         if "accuracy" in self.found:
-            show_validation(self.weight_step.optimizer, self.found["accuracy"].value)
+            show_validation(self.weight_step.optimizer, self.found["accuracy"].value.item())
         # a bound that is kept has no say
         active = [name for name, result in self.found.items() if name not in self.bounds or result.value > 0]
         gradients = {name: result.gradient.flatten() for name, result in self.found.items()}
@@ -100,7 +100,7 @@ class ArchitectureStep:
     def _move_alphas(self, direction: Tensor) -> None:
         """Move alpha by Adam against a direction, and against the zero-one loss where there is one."""
         alphas, relaxation = self.supernet.alphas, self.supernet.relaxation
-        alphas.grad = direction.view_as(alphas)
+        alphas.grad = direction.to(alphas.device).view_as(alphas)
         if relaxation.zero_one:
             alphas.grad += relaxation.penalty_gradient(self.supernet.space, alphas)
         self.optimizer.step()

@@ -36,14 +36,23 @@ Product = Callable[[Loss, Sequence[Tensor]], HessianProduct]
 
 @dataclass(frozen=True)
 class ObjectiveGradient:
-    """An objective's value and its gradient in alpha, of alpha's shape.
+    """An objective's value, of no dimension, and its gradient in alpha, of alpha's shape.
 
     residual: of the linear system behind an implicit gradient (see `Solution`); None where none was solved.
     """
 
-    value: float
+    value: Tensor
     gradient: Tensor
     residual: float | None = None
+
+
+def on_cpu(found: Mapping[str, ObjectiveGradient]) -> dict[str, ObjectiveGradient]:
+    """Bring all values and gradients to the CPU by one copy, for which alone a device is waited for."""
+    parts = [part for result in found.values() for part in (result.value, result.gradient)]
+    flat = torch.cat([part.detach().double().flatten() for part in parts]).cpu()
+    split = torch.split(flat, [part.numel() for part in parts])
+    here = iter([own.view(part.shape).to(part.dtype) for own, part in zip(split, parts, strict=True)])
+    return {name: ObjectiveGradient(next(here), next(here), result.residual) for name, result in found.items()}
 
 
 def hypergradients(
@@ -94,7 +103,7 @@ def first_order(
         for name, loss in losses.items():
             value = _evaluated(name, loss)
             mean, gradient = reduce([value.detach(), *grad(value, [alphas])])
-            found[name] = ObjectiveGradient(mean.item(), gradient)
+            found[name] = ObjectiveGradient(mean, gradient)
     return found
 
 
@@ -159,13 +168,13 @@ def implicit(
 
 def _slopes(
     losses: Mapping[str, Loss], weights: Sequence[Tensor], alphas: Tensor, reduce: Reduce
-) -> dict[str, tuple[float, Tensor, list[Tensor]]]:
+) -> dict[str, tuple[Tensor, Tensor, list[Tensor]]]:
     """Value of each loss, and its gradients in alphas and in each weight, with the other held fixed."""
     found = {}
     for name, loss in losses.items():
         value = _evaluated(name, loss)
         mean, direct, *vector = reduce([value.detach(), *grad(value, [alphas, *weights])])
-        found[name] = mean.item(), direct, vector
+        found[name] = mean, direct, vector
     return found
 
 

@@ -144,11 +144,14 @@ def resource_losses(
     Bengio et al. 2013). With the expected cost as value, near-uniform alphas would be pushed on after the derived
     network has met its bound, until no operation with weights is left in it.
     """
+    derived: dict[int, Tensor] = {}  # by the version of the alphas, which counts what was done to them in place
 
     def cost() -> Tensor:
         expected = table.expected(relaxation.strengths(table.space, alphas))
-        derived = table.exact(relaxation.derive(table.space, alphas)).to(expected)
-        return expected + (derived - expected).detach()
+        if alphas._version not in derived:
+            derived.clear()
+            derived[alphas._version] = table.exact(relaxation.derive(table.space, alphas)).to(expected)
+        return expected + (derived[alphas._version] - expected).detach()
 
     def loss(bound: Bound) -> Loss:
         return lambda: bound.violation(cost()[QUANTITIES.index(bound.quantity)])

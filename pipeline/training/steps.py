@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -77,19 +78,21 @@ def clipped_step(
     slopes: Sequence[Tensor],
     clip: float | None,
     *,
-    loss: Tensor,
-) -> float:
-    """Make one step of the optimizer on gradients of at most the norm `clip`; returns the norm before clipping.
+    figures: Tensor,
+) -> list[float]:
+    """Make one step of the optimizer on gradients of at most the norm `clip`; returns figures and norm before clipping.
 
-    loss: training loss, over all processes, for an optimizer that sees it.
+    figures: [n] of the step, over all processes, the training loss first, for an optimizer that sees it. They are read
+    with the norm, as a device is waited for whenever something is.
     Raises FloatingPointError, before the weights change, when the norm is not finite, and as `take_step` does.
     """
     for weight, slope in zip(weights, slopes, strict=True):
         weight.grad = slope
-    norm = torch.nn.utils.clip_grad_norm_(weights, float("inf") if clip is None else clip).item()
-    if not torch.isfinite(torch.tensor(norm)):
+    norm = torch.nn.utils.clip_grad_norm_(weights, float("inf") if clip is None else clip)
+    read: list[float] = torch.cat([figures.double(), norm.double()[None]]).tolist()
+    if not math.isfinite(read[-1]):
         advice = "" if isinstance(optimizer, LearnedOptimizer) else "; lower weight_optimizer.learning_rate"
         raise FloatingPointError(f"the gradient of the training loss is not finite{advice}")
-    take_step(optimizer, loss)
+    take_step(optimizer, figures[0])
     optimizer.zero_grad()
-    return norm
+    return read

@@ -71,10 +71,9 @@ class TrainingStep:
             self.free.ascend(slopes.pop())
         *slopes, figures = mean_over_processes(self._fabric, [*slopes, torch.stack([loss.detach(), accuracy])])
         clip = self._experiment.weight_optimizer.clip
-        norm = clipped_step(self.optimizer, self.weights, slopes, clip, loss=figures[0])
+        loss_value, accuracy_value, norm = clipped_step(self.optimizer, self.weights, slopes, clip, figures=figures)
         if self._average:
             self._average.update(self._network)
-        loss_value, accuracy_value = figures.tolist()
         return {"training_loss": loss_value, "training_accuracy": accuracy_value, "gradient_norm": norm}
 
     def attacked(self, images: Tensor, labels: Tensor) -> Tensor:

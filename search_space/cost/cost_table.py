@@ -13,6 +13,7 @@ from search_space.cells.genotype import Genotype
 from search_space.cells.space import SearchSpace
 from search_space.cost.cost_frontier import LEFT_OUT, CellsByCost, cells_by_cost
 from search_space.cost.network_cost import NetworkShape, cells_by_kind, edge_cost, fixed_cost
+from search_space.places import entries
 from search_space.quantities import QUANTITIES, PartCost
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
@@ -32,6 +33,7 @@ class CostTable:
         skeleton = shape.skeleton(space.widths)
         self.fixed = _to_tensor(fixed_cost(shape, skeleton))
         self.edges = torch.zeros(*space.alpha_shape, len(QUANTITIES), dtype=torch.float64)
+        self._placed: dict[torch.device, tuple[Tensor, Tensor]] = {}
         for row, plan in cells_by_kind(skeleton):
             for edge, source in enumerate(space.edges):
                 for index in space.candidates:
@@ -47,16 +49,21 @@ class CostTable:
         keeps all edges, they hold o, none too, with p_o. At the one-hot probabilities of a genotype
         (`SearchSpace.one_hot`) this is the exact cost of its network.
         """
-        candidates = list(self.space.candidates)
-        chosen = probabilities.double()[..., candidates]
+        chosen = entries(probabilities.double(), self.space.candidates)
         mass = chosen.sum(dim=-1, keepdim=True)
         conditional = chosen / mass.clamp_min(torch.finfo(torch.float64).tiny)
         strengths = chosen.amax(dim=-1)
         all_kept = self.space.keeps_all
         keep = torch.ones_like(strengths) if all_kept else keep_probabilities(strengths, self.space.sources)
-        costs = self.edges.to(probabilities.device)[:, :, candidates]
-        kept_cost = torch.einsum("ce,ceo,ceoq->q", keep, conditional, costs)
-        return self.fixed.to(probabilities.device) + kept_cost
+        fixed, costs = self._on(probabilities.device)
+        return fixed + torch.einsum("ce,ceo,ceoq->q", keep, conditional, costs)
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the fixed part and the costs of the candidates on a device, where they stay."""
+        if device not in self._placed:
+            costs = self.edges[:, :, list(self.space.candidates)]
+            self._placed[device] = self.fixed.to(device), costs.to(device)
+        return self._placed[device]
 
     def exact(self, genotype: Genotype) -> Tensor:
         """Cost [quantities] of the network of a genotype of the space."""
@@ -130,11 +137,10 @@ def keep_probabilities(strengths: Tensor, sources: tuple[tuple[int, ...], ...]) 
     for node_sources in sources:
         node = strengths[:, first : first + len(node_sources)]
         weights = node / node.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(node.dtype).tiny)
-        others = weights.unsqueeze(-1).expand(-1, -1, weights.shape[-1]) * (
-            1 - torch.eye(weights.shape[-1]).to(weights)
-        )
+        different = 1 - torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)
+        others = weights.unsqueeze(-1).expand(-1, -1, weights.shape[-1]) * different
         rest = others.sum(dim=1).clamp_min(torch.finfo(node.dtype).eps)  # 1 - w_j without cancellation
-        second = (weights / rest).unsqueeze(1) * (1 - torch.eye(weights.shape[-1]).to(weights))
+        second = (weights / rest).unsqueeze(1) * different
         kept.append(weights + weights * second.sum(dim=-1))
         first += len(node_sources)
     return torch.cat(kept, dim=-1)

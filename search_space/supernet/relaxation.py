@@ -85,9 +85,10 @@ class Relaxation(RelaxationChoices):
         """
         if tuple(alphas.shape) != self.alpha_shape(space):
             raise ValueError(f"alphas here are {list(self.alpha_shape(space))}, found {list(alphas.shape)}")
-        if not bool(torch.isfinite(alphas).all()):
+        here = alphas.detach().cpu()  # in one copy
+        if not bool(torch.isfinite(here).all()):
             raise ValueError("alphas are not finite")
-        return space.strongest(self.strengths(space, alphas.detach().double().cpu()))
+        return space.strongest(self.strengths(space, here.double()))
 
     def weights(self, space: SearchSpace, alphas: Tensor, state: RelaxationState) -> Tensor:
         """What the supernet multiplies each operation by [cells, edges, operations], at one moment of the search."""

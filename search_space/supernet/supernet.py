@@ -18,6 +18,7 @@ from search_space.network.network import Normalize, cell_inputs, classifier, ste
 from search_space.network.operations import even_and_odd_pixels, search_batch_norm
 from search_space.network.passes import announce
 from search_space.network.skeleton import CellPlan, plan_skeleton
+from search_space.places import entries
 from search_space.supernet.mixed_node import WEIGHT_FREE, MixedNode, weight_free
 from search_space.supernet.relaxation import DARTS, Relaxation, RelaxationState
 
@@ -45,14 +46,15 @@ class SearchCell(Normalising, nn.Module):
 
     def forward(self, before: Tensor, last: Tensor, probabilities: Tensor) -> Tensor:
         """probabilities: [2, edges, operations]."""
-        of_node = torch.split(probabilities[self.row], [len(sources) for sources in self.space.sources])
+        weights = probabilities[self.row]
+        of_node = torch.split(weights, [len(sources) for sources in self.space.sources])
         whole = [inputs(state) for inputs, state in zip(self.inputs, (before, last), strict=True)]
         states = [self._part(state) for state in whole]
         rectified = [F.relu(state) for state in states]
         halves = even_and_odd_pixels(torch.cat(rectified, dim=1)) if self.plan.reduction else None
         weight_free_terms: list[list[Tensor]] = [[] for _ in self.nodes]
         for source in range(CELL_INPUTS):
-            self._spread(source, states[source], of_node, weight_free_terms)
+            self._spread(source, states[source], weights, weight_free_terms)
         for node, mixed in enumerate(self.nodes):
             terms = weight_free_terms[node]
             learned = mixed(states, rectified, halves, of_node[node])
@@ -60,7 +62,7 @@ class SearchCell(Normalising, nn.Module):
             whole.append(total if self.partial == 1 else self._with_others(total, whole, of_node[node]))
             states.append(self._part(whole[-1]))
             rectified.append(F.relu(states[-1]))
-            self._spread(CELL_INPUTS + node, states[-1], of_node, weight_free_terms)
+            self._spread(CELL_INPUTS + node, states[-1], weights, weight_free_terms)
         return torch.cat(whole[CELL_INPUTS:], dim=1)
 
     def _part(self, state: Tensor) -> Tensor:
@@ -81,8 +83,11 @@ class SearchCell(Normalising, nn.Module):
         by_part = joined.view(len(joined), self.partial, -1, *joined.shape[2:])
         return by_part.transpose(1, 2).reshape(joined.shape).contiguous(memory_format=torch.channels_last)
 
-    def _spread(self, source: int, state: Tensor, of_node: Sequence[Tensor], terms: list[list[Tensor]]) -> None:
-        """Add what the weight-free operations on one state give to every node that reads it, by one product."""
+    def _spread(self, source: int, state: Tensor, weights: Tensor, terms: list[list[Tensor]]) -> None:
+        """Add what the weight-free operations on one state give to every node that reads it, by one product.
+
+        weights: [edges, operations].
+        """
         stride = self.plan.stride(source)
         names = [name for name in WEIGHT_FREE if name in self.space.operations]
         names = [name for name in names if stride == 1 or name != "skip_connect"]
@@ -91,7 +96,9 @@ class SearchCell(Normalising, nn.Module):
             return
         outputs = [weight_free(name, state, stride, self.statistics) for name in names]
         columns = [self.space.operations.index(name) for name in names]
-        scales = torch.stack([of_node[node][source, columns] for node in readers])
+        edges = [sum(map(len, self.space.sources[:node])) + source for node in readers]
+        places = [edge * weights.shape[1] + column for edge in edges for column in columns]
+        scales = entries(weights.flatten(), places).view(len(readers), len(columns))
         stacked = torch.stack([as_rows(output) for output in outputs])
         mixed = (scales @ stacked.flatten(1)).view(len(readers), *stacked.shape[1:])
         for node, rows in zip(readers, mixed, strict=True):

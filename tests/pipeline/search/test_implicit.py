@@ -117,7 +117,7 @@ def test_conjugate_gradient_ends_at_the_exact_hypergradient(damping):
     np.testing.assert_allclose(found.gradient.numpy(), central_difference(at_the_minimum, problem.a), rtol=1e-7)
     expected = problem.answer(np.linalg.solve(damped, problem.v))
     np.testing.assert_allclose(found.gradient.numpy(), expected, rtol=1e-12)
-    assert found.value == pytest.approx(problem.outer_value(problem.w, problem.a), rel=1e-14)
+    assert found.value.item() == pytest.approx(problem.outer_value(problem.w, problem.a), rel=1e-14)
     assert found.residual < 1e-12
 
 
