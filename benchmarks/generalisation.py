@@ -135,7 +135,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", choices=LISTS, default="judging")
-    parser.add_argument("--theta", nargs="+", default=["mlp"], help="files or shipped names")
+    parser.add_argument("--theta", nargs="+", default=["general", "mlp"], help="files or shipped names")
     parser.add_argument("--tasks", nargs="+", default=["*"], help="names or families, * for any letters")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--most-steps", type=int, help="of a training; by default a task's own")

@@ -34,7 +34,7 @@ from search_space import Genotype
 
 LEARNED, ADAM = "learned, nothing tuned", "Adam, default"
 OPTIMIZERS = {
-    LEARNED: ("weight_optimizer=learned",),
+    LEARNED: ("weight_optimizer=learned", "weight_optimizer.theta=mlp"),
     ADAM: (
         "weight_optimizer=adamw",
         "weight_optimizer.learning_rate=1e-3",
