@@ -270,7 +270,7 @@ def test_a_loss_that_overflows_stops_with_its_step_and_keeps_the_last_checkpoint
 
 
 @pytest.mark.parametrize(
-    "overrides", [["search.order=unrolled"], ["search.order=unrolled", "search.hessian=finite_difference"]]
+    "overrides", [["search.order=unrolled"], *slowly(["search.order=unrolled", "search.hessian=finite_difference"])]
 )
 def test_an_unrolled_search_runs_to_its_end(tmp_path, succeed, overrides):
     succeed("search", f"run={tmp_path / 'run'}", "search.epochs=1", *overrides)

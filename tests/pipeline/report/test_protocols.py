@@ -23,9 +23,9 @@ def replace_weights(folder):
 @pytest.mark.parametrize(
     "changed",
     [
-        "seed=1",
         "evaluate.eps=0.2",
-        "data.test_limit=30",
+        pytest.param("seed=1", marks=pytest.mark.slow),
+        pytest.param("data.test_limit=30", marks=pytest.mark.slow),
         pytest.param("evaluate.images=20", marks=pytest.mark.slow),
         pytest.param("evaluate.norm=L2", marks=pytest.mark.slow),
         pytest.param("evaluate.batch_size=20", marks=pytest.mark.slow),

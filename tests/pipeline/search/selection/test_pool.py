@@ -13,6 +13,7 @@ from pipeline.search.selection.supernet_ranking import supernet_accuracies
 from search_space import PUBLISHED, Genotype
 from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
+from tests.support.slowly import slowly
 
 POOL = (
     *SELECTION,
@@ -82,7 +83,7 @@ OTHER_POOL = json.dumps({"judged": [{"genotype": json.loads(PUBLISHED["DARTS_V2"
     ("content", "message"),
     [
         (OTHER_POOL, "is of other cells than the alphas of this search give"),
-        ('{"judged": [{"genotype": {}}]}', "pool.json is not what search.py writes"),
+        *slowly(('{"judged": [{"genotype": {}}]}', "pool.json is not what search.py writes")),
     ],
 )
 def test_a_pool_of_another_search_is_refused(pooled, tmp_path, call_script, content, message):

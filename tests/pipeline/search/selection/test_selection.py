@@ -17,7 +17,6 @@ from search_space import CostTable, Genotype, NetworkShape, SearchSpace
 from search_space.supernet.relaxation import DARTS
 from tests.support.runs.selected import SELECTION, choice, searched
 from tests.support.scripts import TINY
-from tests.support.slowly import slowly
 
 SHAPE = NetworkShape(channels=4, layers=3, num_classes=10, image_size=8, in_channels=1)
 
@@ -103,7 +102,8 @@ def test_a_search_ends_with_the_candidate_that_trains_best(selected):
     assert all(bound["violation"] == 0 for bound in result["bounds"].values())
 
 
-@pytest.mark.parametrize("seed", [1, *slowly(2)])
+@pytest.mark.slow  # that cells are inside bounds however narrow is a law of objectives
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_search_ends_inside_bounds_that_one_size_alone_keeps(tmp_path, call_script, seed):
     space = compose_experiment([*TINY, *SELECTION]).space.build()
     table = CostTable(space, SHAPE)
