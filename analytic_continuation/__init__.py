@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from on_demand import exports
 
 if TYPE_CHECKING:
-    from analytic_continuation.continuation import continue_spectrum
+    from analytic_continuation.continuation import continue_spectra, continue_spectrum
     from analytic_continuation.greens_function import GreensFunction
     from analytic_continuation.grids import centred_grid, linear_grid
     from analytic_continuation.kernels import Kernel
@@ -31,6 +31,7 @@ __all__ = [
     "Kernel",
     "Spectrum",
     "centred_grid",
+    "continue_spectra",
     "continue_spectrum",
     "linear_grid",
 ]

@@ -77,6 +77,13 @@ class GreensFunction:
         """Return the values as real numbers: the real parts, followed by the imaginary ones where there are any."""
         return as_real(self.values)
 
+    def is_measured_like(self, other: GreensFunction) -> bool:
+        """Return whether points, errors, kernel and beta are the same, so that one decomposition serves both."""
+        if (self.kernel, self.beta, self.covariance is None) != (other.kernel, other.beta, other.covariance is None):
+            return False
+        pairs = [(self.points, other.points), (self.errors, other.errors), (self.covariance, other.covariance)]
+        return all(ours is None or theirs is None or np.array_equal(ours, theirs) for ours, theirs in pairs)
+
 
 def as_real(values: NDArray[np.float64] | NDArray[np.complex128]) -> NDArray[np.float64]:
     """Stack real above imaginary parts along the first axis; real values stay as they are.

@@ -31,3 +31,4 @@ ALPHA_RULES: Mapping[str, str] = MappingProxyType(
     }
 )
 """How maximum entropy chooses the weight of the entropy."""
+DEFAULT_MODEL = "gaussians"

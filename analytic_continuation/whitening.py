@@ -20,7 +20,7 @@ class WhitenedProblem:
     """The data's kernel and values, whitened and decomposed: chi^2 = sum (s v^T a - data)^2 + outside.
 
     Here a [m] are the integrals of the spectrum over the grid's cells, A(w) times the weight of w.
-    singular: s, [r], falling.  right: v^T, [r, m].  data: u^T values, [r].
+    singular: s, [r], falling.  right: v^T, [r, m].  data: u^T values, [r], or [r, B] of several.
     outside: what no spectrum on the grid can fit, summed in squares.  count: real numbers in the data.
     condition: the whitened kernel's largest over its smallest singular value, before any is left out.
     """
@@ -28,7 +28,7 @@ class WhitenedProblem:
     singular: NDArray[np.float64]
     right: NDArray[np.float64]
     data: NDArray[np.float64]
-    outside: float
+    outside: float | NDArray[np.float64]
     count: int
     condition: float
 
@@ -81,7 +81,7 @@ def whitened(
 
 
 def decomposed(kernel: NDArray[np.float64], values: NDArray[np.float64]) -> WhitenedProblem:
-    """Decompose a whitened kernel [n, m] with its values [n]."""
+    """Decompose a whitened kernel [n, m] with its values [n], or [n, B]."""
     left, singular, right = np.linalg.svd(kernel, full_matrices=False)
     kept = singular > singular[0] * SMALLEST_SINGULAR
     data = left[:, kept].T @ values
@@ -90,7 +90,7 @@ def decomposed(kernel: NDArray[np.float64], values: NDArray[np.float64]) -> Whit
         singular=singular[kept],
         right=right[kept],
         data=data,
-        outside=float(np.sum((values - left[:, kept] @ data) ** 2)),
+        outside=np.sum((values - left[:, kept] @ data) ** 2, axis=0),
         count=len(values),
         condition=float(condition),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analytic_continuation.whitening import WhitenedProblem
 
 MOST_STEPS = 200
-RELATIVE_DECREMENT = 1e-12  # of Newton's method, squared, at which it has converged
+RELATIVE_DECREMENT = 1e-12  # of Newton's method, squared, at which whole steps are safe
 SUFFICIENT = 1e-4  # part of the promised decrease that a step must give (Armijo)
 LARGEST_EXPONENT = 300.0
 
@@ -46,15 +46,22 @@ def solve_entropy(
     matrix = problem.singular[:, None] * problem.right
     dual = np.zeros(len(problem.data)) if start is None else start.copy()
     cells: NDArray[np.float64] = default * np.exp(np.clip(dual @ matrix, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+    before = np.inf
     for step in range(MOST_STEPS):
         gradient = alpha * dual + matrix @ cells - problem.data
         hessian = (matrix * cells) @ matrix.T
         hessian[np.diag_indices_from(hessian)] += alpha
         direction = np.asarray(-np.linalg.solve(hessian, gradient), dtype=np.float64)
         decrement = -float(gradient @ direction)
-        if decrement <= RELATIVE_DECREMENT * (1 + float(cells.sum()) + alpha * float(dual @ dual)):
+        if decrement > RELATIVE_DECREMENT * (1 + float(cells.sum()) + alpha * float(dual @ dual)):
+            dual, cells = _line_search(problem, default, alpha, matrix, dual, cells, direction, decrement)
+            continue
+        # so near, whole steps square the error, until rounding ends that
+        dual = dual + direction
+        cells = default * np.exp(np.clip(dual @ matrix, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+        if decrement > before / 2 or decrement <= 0:
             return _solution(problem, default, alpha, dual, cells, matrix, step)
-        dual, cells = _line_search(problem, default, alpha, matrix, dual, cells, direction, decrement)
+        before = decrement
     raise ValueError(f"maximum entropy did not converge at alpha = {alpha:g}; are errors far below the data's scatter?")
 
 

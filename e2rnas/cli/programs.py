@@ -184,6 +184,19 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             one_process=True,
             command="continue",
         ),
+        "train_continuation": Program(
+            "Train a network that continues Green's functions, on simulated spectra.",
+            keys=("run", "seed", "continuation_training"),
+            examples=(
+                "experiment=continuation",
+                "experiment=continuation run=runs/short continuation_training.steps=500",
+                "experiment=continuation run=runs/wide continuation_training.channels=32",
+            ),
+            remembers="train_continuation",
+            one_process=True,
+            direction="minimize",
+            when_out_of_memory="lower continuation_training.batch_size or continuation_training.channels",
+        ),
         "cells": Program(
             "Published cells and their sizes.",
             keys=("genotype", "retrain"),

@@ -1,1 +1,1 @@
-"""Spectra from measured Green's functions: the files are read, continued, and the outcome is kept in a run folder."""
+"""Spectra from measured Green's functions: files are read and continued, and the network for that is trained."""

@@ -14,7 +14,7 @@ from pipeline.runs.schemas import Schema, checked, read_as
 from pipeline.settings import Experiment, Settings
 
 SETTINGS_FILE = "settings.json"
-Stage = Literal["search", "retrain", "evaluate", "export", "pareto", "meta_train"]
+Stage = Literal["search", "retrain", "evaluate", "export", "pareto", "meta_train", "train_continuation"]
 BASES: Mapping[str, tuple[Stage, ...]] = {
     "search": ("search", "pareto"),
     "retrain": ("retrain", "search", "pareto"),
@@ -22,6 +22,7 @@ BASES: Mapping[str, tuple[Stage, ...]] = {
     "export": ("retrain", "search", "pareto"),
     "pareto": ("pareto", "search"),
     "meta_train": ("meta_train",),
+    "train_continuation": ("train_continuation",),
 }
 """By stage, whose settings it starts from: those of the first of these that was started in the folder."""
 
@@ -29,6 +30,7 @@ RESULTS: Mapping[Stage, tuple[str, tuple[str, ...]]] = {
     "search": ("search.json", ("settings",)),
     "retrain": ("network.json", ("training", "settings")),
     "meta_train": ("theta.json", ("settings",)),
+    "train_continuation": ("continuation.json", ("settings",)),
 }
 """Where a finished stage says what its result depends on, which is all that folders of older versions have."""
 

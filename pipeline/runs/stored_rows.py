@@ -89,8 +89,21 @@ class MetaRow(StoredRow):
     loss: Figure
 
 
+class ContinuationRow(StoredRow):
+    """A step of the training of a network that continues Green's functions."""
+
+    loss: Figure
+    error: Figure
+
+
 ROWS: Mapping[str, type[StoredRow]] = MappingProxyType(
-    {"search": SearchRow, "pareto": SearchRow, "retrain": RetrainRow, "meta_train": MetaRow}
+    {
+        "search": SearchRow,
+        "pareto": SearchRow,
+        "retrain": RetrainRow,
+        "meta_train": MetaRow,
+        "train_continuation": ContinuationRow,
+    }
 )
 """By the stage that writes them."""
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from pipeline.runs.schemas import PlainGenotype, Schema, checked
 from pipeline.settings import (
+    ContinuationTrainingSettings,
     DataSettings,
     EvaluateSettings,
     MetaSettings,
@@ -38,6 +39,7 @@ class StageSettings(Schema):
     evaluate: EvaluateSettings = EvaluateSettings()
     pareto: ParetoSettings = ParetoSettings()
     meta: MetaSettings = MetaSettings()
+    continuation_training: ContinuationTrainingSettings = ContinuationTrainingSettings()
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     processes: Annotated[int, Field(ge=1, le=10**6)] = 1
     synchronised_statistics: bool = False

@@ -153,6 +153,24 @@ class ThetaFile(Schema):
     seconds: Seconds
 
 
+class ContinuationJudgement(Schema):
+    """Mean L1 errors on simulations that train nothing, after a step: of all, and by decades of their noise."""
+
+    step: Count
+    error: Figure
+    by_noise: dict[str, Figure]
+
+
+class ContinuationFile(Schema):
+    """The content of continuation.json. coverage: of the bands on what judges, by decades of noise."""
+
+    parameters: Count
+    settings: PlainSettings
+    curve: Annotated[tuple[ContinuationJudgement, ...], Field(min_length=1)]
+    coverage: dict[str, Share]
+    seconds: Seconds
+
+
 class ScalesFile(Schema):
     """The content of scales.json: what was asked, and of each bucket the losses of every task, start and best."""
 

@@ -7,6 +7,7 @@ from pipeline.settings.attack import AttackSettings, SearchAttackSettings
 from pipeline.settings.base import Channels, Layers, OneOf, Settings
 from pipeline.settings.compute import FabricSettings
 from pipeline.settings.continuation import GreenSettings, SpectrumSettings
+from pipeline.settings.continuation_training import ContinuationTrainingSettings
 from pipeline.settings.data import HOW_IMAGES_ARE_READ, DataSettings
 from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
 from pipeline.settings.experiment import Experiment
@@ -30,6 +31,7 @@ __all__ = [
     "BalanceSettings",
     "Channels",
     "ComparisonSettings",
+    "ContinuationTrainingSettings",
     "DataSettings",
     "DiagnosticsSettings",
     "EvaluateSettings",

@@ -10,6 +10,7 @@ from pipeline.settings.attack import SearchAttackSettings
 from pipeline.settings.base import Seed, Settings
 from pipeline.settings.compute import FabricSettings
 from pipeline.settings.continuation import GreenSettings, SpectrumSettings
+from pipeline.settings.continuation_training import ContinuationTrainingSettings
 from pipeline.settings.data import DataSettings
 from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
 from pipeline.settings.meta_training import MetaSettings
@@ -46,6 +47,7 @@ class Experiment(Settings):
     meta: MetaSettings = MetaSettings()
     green: GreenSettings = GreenSettings()
     spectrum: SpectrumSettings = SpectrumSettings()
+    continuation_training: ContinuationTrainingSettings = ContinuationTrainingSettings()
     fabric: FabricSettings = FabricSettings()
 
     @model_validator(mode="after")

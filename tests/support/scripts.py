@@ -126,3 +126,12 @@ TINY_META = (
     "fabric.threads=1",
     "fabric.accelerator=cpu",
 )
+TINY_CONTINUATION = (
+    "continuation_training.stages=2",
+    "continuation_training.channels=4",
+    "continuation_training.steps=5",
+    "continuation_training.batch_size=3",
+    "continuation_training.judge_every=2",
+    "continuation_training.judged_batches=2",
+    "continuation_training.calibration_batches=2",
+)
