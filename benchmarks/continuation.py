@@ -3,6 +3,8 @@
     python benchmarks/make_continuation_peers.py                                 # once, for ana_cont; optional
     python benchmarks/continuation.py                                            # all of it
     python benchmarks/continuation.py --methods maxent ana_cont --noises 1e-4    # a part
+    python benchmarks/continuation.py --every 5                                  # a fifth of the spectra of each family
+    python benchmarks/continuation.py --report                                   # of what was answered so far
     python benchmarks/continuation.py --seed 1 --answers runs/continuation/development.jsonl    # to choose by
 
 Error of an answer: integral |A - answer| / integral |A|; score: sum of max(0, 1 - error). Every method gets the true
@@ -74,24 +76,35 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--noises", nargs="+", type=float, default=list(NOISES))
+    parser.add_argument("--every", type=int, default=1, help="each so many spectra of a family, one is asked")
+    parser.add_argument("--report", action="store_true", help="of problems that every method answered; add no answers")
     parser.add_argument("--seed", type=int, default=SEED, help="of spectra and noise")
     parser.add_argument("--peers", type=Path, default=FOLDER / "bin" / "python", help="Python that has ana_cont")
     parser.add_argument("--answers", type=Path, default=Path("runs/continuation/answers.jsonl"))
     parser.add_argument("--results", type=Path, default=record.RESULTS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.every < 1:
+        parser.error(f"--every: expected 1 or more, found {arguments.every}")
+    return arguments
 
 
 def main() -> None:
     """Examine, and write tables and pictures."""
     arguments = parse()
     torch.set_num_threads(1)
-    asked = list(problems(arguments.seed, tuple(arguments.parts), tuple(arguments.noises)))
+    everything = problems(arguments.seed, tuple(arguments.parts), tuple(arguments.noises))
+    asked = [problem for problem in everything if problem.spectrum.index % arguments.every == 0]
     kept = KeptAnswers(arguments.answers)
     with ExitStack() as stack:
         methods = chosen_methods(arguments, stack)
-        answer_all(methods, asked, kept)
+        if not arguments.report:
+            answer_all(methods, asked, kept)
+        labels = {name: label for name, (label, _) in methods.items()}
+        asked = [one for one in asked if all((one.name, label) in kept for label in labels.values())]
+        if not asked:
+            raise SystemExit("no problem was answered by every method yet")
         times = list(timed(methods, asked))
-    results = Results(asked, {name: [kept[one.name, label] for one in asked] for name, (label, _) in methods.items()})
+    results = Results(asked, {name: [kept[one.name, label] for one in asked] for name, label in labels.items()})
     with rc_context(STYLE):
         pictures = [draw_scores(results), draw_examples(results)]
     text = report(results, times, arguments.seed)

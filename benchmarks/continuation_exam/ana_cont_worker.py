@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from ana_cont.continuation import AnalyticContinuationProblem
 
+INTERVAL = 0.05  # seconds between errors, once the time is over
 KINDS = {"fermionic_matsubara": "freq_fermionic", "bosonic_matsubara": "freq_bosonic"}
 
 
@@ -25,7 +28,8 @@ def answer(problem: dict[str, Any]) -> dict[str, Any]:
     started, failures = time.process_time(), []
     for settings in problem["settings"]:
         try:
-            values = solved(problem, settings)
+            with limited_to(problem["seconds"]):
+                values = solved(problem, settings)
         except Exception as error:  # whatever fails in it counts as its failure
             failures.append(f"{type(error).__name__}: {error}")
             continue
@@ -33,6 +37,21 @@ def answer(problem: dict[str, Any]) -> dict[str, Any]:
             return {"values": values.tolist(), "seconds": time.process_time() - started}
         failures.append("not finite")
     return {"failed": failures, "seconds": time.process_time() - started}
+
+
+@contextlib.contextmanager
+def limited_to(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError after processor seconds, and again and again: ana_cont goes on after an error at one alpha."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"more than {seconds} seconds")
+
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds, INTERVAL)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def solved(problem: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:

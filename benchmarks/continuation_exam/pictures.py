@@ -9,7 +9,18 @@ from matplotlib.figure import Figure
 
 from continuation_exam.problems import score
 from continuation_exam.tables import Results
-from pipeline.presentation.style import COLOURS, GREY, HEIGHT, MARKERS, SKY, WIDTH, Picture, add_legend, make_picture
+from pipeline.presentation.style import (
+    BLACK,
+    COLOURS,
+    GREY,
+    HEIGHT,
+    MARKERS,
+    SKY,
+    WIDTH,
+    Picture,
+    add_legend,
+    make_picture,
+)
 
 PANEL = (3.1, 2.3)  # inches
 SHOWN_NOISE = 1e-4
@@ -52,7 +63,8 @@ def draw_examples(results: Results) -> Picture:
     panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for axes, (place, problem) in zip(panels, shown, strict=False):
         truth = problem.truth
-        axes.fill_between(problem.omega, truth, color=GREY, alpha=0.25, linewidth=0, label="truth")
+        axes.fill_between(problem.omega, truth, color=GREY, alpha=0.15, linewidth=0)
+        axes.plot(problem.omega, truth, color=BLACK, linewidth=0.9, linestyle=":", label="truth")
         for (method, answers), colour in zip(results.answers.items(), cycle(COLOURS)):
             found = answers[place]
             if found.lower:

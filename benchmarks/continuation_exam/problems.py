@@ -38,6 +38,11 @@ class Problem:
         """Tell it from all others."""
         return f"{self.part}/{self.spectrum.family}/{self.spectrum.index}/{self.noise:g}"
 
+    @property
+    def norm(self) -> float | None:
+        """What is known of the integral: 1 of a Green's function, which data of bosons hold themselves."""
+        return None if self.green.kernel.is_bosonic or not self.spectrum.is_positive else 1.0
+
     def error(self, answer: NDArray[np.float64]) -> float:
         """Return integral of |truth - answer| over that of |truth|, as ACT100 defines it."""
         integral = trapezoid(np.abs(self.truth), self.omega)

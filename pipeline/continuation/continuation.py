@@ -44,7 +44,18 @@ def continue_measured(folder: Path, experiment: Experiment) -> SpectrumFile:
         return found
     started = time.perf_counter()
     asked = experiment.spectrum
-    spectrum = continue_spectrum(measured.green, omega, asked.method, norm=asked.norm, alpha_rule=asked.alpha_rule)
+    try:
+        spectrum = continue_spectrum(
+            measured.green,
+            omega,
+            asked.method,
+            norm=asked.norm,
+            positive=asked.positive,
+            alpha_rule=asked.alpha_rule,
+            model=asked.model,
+        )
+    except FileNotFoundError as error:
+        raise RunError(f"spectrum.model: {error}") from None
     seconds = time.perf_counter() - started
     content = _stored(measured, spectrum) | {
         "settings": settings,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from analytic_continuation.names import ALIASES
+from analytic_continuation.names import ALIASES, DEFAULT_MODEL
 from pipeline.settings.base import Number, Positive, Settings
 
 MOST_FREQUENCIES = 20_001  # of a grid: the back-transform of more holds gigabytes
@@ -59,7 +59,11 @@ class SpectrumSettings(Settings):
     alpha_rule: Literal["chi2kink", "classic", "historic"] = Field(
         "chi2kink", description="maxent: how the weight of the entropy is chosen (ana_cont's alpha_determination)"
     )
-    norm: Positive | None = Field(
+    model: str = Field(
+        DEFAULT_MODEL, min_length=1, description="learned: name of a shipped network, or the file of a trained one"
+    )
+    positive: bool = Field(True, description="false of off-diagonal elements, whose spectra have both signs")
+    norm: Number | None = Field(
         None, description="integral of the spectrum where it is known, 1 of one orbital; null for what the data say"
     )
     grid: Literal["linear", "centred"] = Field("linear", description="centred: frequencies lie closer at 0")
@@ -68,3 +72,12 @@ class SpectrumSettings(Settings):
     )
     omega_max: Number | None = Field(None, description="upper end of the window")
     n_points: Annotated[int, Field(ge=8, le=MOST_FREQUENCIES)] = Field(801, description="frequencies of the grid")
+
+    @model_validator(mode="after")
+    def _a_positive_spectrum_has_a_positive_norm(self) -> Self:
+        if self.positive and self.norm is not None and self.norm <= 0:
+            raise ValueError(
+                f"spectrum.norm={self.norm:g}: expected a number above 0; spectra of both signs need "
+                "spectrum.positive=false"
+            )
+        return self

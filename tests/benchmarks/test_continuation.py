@@ -85,8 +85,11 @@ def test_the_script_writes_tables_and_goes_on_where_it_was_stopped(tmp_path, mon
         "continuation-examples.png",
     }
     assert "ana_cont is left out: python benchmarks/make_continuation_peers.py" in capsys.readouterr().out
+    monkeypatch.setattr(continuation, "problems", lambda *_: ALL[:10] + few)
+    sys.argv.append("--report")
     continuation.main()
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == len(few)
+    assert f"{len(few)} problems, " in (tmp_path / "results" / "continuation.md").read_text()
 
 
 def test_the_peers_environment_is_what_the_extra_lists(tmp_path, monkeypatch):

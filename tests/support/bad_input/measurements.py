@@ -148,6 +148,13 @@ _ASKED = [
     _of("green.txt", "grid: expected a minimum below the maximum", f"{FERMIONS} spectrum.omega_min=5"),
     _of("green.txt", "spectrum.n_points: Input should be greater", f"{FERMIONS} spectrum.n_points=2"),
     _of("green.txt", "spectrum.method: Input should be 'learned', 'maxent'", f"{FERMIONS} spectrum.method=pade"),
+    _of(
+        "green.txt",
+        "spectrum.model: nowhere is no file, and no shipped model (there are: gaussians)",
+        f"{FERMIONS} spectrum.method=learned spectrum.model=nowhere",
+    ),
+    _of("green.txt", "text cannot be read", f"{FERMIONS} spectrum.method=learned spectrum.model={{files}}/text"),
+    _of("green.txt", "spectrum.norm=-1: expected a number above 0", f"{FERMIONS} spectrum.norm=-1"),
     _of("green.txt", "window that holds 0", f"{FERMIONS} spectrum.grid=centred spectrum.omega_min=1"),
     _of("green.txt", "green.errors=0.1 is for files without error bars", f"{FERMIONS} green.errors=0.1"),
     _of("green.txt", "green.group names a group of an HDF5 file", f"{FERMIONS} green.group=imp"),
