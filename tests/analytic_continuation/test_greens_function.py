@@ -83,7 +83,7 @@ def test_spectra_of_bosons_are_asked_for_on_one_side():
 
 def test_values_of_the_other_sign_are_refused_by_their_norm():
     green = GreensFunction(**{**GIVEN, "values": -GIVEN["values"]})
-    with pytest.raises(ValueError, match="no spectrum above 0 fits them"):
+    with pytest.raises(ValueError, match="no spectrum above 0 in this window fits them"):
         continue_spectrum(green, linear_grid(-4, 4, 41), "maxent")
 
 
