@@ -79,6 +79,7 @@ def draw_examples(results: Results) -> Picture:
     add_legend(figure, figure.axes[0].get_legend_handles_labels()[0])
     names = ", ".join(problem.spectrum.family for _, problem in shown)
     alt = (
-        f"The first spectrum of {names} at noise {noise:g}: the truth shaded in grey, and what each method made of it."
+        f"The first spectrum of {names} at noise {noise:g}: the truth dotted, what each method made of it, and the "
+        "learned band in pale blue."
     )
     return make_picture("continuation-examples", "Examples", "", alt, figure, is_wide=True)
