@@ -24,6 +24,7 @@ from torch import Tensor
 from learned_optimizers import ARCHITECTURES, LearnedOptimizer, architecture, new_theta
 
 SIDE = 1024  # of the matrices whose product gives the machine's rate
+COMPILED = tuple(name for name in ARCHITECTURES if architecture(name).is_compiled)
 TENSORS = 100  # of the many
 LAYERS = ("input.weight", "hidden.weight", "output.weight")  # on every element
 
@@ -73,12 +74,12 @@ def main() -> None:
     one, many = [arguments.elements], [arguments.elements // TENSORS] * TENSORS
     matrix = torch.randn(SIDE, SIDE)
     adams = [torch.optim.Adam(parameters(sizes), foreach=True) for sizes in (one, many)]
-    learned = [learned_step(name, sizes) for name in ARCHITECTURES for sizes in (one, many)]
+    learned = [learned_step(name, sizes) for name in COMPILED for sizes in (one, many)]
     calls = [lambda: matrix @ matrix, *(adam.step for adam in adams), *learned]
     product, *seconds = medians(calls, arguments.repeats)
     rate = 2 * SIDE**3 / product
     rows = [["Adam (foreach)", *(f"{1e3 * s:.1f}" for s in seconds[:2]), f"{seconds[1] / seconds[0]:.2f}", "", ""]]
-    for index, name in enumerate(ARCHITECTURES):
+    for index, name in enumerate(COMPILED):
         alone, shared = seconds[2 + 2 * index : 4 + 2 * index]
         least = arithmetic(name) * arguments.elements / rate
         figures = [f"{1e3 * alone:.1f}", f"{1e3 * shared:.1f}", f"{shared / alone:.2f}"]

@@ -212,7 +212,7 @@ class LearnedOptimizer(Optimizer):
             for name in states[0].keys() - self.architecture.accumulators.keys() - {WEIGHTS}
         }
         facts = _facts(tuple(parameter.shape for parameter in parameters), self._home.device, self._home.dtype)
-        sums = torch.cat([batch.accumulate(of_tensors).to(self._home) for batch in batches])
+        sums = torch.cat([batch.accumulate(self._tensors(batch.like), of_tensors).to(self._home) for batch in batches])
         plan, of_tensors, shared = self.architecture.plan(self._tensors(self._home), of_tensors, shared, sums, facts)
         plan = replace(plan, tensors={**plan.tensors, "rate": self._home.new_tensor([[rate] for _, rate in moving])})
         found = [batch.step(self._tensors(batch.like), plan) for batch in batches]

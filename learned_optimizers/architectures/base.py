@@ -154,7 +154,7 @@ class Architecture(ABC):
         return None
 
     @abstractmethod
-    def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
+    def accumulate(self, tensors: Tensors, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
         """First pass: new accumulators, and the sums over each tensor, [k, c], that `plan` needs."""
 
     @abstractmethod
@@ -206,7 +206,7 @@ class Architecture(ABC):
         sizes = [param.numel() for param in params]
         facts, segments = Facts.of(shapes, values), Segments.of(sizes, values.device)
         block = Block(values, _flat(gradients), state["elements"], segments)
-        accumulators, sums = self.accumulate(block, state["tensors"])
+        accumulators, sums = self.accumulate(tensors, block, state["tensors"])
         plan, of_tensors, shared = self.plan(tensors, state["tensors"], shared, sums, facts)
         step, outputs = self.step(tensors, replace(block, accumulators=accumulators), plan)
         if self.is_normalised and outputs is not None:

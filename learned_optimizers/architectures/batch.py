@@ -86,7 +86,7 @@ class Batch:
         largest = min(sum(self.sizes), chunk + chunk // 2)
         self.memory = memory if memory is not None and memory.size >= largest else Memory(largest)
 
-    def accumulate(self, of_tensors: Tensors) -> Tensor:
+    def accumulate(self, tensors: Tensors, of_tensors: Tensors) -> Tensor:
         """The first pass: accumulators are replaced; sums over each tensor, [k, c]. of_tensors: of all batches."""
         own = {name: figures[self.members].to(self.like) for name, figures in of_tensors.items()}
         if self.compiled is not None:
@@ -94,7 +94,7 @@ class Batch:
         sums = []
         for span in self.spans:
             of_span = {name: figures[span.members] for name, figures in own.items()}
-            accumulators, found = self.architecture.accumulate(self._block(span), of_span)
+            accumulators, found = self.architecture.accumulate(tensors, self._block(span), of_span)
             if span.elements is None:  # those of one tensor were written in their place
                 self._store(span, accumulators)
             sums.append(found)

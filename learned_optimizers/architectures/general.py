@@ -87,7 +87,7 @@ class General(Architecture):
         """Update running means of the loss; without one the trend stays what it was, at first none."""
         return dict(shared) if loss is None else with_loss(shared, loss)
 
-    def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
+    def accumulate(self, tensors: Tensors, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
         """Momenta and running squares; sums of squares and of two products over each tensor."""
         gradients, before = block.gradients, block.accumulators
         agreement = gradients * before["momenta"][1]  # with what was there before it

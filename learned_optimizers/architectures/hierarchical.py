@@ -104,7 +104,7 @@ class Hierarchical(Architecture):
         """Limit a gradient by what was there before it: an outlier does not widen its own limit."""
         return CLIP * of_tensors["gradient_rms"]
 
-    def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
+    def accumulate(self, tensors: Tensors, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
         """Moments of clipped gradients; sums of squares of the inputs and of the raw gradients, sums of some inputs."""
         clipped, before = _clipped(block, self.limit(of_tensors)), block.accumulators
         squared = torch.square(clipped.gradients, out=block.room("squared", 1, flat=True))

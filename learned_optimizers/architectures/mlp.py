@@ -6,6 +6,7 @@ eleven functions of time, which are the same for all elements and so enter the f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
@@ -54,7 +55,7 @@ class MLP(Architecture):
         """Return the number of steps, 0."""
         return {"step": torch.zeros_like(tensors["input.bias"][0])}
 
-    def accumulate(self, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
+    def accumulate(self, tensors: Tensors, block: Block, of_tensors: Tensors) -> tuple[dict[str, Tensor], Tensor]:
         """Momenta, and the sums of squares of the inputs."""
         before = block.accumulators["momenta"]
         momenta = running(before, block.gradients, MOMENTUM_SHARES, out=block.over(before))
@@ -97,7 +98,7 @@ def _inputs(block: Block, momenta: Tensor) -> Tensor:
     return torch.cat([block.gradients[None], block.params[None], momenta], out=block.room("inputs", VARYING))
 
 
-def initial_layers(shapes: MappingProxyType[str, tuple[int, ...]], generator: torch.Generator) -> dict[str, Tensor]:
+def initial_layers(shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> dict[str, Tensor]:
     """Matrices [outputs, inputs] from N(0, 1 / inputs), vectors 0."""
     return {
         name: torch.randn(shape, generator=generator) / shape[-1] ** 0.5 if len(shape) > 1 else torch.zeros(shape)

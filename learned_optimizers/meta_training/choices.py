@@ -7,7 +7,7 @@ from typing import Literal
 
 from on_demand import Option
 
-Estimator = Literal["es", "rp", "merged", "pes"]
+Estimator = Literal["es", "rp", "merged", "pes", "backprop"]
 
 Refresh = Literal["best", "own", "none"]
 """Whose theta the snapshot of a member's trainer becomes after a judgement of a population."""

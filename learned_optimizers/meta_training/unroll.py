@@ -76,15 +76,19 @@ class Draw:
     def batches(self, first: int, steps: int) -> Batches:
         """Batches of the steps from `first` on. A lane's batches depend on where they begin, not on other lanes."""
         parts = [
-            self._samples("train", 1, first, steps),
-            self._samples("inner_validation", 1, first, steps),
-            self._samples(self.split, self.outer, first, steps),
+            self.samples("train", 1, first, steps),
+            self.samples("inner_validation", 1, first, steps),
+            self.samples(self.split, self.outer, first, steps),
         ]
-        columns = zip(*(task.constants for task in self.tasks), strict=True)
-        constants = tuple(self._repeated(torch.stack(column), 0) for column in columns)
-        return Batches(steps, constants, *parts)
+        return Batches(steps, self.constants(), *parts)
 
-    def _samples(self, split: TaskSplit, count: int, first: int, steps: int) -> TaskTensors:
+    def constants(self) -> TaskTensors:
+        """Return the tensors of the losses that all batches share, each [lanes, ...]."""
+        columns = zip(*(task.constants for task in self.tasks), strict=True)
+        return tuple(self._repeated(torch.stack(column), 0) for column in columns)
+
+    def samples(self, split: TaskSplit, count: int, first: int, steps: int) -> TaskTensors:
+        """Batches of a split for the steps from `first` on, `count` times a task's size: [steps, lanes, size, ...]."""
         drawn = [
             task.samples(split, steps, count * task.batch_size, seeded_generator(*seed, split, first))
             for task, seed in zip(self.tasks, self.seeds, strict=True)

@@ -12,6 +12,7 @@ from on_demand import exports
 
 if TYPE_CHECKING:
     from learned_optimizers.tasks.families import (
+        ANALYSED,
         HELD_OUT,
         OF_ANY_SCALE,
         TASK_FAMILIES,
@@ -26,6 +27,7 @@ else:
     __getattr__ = exports(__name__, __file__)
 
 __all__ = [
+    "ANALYSED",
     "HELD_OUT",
     "OF_ANY_SCALE",
     "SPLITS",

@@ -47,6 +47,11 @@ TASK_FAMILIES: Mapping[str, Option] = {
     "rescaled_mlp_clusters": _rescaled("MLPs, clusters", of="mlp_clusters"),
     "rescaled_conv_digits": _rescaled("convolutions, digits", of="conv_digits"),
     "rescaled_autoencoder_clusters": _rescaled("autoencoders, clusters", of="autoencoder_clusters"),
+    "quadratics_5": _family("5-D quadratics", "quadratics of five numbers, without noise", "surfaces:ExactQuadratic"),
+    "rosenbrock": _family(
+        "Rosenbrock", "Rosenbrock's function of two numbers", "surfaces:SurfaceTask", surfaces=("rosenbrock",)
+    ),
+    "moons": _family("two moons", "perceptrons that tell two moons apart, on all points at once", "moons:MoonsTask"),
 }
 
 HELD_OUT = ("conv_images", "autoencoder_digits", "parity", "beale")
@@ -55,7 +60,10 @@ HELD_OUT = ("conv_images", "autoencoder_digits", "parity", "beale")
 OF_ANY_SCALE = tuple(name for name in TASK_FAMILIES if name.startswith(("rescaled_", "wide_")))
 """Families for optimizers that are to train networks of any width and units."""
 
-TRAINED_ON = tuple(name for name in TASK_FAMILIES if name not in (*HELD_OUT, *OF_ANY_SCALE))
+ANALYSED = ("quadratics_5", "rosenbrock", "moons")
+"""The tasks of arXiv 2011.02159, on which it is analysed what an optimizer does; no other optimizer trains on them."""
+
+TRAINED_ON = tuple(name for name in TASK_FAMILIES if name not in (*HELD_OUT, *OF_ANY_SCALE, *ANALYSED))
 
 KEPT_TASKS = 256  # in memory, with their data; an older one is drawn again
 

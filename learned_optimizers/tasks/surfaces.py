@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log10
 
@@ -134,3 +134,30 @@ class Quadratic(Task):
         """Return the quadratic form, mean over the centres."""
         away = params[0] - samples[0]
         return ((away @ constants[0]) * away).sum(-1).mean() / 2
+
+
+class ExactQuadratic(Quadratic):
+    """(p - p*)^T H (p - p*) / 2 of five dimensions, without noise: the quadratics of arXiv 2011.02159."""
+
+    dimensions = (5,)
+
+    def __init__(self, family: str, seed: int, index: int) -> None:
+        super().__init__(family, seed, index)
+        self.configuration = replace(self.configuration, noise=0.0)
+
+    @cached_property
+    def constants(self) -> TaskTensors:
+        """Return the Hessian [5, 5] and where the minimum is, [5]."""
+        generator = self.configuration.generator("data")
+        return (*super().constants, torch.randn(len(self.configuration.eigenvalues), generator=generator))
+
+    @cached_property
+    def data(self) -> TaskTensors:
+        """Return nothing: every step sees the same loss."""
+        return ()
+
+    def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
+        """Return the quadratic form."""
+        hessian, optimum = constants
+        away = params[0] - optimum
+        return (away @ hessian) @ away / 2

@@ -13,8 +13,10 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from learned_optimizers import Theta, load_theta, new_theta
+from learned_optimizers.meta_training.backpropagation import BackpropagationRecipe, BackpropagationTraining
 from learned_optimizers.meta_training.judging import ThetaExam
 from learned_optimizers.meta_training.outer import OuterTraining
+from learned_optimizers.tasks import Bucket
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.stop_requests import stop_requests
@@ -52,7 +54,7 @@ class MetaTraining:
     imitation: how theta learned from a teacher, where it did.
     """
 
-    outer: OuterTraining
+    outer: OuterTraining | BackpropagationTraining
     settings: MetaSettings
     exam: ThetaExam
     judged: list[dict[str, float]] = field(default_factory=list)
@@ -129,17 +131,30 @@ def _prepared(folder: Path, experiment: Experiment, mapper: Mapper, *, begun: bo
     theta, imitation = new_theta(meta.architecture, generator=torch.Generator().manual_seed(seed)), None
     if meta.imitate.steps and not begun:
         theta, imitation = after_imitation(theta, meta, of_training, mapper, seed)
-    outer = OuterTraining(
+    outer = _outer(theta, meta, of_training, seed)
+    return MetaTraining(outer, meta, exam_of(meta, scales), imitation=imitation)
+
+
+def _outer(
+    theta: Theta, meta: MetaSettings, scales: dict[Bucket, Tensor], seed: int
+) -> OuterTraining | BackpropagationTraining:
+    """What takes the outer steps. scales: of the tasks that train."""
+    if meta.estimator == "backprop":
+        recipe = BackpropagationRecipe(
+            seed, meta.task_seed, meta.pairs, meta.tasks, meta.horizon, meta.cap, meta.penalty
+        )
+        rates = {"learning_rate": meta.learning_rate, "epsilon": meta.epsilon}
+        return BackpropagationTraining(theta, recipe, list(scales), **rates, clip=meta.clip)
+    return OuterTraining(
         theta,
         unroll_recipe(meta, seed),
-        of_training,
+        scales,
         lengths=lengths_of(meta),
         streams=meta.streams_a_step,
         learning_rate=meta.learning_rate,
         clip=meta.clip,
         trainer=_trainer(meta),
     )
-    return MetaTraining(outer, meta, exam_of(meta, scales), imitation=imitation)
 
 
 def _trainer(meta: MetaSettings) -> Theta | None:

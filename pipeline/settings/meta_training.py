@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from learned_optimizers import ARCHITECTURES
+from learned_optimizers.architectures.registry import COMPONENT_WISE
 from learned_optimizers.meta_training.choices import SHAPES, Estimator, Refresh
 from learned_optimizers.tasks import TASK_FAMILIES, TRAINED_ON, buckets
 from pipeline.settings.base import (
@@ -100,9 +101,12 @@ class MetaSettings(Settings):
     ramp: UpToOne = Field(0.5, description="part of the outer steps over which truncations grow")
     estimator: Estimator = Field(
         "merged",
-        description="es, rp (through the unroll), both merged by variance, or persistent es",
+        description="es, rp (through the unroll), both merged by variance, persistent es, or backprop: through whole "
+        "trainings by theta as it is, whose loss is 1 at the start",
     )
-    pairs: AtLeastTwo = Field(8, description="antithetic pairs of a stream, each with its own task")
+    pairs: AtLeastTwo = Field(
+        8, description="antithetic pairs of a stream, each with its own task; of backprop, trainings of a step"
+    )
     streams: Count = Field(6, description="buckets that take part in an outer step, at most; they take turns")
     sigma: Positive = Field(0.01, description="standard deviation of the perturbation of the meta-parameters")
     steps: Count = Field(500, description="outer steps")
@@ -112,6 +116,8 @@ class MetaSettings(Settings):
         description="takes the outer steps: a shipped name or a theta.safetensors; null is Adam",
     )
     learning_rate: Positive = Field(3e-3, description="learning rate of the outer Adam; a cosine lowers it")
+    epsilon: Positive = Field(1e-8, description="epsilon of the outer Adam; backprop alone")
+    penalty: NotNegative = Field(0.0, description="times the norm of theta, is added to the outer loss; backprop alone")
     final_rate: UpToOne = Field(0.1, description="learning rate at the end of the cosine, as a part of the first")
     clip: Positive = Field(0.1, description="largest value of an element of the gradient")
     cap: Positive = Field(2.0, description="largest loss that counts; 1 is where a task's training starts")
@@ -144,6 +150,23 @@ class MetaSettings(Settings):
             )
         if self.full and self.estimator == "pes":
             raise ValueError("meta.estimator=pes is for truncations; whole trainings (meta.full=true) need es")
+        return self
+
+    @model_validator(mode="after")
+    def _backpropagation_is_through_whole_trainings(self) -> Self:
+        if self.estimator == "backprop" and not self.full:
+            raise ValueError("meta.estimator=backprop goes through whole trainings; set meta.full=true")
+        if self.estimator == "backprop" and self.trainer is not None:
+            raise ValueError("meta.estimator=backprop is for Adam; leave out meta.trainer, or use another estimator")
+        return self
+
+    @model_validator(mode="after")
+    def _single_steps_can_be_imitated(self) -> Self:
+        if self.imitate.steps and self.architecture in COMPONENT_WISE:
+            raise ValueError(
+                f"meta.imitate.steps={self.imitate.steps}: {self.architecture} cannot imitate single steps, since its "
+                "state depends on what it learns; use 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 from learned_optimizers.meta_training.baselines import BASELINES, RATE
 from learned_optimizers.meta_training.unroll import Draw, curves, unroll
 from learned_optimizers.tasks import (
+    ANALYSED,
     HELD_OUT,
     OF_ANY_SCALE,
     SPLITS,
@@ -94,7 +95,7 @@ def test_many_tasks_in_one_call_are_each_task_alone(bucket):
 
 
 def test_held_out_families_are_apart_and_every_family_is_named_once():
-    parts = [set(names) for names in (TRAINED_ON, HELD_OUT, OF_ANY_SCALE)]
+    parts = [set(names) for names in (TRAINED_ON, HELD_OUT, OF_ANY_SCALE, ANALYSED)]
     assert set.union(*parts) == set(TASK_FAMILIES)
     assert sum(map(len, parts)) == len(TASK_FAMILIES)
     assert len(set(BUCKETS)) == len(BUCKETS)

@@ -5,10 +5,10 @@ import torch
 
 from learned_optimizers import LearnedOptimizer, architecture, new_theta
 from tests.support.optimization.plain_general import plain_general
-from tests.support.optimization.plain_learned import plain_hierarchical, plain_mlp
+from tests.support.optimization.plain_learned import plain_gru, plain_hierarchical, plain_mlp
 
 COMPILED = ("mlp", "hierarchical")
-NAMES = (*COMPILED, "general")
+NAMES = (*COMPILED, "general", "gru", "gru_log")
 
 
 SHAPES = ((3, 4), (5,), (), (2, 3, 2, 1, 2))
@@ -72,5 +72,6 @@ def plain(theta, params, rows):
         ([g.double().numpy() for g in gradients], float(loss), None if valid_loss is None else float(valid_loss))
         for gradients, loss, valid_loss in rows
     ]
-    rule = {"mlp": plain_mlp, "hierarchical": plain_hierarchical, "general": plain_general}[theta.architecture]
+    rules = {"mlp": plain_mlp, "hierarchical": plain_hierarchical, "general": plain_general}
+    rule = rules.get(theta.architecture, plain_gru)
     return [torch.from_numpy(np.asarray(p)) for p in rule(weights, [p.double().numpy() for p in params], rows)]

@@ -128,3 +128,22 @@ def plain_hierarchical(w, params, rows):
     for row in rows:
         oracle.step(*row)
     return oracle.params
+
+
+def plain_gru(w, params, rows):
+    cell = torch.nn.GRUCell(w["input.weight"].shape[1], len(w["output"]), dtype=torch.float64)
+    with torch.no_grad():
+        cell.weight_ih.copy_(torch.from_numpy(w["input.weight"]))
+        cell.weight_hh.copy_(torch.from_numpy(w["hidden.weight"]))
+        cell.bias_ih.copy_(torch.from_numpy(w["bias"]))
+        cell.bias_hh.zero_()
+    params = [torch.from_numpy(p.copy()) for p in params]
+    hidden = [torch.zeros(p.numel(), len(w["output"]), dtype=torch.float64) for p in params]
+    for gradients, _, _ in rows:
+        for i, gradient in enumerate(gradients):
+            g = torch.from_numpy(gradient).reshape(-1, 1)
+            seen = g if w["input.weight"].shape[1] == 1 else torch.cat([(1 + g.abs()).log(), g.sign()], dim=1)
+            with torch.no_grad():
+                hidden[i] = cell(seen, hidden[i])
+            params[i] = params[i] - (hidden[i] @ torch.from_numpy(w["output"])).reshape(params[i].shape)
+    return [p.numpy() for p in params]
