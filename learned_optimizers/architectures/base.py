@@ -199,6 +199,20 @@ class Architecture(ABC):
         valid_loss: Tensor | None = None,
     ) -> tuple[list[Tensor], State]:
         """Return parameters and state after a step. Raises ValueError where shapes do not fit one another."""
+        moved, state, _ = self.update_by_plan(tensors, state, params, gradients, loss=loss, valid_loss=valid_loss)
+        return moved, state
+
+    def update_by_plan(
+        self,
+        tensors: Tensors,
+        state: State,
+        params: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        *,
+        loss: Tensor | None = None,
+        valid_loss: Tensor | None = None,
+    ) -> tuple[list[Tensor], State, Plan]:
+        """Return parameters and state as `update`, and the plan that the elements followed."""
         shapes = _checked_shapes(params, gradients, state)
         shared = state["shared"] if valid_loss is None else self.observe_validation(state["shared"], valid_loss)
         shared = self.observe_training(shared, loss)
@@ -214,7 +228,7 @@ class Architecture(ABC):
         parts = torch.split(values - step, sizes)
         moved = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
         of_tensors = self.finish(of_tensors, outputs, facts)
-        return moved, {"elements": accumulators, "tensors": of_tensors, "shared": shared}
+        return moved, {"elements": accumulators, "tensors": of_tensors, "shared": shared}, plan
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from learned_optimizers.meta_training.unroll import Draw
 from learned_optimizers.tasks import Bucket, Task, TaskTensors, seeded_generator
 from learned_optimizers.theta import Theta
 
-LEAST_LOSS = 1e-12  # of a start, beside which others are set
+LEAST_LOSS = LEAST_LENGTH = 1e-12  # that something is divided by
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class BackpropagationTraining:
         epsilon: float,
         clip: float,
     ) -> None:
-        self._start = theta
+        self._start = theta.detached()
         self._vector = theta.vector().detach().clone().requires_grad_()
         self.recipe, self.buckets, self.clip = recipe, tuple(buckets), clip
         self.optimizer = torch.optim.Adam([self._vector], lr=learning_rate, eps=epsilon)
@@ -68,23 +68,27 @@ class BackpropagationTraining:
     def step(self, mapper: EstimateMapper = map) -> dict[str, float]:
         """Make one outer step, in this process; return mean loss, gradient norm, and what of it is clipped or dropped.
 
-        A gradient that is not finite moves nothing.
+        Each training's gradient is shortened to the clip by itself: where steps are too large, a few trainings have
+        gradients of any size and direction, and the others still say where to go. One that is not finite counts as 0.
         """
         recipe = self.recipe
-        curve = loss_curve(self._start.with_vector(self._vector), self._draw(), recipe.horizon)
-        relative = (curve / curve[:1].detach().clamp(min=LEAST_LOSS)).clamp(max=recipe.cap)
-        loss = relative.mean()
-        (gradient,) = torch.autograd.grad(loss + recipe.penalty * self._vector.norm(), self._vector)
-        is_finite = bool(gradient.isfinite().all())
-        if is_finite:
-            self._vector.grad = gradient.clamp(-self.clip, self.clip)
-            self.optimizer.step()
+        vectors = self._vector.detach().expand(recipe.trainings, -1).clone().requires_grad_()
+        curve = loss_curve(self._start, vectors, self._draw(), recipe.horizon)
+        losses = (curve / curve[:1].detach().clamp(min=LEAST_LOSS)).clamp(max=recipe.cap).nan_to_num(recipe.cap).mean(0)
+        (gradients,) = torch.autograd.grad(losses.sum(), vectors)
+        is_finite = gradients.isfinite().all(1, keepdim=True)
+        gradients = torch.where(is_finite, gradients, 0)
+        norms = gradients.norm(dim=1, keepdim=True)
+        gradient = (gradients * (self.clip / norms.clamp(min=self.clip))).mean(0)
+        length = self._vector.detach().norm()
+        self._vector.grad = gradient + recipe.penalty * self._vector.detach() / length.clamp(min=LEAST_LENGTH)
+        self.optimizer.step()
         self.steps += 1
         return {
-            "loss": loss.item(),
-            "gradient_norm": gradient.norm().item() if is_finite else 0.0,
-            "clipped": (gradient.abs() > self.clip).float().mean().item(),
-            "not_finite": float(not is_finite),
+            "loss": losses.mean().item(),
+            "gradient_norm": gradient.norm().item(),
+            "clipped": (norms > self.clip).float().mean().item(),
+            "not_finite": 1 - is_finite.float().mean().item(),
             "length": recipe.horizon,
         }
 
@@ -111,28 +115,33 @@ class BackpropagationTraining:
         return Draw(tasks, [(recipe.seed, "training", self.steps, lane) for lane in range(recipe.trainings)])
 
 
-def loss_curve(theta: Theta, draw: Draw, steps: int) -> Tensor:
-    """Training losses before each step of whole trainings by theta: [steps, trainings], differentiable in theta."""
+def loss_curve(theta: Theta, vectors: Tensor, draw: Draw, steps: int) -> Tensor:
+    """Training losses before each step of whole trainings, each by its own vector: [steps, trainings].
+
+    vectors: values for theta's architecture, [trainings, n], in which the losses are differentiable.
+    """
     rule: UpdateRule = architecture(theta.architecture)
     params, constants, samples = draw.initial(), draw.constants(), draw.samples("train", 1, 0, steps)
-    state = vmap(partial(rule.initial_state, theta.tensors))(list(params))
-    one_step = vmap(partial(_inner_step, rule, theta, draw.tasks[0]))
+    tensors = vmap(lambda vector: theta.with_vector(vector).tensors)(vectors)
+    state = vmap(rule.initial_state)(tensors, list(params))
+    one_step = vmap(partial(_inner_step, rule, draw.tasks[0]))
     losses = []
     for index in range(steps):
-        params, state, loss = one_step(state, params, constants, tuple(tensor[index] for tensor in samples))
+        batch = tuple(tensor[index] for tensor in samples)
+        params, state, loss = one_step(tensors, state, params, constants, batch)
         losses.append(loss)
     return torch.stack(losses)
 
 
 def _inner_step(
     rule: UpdateRule,
-    theta: Theta,
     task: Task,
+    tensors: Mapping[str, Tensor],
     state: Any,
     params: TaskTensors,
     constants: TaskTensors,
     samples: TaskTensors,
 ) -> tuple[TaskTensors, Any, Tensor]:
     gradients, loss = grad_and_value(task.loss)(params, constants, samples)
-    moved, state = rule.update(theta.tensors, state, params, gradients, loss=loss, valid_loss=None)
+    moved, state = rule.update(tensors, state, params, gradients, loss=loss, valid_loss=None)
     return tuple(moved), state, loss

@@ -119,7 +119,9 @@ class MetaSettings(Settings):
     epsilon: Positive = Field(1e-8, description="epsilon of the outer Adam; backprop alone")
     penalty: NotNegative = Field(0.0, description="times the norm of theta, is added to the outer loss; backprop alone")
     final_rate: UpToOne = Field(0.1, description="learning rate at the end of the cosine, as a part of the first")
-    clip: Positive = Field(0.1, description="largest value of an element of the gradient")
+    clip: Positive = Field(
+        0.1, description="largest value of an element of the gradient; of backprop, norm of a training's gradient"
+    )
     cap: Positive = Field(2.0, description="largest loss that counts; 1 is where a task's training starts")
     late: UpToOne = Field(
         0.0, description="weight of late losses of a training: 0 all alike, 1 in proportion to the inner step"
