@@ -23,7 +23,7 @@ from pipeline.export.export import export, find, forms_of, needs_images
 from pipeline.networks.description import NetworkDescription
 from pipeline.networks.genotype_reference import cell_of
 from pipeline.networks.network_files import check_fits
-from pipeline.report import run_report, study_report, table_report
+from pipeline.report import analysis_report, run_report, study_report, table_report
 from pipeline.report.spectra import spectrum_report
 from pipeline.report.sweeps import sweep_report
 from pipeline.report.sweeps.seed_groups import runs_in
@@ -33,6 +33,8 @@ from pipeline.settings import Experiment
 from pipeline.studies.comparison.comparison import compare
 from pipeline.studies.comparison.comparison_report import name_of, strongest_attack, text, write
 from pipeline.studies.comparison.comparison_statistics import agreement, mean_difference
+from pipeline.studies.optimizer_analysis.analyse import analyse_optimizer
+from pipeline.studies.optimizer_analysis.analysis_file import ANALYSIS_FILE, AnalysisFile
 from pipeline.studies.study.study import study
 from pipeline.studies.study.study_file import STUDY_FILE
 from pipeline.studies.tables.table import TABLE_FILE
@@ -103,7 +105,7 @@ def export_run(experiment: Experiment) -> ExportedFiles:
 
 
 def report_runs(folder: Path, others: Sequence[Path]) -> tuple[Path, list[str]]:
-    """Write report.html of a run, a table, a study, a spectrum or a folder of runs; returns its path, and results.
+    """Write report.html of a run, table, study, analysis, spectrum or folder of runs; returns its path, and results.
 
     others: runs, or folders of runs, to set beside it.
     """
@@ -111,6 +113,8 @@ def report_runs(folder: Path, others: Sequence[Path]) -> tuple[Path, list[str]]:
         return table_report.write(folder), []
     if (folder / STUDY_FILE).exists():
         return study_report.write(folder), []
+    if (folder / ANALYSIS_FILE).exists():
+        return analysis_report.write(folder), []
     if (folder / SPECTRUM_FILE).exists():
         return spectrum_report.write(folder), []
     runs, beside = runs_in(folder), [run for other in others for run in runs_in(other)]
@@ -152,6 +156,17 @@ def study_searchers(experiment: Experiment, overrides: Sequence[str]) -> Study:
     data = found.table.data if found.table.published else name_of(experiment)
     results = study_report.write_results(Path(experiment.study.results), found, data)
     return Study(found, page, results, study_report.results_in_markdown(found))
+
+
+def analyse(experiment: Experiment, overrides: Sequence[str]) -> AnalysisFile:
+    """Take an optimizer apart, and write analysis.json.
+
+    overrides: which settings were given; the page says them.
+    """
+    make_fabric(experiment.fabric)
+    return analyse_optimizer(
+        Path(experiment.run), experiment, _command("analyse_optimizer", "run=", experiment, overrides)
+    )
 
 
 def _command(program: str, results: str, experiment: Experiment, overrides: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ def main() -> None:
             sys.argv = [str(SCRIPTS / f"{name}.py"), *arguments]
             run(name)
         case [] | ["-h" | "--help"]:
-            show(USAGE, "", *(f"  {word:<11} {PROGRAMS[name].description}" for word, name in commands.items()))
+            show(USAGE, "", *(f"  {word:<17} {PROGRAMS[name].description}" for word, name in commands.items()))
         case [word, *_]:
             near = difflib.get_close_matches(word, [*commands, *PROGRAMS], n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(commands)}"

@@ -171,6 +171,18 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             direction="minimize",
             when_out_of_memory="lower meta.processes, meta.pairs or meta.last_length",
         ),
+        "analyse_optimizer": Program(
+            "Take an optimizer apart, learned or not: momentum, clipping, schedule and adaptation.",
+            keys=("run", "seed", "analyse"),
+            examples=(
+                "run=runs/analysis analyse.optimizer=mlp",
+                "run=runs/adam analyse.optimizer=Adam 'analyse.arguments={lr: 0.1}'",
+                "run=runs/mine analyse.optimizer=optimizers.mine:Mine",
+            ),
+            defaults=("run=runs/analysis",),
+            one_process=True,
+            command="analyse-optimizer",
+        ),
         "continue_spectrum": Program(
             "Continue a Green's function from the imaginary axis to its spectrum, with a band and a page.",
             keys=("run", "green", "spectrum"),

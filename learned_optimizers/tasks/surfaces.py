@@ -94,7 +94,7 @@ class Quadratic(Task):
     """
 
     batch_size = 8
-    dimensions = (6, 24)
+    dimensions: tuple[int, ...] = (6, 24)
     configuration: QuadraticConfiguration
 
     def __init__(self, family: str, seed: int, index: int) -> None:
@@ -110,6 +110,11 @@ class Quadratic(Task):
     def bucket(self) -> tuple[object, ...]:
         """Family and dimensions."""
         return (self.configuration.family, len(self.configuration.eigenvalues))
+
+    @property
+    def spectrum(self) -> tuple[float, float]:
+        """Return the bounds that eigenvalues are drawn between."""
+        return SMALLEST_EIGENVALUE, 1.0
 
     @cached_property
     def constants(self) -> TaskTensors:

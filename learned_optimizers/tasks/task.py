@@ -68,6 +68,11 @@ class Task(ABC):
     def loss(self, params: Sequence[Tensor], constants: TaskTensors, samples: TaskTensors) -> Tensor:
         """A scalar, mean over the samples [size, ...]; pure, and the same function for all tasks of a bucket."""
 
+    @property
+    def spectrum(self) -> tuple[float, float] | None:
+        """Return bounds of the eigenvalues of the family's Hessians; None where they are not known."""
+        return None
+
     @cached_property
     def constants(self) -> TaskTensors:
         """Tensors of the loss that every batch shares."""

@@ -3,6 +3,7 @@
 The models are immutable and refuse unknown keys. A number may be written as a fraction, such as "8/255".
 """
 
+from pipeline.settings.analysis import AnalyseSettings
 from pipeline.settings.attack import AttackSettings, SearchAttackSettings
 from pipeline.settings.base import Channels, Layers, OneOf, Settings
 from pipeline.settings.compute import FabricSettings
@@ -27,6 +28,7 @@ from pipeline.settings.training import RetrainSettings, WeightOptimizerSettings
 
 __all__ = [
     "HOW_IMAGES_ARE_READ",
+    "AnalyseSettings",
     "AttackSettings",
     "BalanceSettings",
     "Channels",

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from pipeline.settings.analysis import AnalyseSettings
 from pipeline.settings.attack import SearchAttackSettings
 from pipeline.settings.base import Seed, Settings
 from pipeline.settings.compute import FabricSettings
@@ -45,6 +46,7 @@ class Experiment(Settings):
     tabulate: TabulateSettings = TabulateSettings()
     study: StudySettings = StudySettings()
     meta: MetaSettings = MetaSettings()
+    analyse: AnalyseSettings = AnalyseSettings()
     green: GreenSettings = GreenSettings()
     spectrum: SpectrumSettings = SpectrumSettings()
     continuation_training: ContinuationTrainingSettings = ContinuationTrainingSettings()

@@ -42,7 +42,7 @@ def test_without_a_program_each_is_listed_in_one_line(call_command, words):
     status, out, _ = call_command(*words)
     assert status == 0
     for name, program in PROGRAMS.items():
-        assert f"  {program.command or name:<11} {program.description}" in out.split("\n")
+        assert f"  {program.command or name:<17} {program.description}" in out.split("\n")
 
 
 @pytest.mark.parametrize("word", ["continue", "continue_spectrum"])

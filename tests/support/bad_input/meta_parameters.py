@@ -74,5 +74,18 @@ OF_THETAS = [
         "expected an optimizer's header",
     ),
     ("meta_train", "meta.trainer=best", "meta.trainer: best is no file, and no shipped optimizer (there are: "),
+    (
+        "analyse_optimizer",
+        "analyse.optimizer={files}/theta.safetensors",
+        "analyse.optimizer: ... expected the meta-parameters of mlp: 1 tensors differ",
+    ),
+    ("analyse_optimizer", "analyse.optimizer={files}/lstm.safetensors", "expected an architecture out of mlp, "),
+    (
+        "analyse_optimizer",
+        "analyse.optimizer=mlp analyse.architecture=gru",
+        "analyse.optimizer: expected a theta of gru, found one of mlp",
+    ),
+    ("analyse_optimizer", "analyse.optimizer=gone.safetensors", "analyse.optimizer: gone.safetensors is no file, and"),
+    ("analyse_optimizer", "analyse.optimizer=mlp analyse.arguments={lr:1}", "a learned optimizer has none"),
     ("meta_train", "meta.trainer={files}/text", "meta.trainer: ... text cannot be read as safetensors"),
 ]

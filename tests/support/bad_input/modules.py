@@ -78,6 +78,24 @@ OF_MODULES = [
         "evaluate.models=[its_models:linear,{colour}]",
         "trained on photographs with channels 3; digits has 1",
     ),
+    ("analyse_optimizer", "analyse.optimizer=Ada", "analyse.optimizer: Ada is no class of torch.optim (there are: "),
+    ("analyse_optimizer", "analyse.optimizer=LBFGS", "analyse.optimizer: LBFGS() makes no step on a vector's gradient"),
+    (
+        "analyse_optimizer",
+        "analyse.optimizer=SGD analyse.arguments={rate:1}",
+        "analyse.optimizer: making it with {'rate': 1} raised TypeError: ",
+    ),
+    (
+        "analyse_optimizer",
+        "analyse.optimizer=its_models:big",
+        "its_models:big: its_models has no function or class big",
+    ),
+    (
+        "analyse_optimizer",
+        "analyse.optimizer=its_models:linear",
+        "analyse.optimizer: ... expected a torch.optim.Optimizer, found Sequential",
+    ),
+    ("analyse_optimizer", "analyse.optimizer=its_exit:f", "its_exit:f: importing its_exit raised SystemExit"),
     (
         "evaluate",
         "evaluate.model=its_models:linear evaluate.checks=true evaluate.surrogate={files}",

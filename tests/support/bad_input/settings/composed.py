@@ -168,6 +168,13 @@ REST = [
     ("meta_train", "meta.imitate.teacher=adam", "meta.imitate.teacher: expected one of ... squashed ... found 'adam'"),
     ("meta_train", "meta.pairs=1", "meta.pairs: Input should be greater than or equal to 2, found 1"),
     ("meta_train", "meta.sigma=0", "meta.sigma: Input should be greater than 0, found 0"),
+    ("analyse_optimizer", "analyse.steps=1", "analyse.steps: Input should be greater than or equal to 2, found 1"),
+    ("analyse_optimizer", "analyse.family=mnist", "analyse.family: expected one of mlp_digits, "),
+    (
+        "analyse_optimizer",
+        "analyse.optimizer=my.own:Optimizer analyse.architecture=gru",
+        "analyse.architecture is of a learned optimizer; a factory has none",
+    ),
     ("demo", "fabric.devices=2", "runs in one process; fabric.devices=2 is for search, retrain and evaluate"),
     ("demo", "retrain.epochs=many", "retrain.epochs: Input should be a valid integer ... found 'many'"),
     ("cells", "retrain.layers=1", "retrain.layers: Input should be greater than or equal to 3, found 1"),
