@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from learned_optimizers.analysis.step_function import Moment, StepFunction
-from learned_optimizers.architectures.base import Block, Plan, State, Tensors
+from learned_optimizers.architectures.base import FACTOR, Block, Plan, State, Tensors
 from learned_optimizers.architectures.features import Segments
 from learned_optimizers.architectures.registry import COMPONENT_WISE, architecture
 from learned_optimizers.optimizer import LearnedOptimizer
@@ -23,7 +23,7 @@ LOSS = 1.0  # that an optimizer is shown which sees one
 def theta_function(theta: Theta, name: str) -> StepFunction:
     """Read a learned optimizer as a function.
 
-    Where elements see one another through their tensor ("mlp", "hierarchical"), what the tensor tells them is that of
+    Where elements see one another through their tensor (all but the GRUs), what the tensor tells them is that of
     64 other elements under constant gradients of root mean square `Moment.size`, with parameters from N(0, 1), after
     as many steps as `Moment.step` says; the training loss stays at 1. The element's own parameter is 0.
 
@@ -79,6 +79,8 @@ class _ThetaFunction(StepFunction):
         block = Block(torch.zeros_like(gradients), gradients, dict(parts), Segments(1))
         accumulators, _ = self._rule.accumulate(self._tensors, block, of_tensor)
         update, _ = self._rule.step(self._tensors, replace(block, accumulators=accumulators), plan)
+        if FACTOR in plan.tensors:
+            update = update * plan.tensors[FACTOR][0, 0]
         return torch.cat([accumulators[key] for key in self._rule.accumulators]).T, update
 
     def _surroundings(self, moment: Moment) -> tuple[Plan, Tensors]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from learned_optimizers.architectures.features import Facts, Segments
 
 Tensors = Mapping[str, Tensor]
+FACTOR = "factor"  # name of what a tensor's steps were multiplied with, in its plan
 State = dict[str, dict[str, Tensor]]
 """elements: name -> [c, n] of all elements.  tensors: name -> [k, ...].  shared: name -> [...]."""
 
@@ -212,7 +213,10 @@ class Architecture(ABC):
         loss: Tensor | None = None,
         valid_loss: Tensor | None = None,
     ) -> tuple[list[Tensor], State, Plan]:
-        """Return parameters and state as `update`, and the plan that the elements followed."""
+        """Return parameters and state as `update`, and the plan that the elements followed.
+
+        Where steps are normalised it holds what they were multiplied with, as FACTOR.
+        """
         shapes = _checked_shapes(params, gradients, state)
         shared = state["shared"] if valid_loss is None else self.observe_validation(state["shared"], valid_loss)
         shared = self.observe_training(shared, loss)
@@ -224,7 +228,8 @@ class Architecture(ABC):
         plan, of_tensors, shared = self.plan(tensors, state["tensors"], shared, sums, facts)
         step, outputs = self.step(tensors, replace(block, accumulators=accumulators), plan)
         if self.is_normalised and outputs is not None:
-            step = step * segments.spread(self.factors(plan, outputs))[0]
+            factors = self.factors(plan, outputs)
+            step, plan = step * segments.spread(factors)[0], replace(plan, tensors={**plan.tensors, FACTOR: factors})
         parts = torch.split(values - step, sizes)
         moved = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
         of_tensors = self.finish(of_tensors, outputs, facts)

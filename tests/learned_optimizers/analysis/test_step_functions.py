@@ -73,7 +73,7 @@ def test_a_component_wise_step_is_the_optimizer_s_own(name):
         torch.testing.assert_close(states, function.read(optimizer, [param]), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["mlp", "hierarchical"])
+@pytest.mark.parametrize("name", ["mlp", "hierarchical", "general"])
 def test_an_element_among_others_steps_as_it_does_in_its_tensor(name):
     theta = theta_of(name)
     function = theta_function(theta, name)
