@@ -12,6 +12,7 @@ from learned_optimizers.analysis.step_function import Moment, StepFunction
 from learned_optimizers.analysis.trainings import Visited
 
 STARTS = 48  # visited states that fixed points are looked for from
+LEAST_SHARE = 0.3  # of the strongest mode's strength, of a mode that leads
 TINY = 1e-30  # that a logarithm is taken of at least
 FAR = 20.0  # size of a gradient at which saturation is asked for, as in the paper
 SMALL = 1e-3  # of a typical gradient: so far from 0 slopes are measured
@@ -41,8 +42,13 @@ class Momentum:
 
     @property
     def leading(self) -> Mode | None:
-        """Return the strongest mode that lasts longer than a step; None for an optimizer without memory."""
-        return next((mode for mode in self.modes if mode.decay), None)
+        """Return the slowest of the strong modes that last longer than a step; None for an optimizer without memory.
+
+        Strong are those of at least LEAST_SHARE of the strongest one's strength: pairs of fast modes may be large and
+        cancel each other, and what lasts is what the slow ones do.
+        """
+        strong = [mode for mode in self.modes if mode.strength >= LEAST_SHARE * self.modes[0].strength]
+        return max((mode for mode in strong if mode.decay), key=lambda mode: abs(mode.decay), default=None)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from learned_optimizers.analysis.analysis import Analysis
 from learned_optimizers.analysis.linearisation import Mode
+from learned_optimizers.analysis.mechanisms import LEAST_SHARE
 
 LEAST_MEMORY = 0.1  # decay of a mode that is called momentum
-LEAST_SHARE = 0.3  # of its strength in the strongest mode's
 SATURATED = 0.05  # slope far out over that at 0, of what is called clipping
 LEAST_CHANGE = 1.1  # largest rate over smallest, of what is called a schedule
 LEAST_ADAPTATION = 2.0  # change of the slope over sizes of gradients, of what is called adaptation
@@ -43,15 +43,15 @@ def number(value: complex) -> str:
 def _momentum(found: Analysis) -> Verdict:
     modes, leading = found.momentum.modes, found.momentum.leading
     if leading is None:
-        return Verdict("momentum", False, "no mode lasts", "A gradient moves the parameter once and is forgotten.")
+        said = "What lasts of a gradient is small beside what it moves at once, or nothing."
+        return Verdict("momentum", False, f"no lasting mode has {LEAST_SHARE:.0%} of the strongest's strength", said)
     share = leading.strength / modes[0].strength
     figure = (
         f"leading mode: decay {number(leading.decay)}, step size {number(leading.step_size)}, {share:.0%} of the "
         f"strongest mode (bounds: {LEAST_MEMORY:g}, {LEAST_SHARE:.0%})"
     )
-    is_found = abs(leading.decay) >= LEAST_MEMORY and share >= LEAST_SHARE and leading.step_size.real > 0
-    if not is_found:
-        return Verdict("momentum", False, figure, "What lasts of a gradient is small beside what it moves at once.")
+    if abs(leading.decay) < LEAST_MEMORY or leading.step_size.real <= 0:
+        return Verdict("momentum", False, figure, "What lasts of a gradient is short, or goes uphill.")
     return Verdict("momentum", True, figure, f"{_lasting(leading)}{_beside_optimum(leading, found.optimum)}")
 
 
