@@ -127,7 +127,7 @@ def _clipping(found: AnalysisFile) -> Picture:
     density.set_yticks([])
     density.grid(visible=False)
     density.spines["right"].set_visible(False)
-    axes.set_zorder(density.get_zorder() + 1)
+    axes.set_zorder(1)  # above the other axes
     axes.patch.set_visible(False)
     add_legend(figure)
     knee = "" if clip.knee is None else f", its level that of a gradient of {clip.knee:.3g} without saturation"
