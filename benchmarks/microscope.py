@@ -43,7 +43,7 @@ SHOWN: Mapping[str, Sequence[str]] = {
     "gru_quadratics": ALL_SHOWN,
     "mlp": ("clipping", "schedule", "adaptation", "updates"),
 }
-SHOWN_OF_OTHERS = ("schedule", "updates", "states")
+SHOWN_OF_OTHERS = ("schedule", "updates")
 DECAY, STEP_SIZE, SATURATION, LOSS = 0.05, 0.2, 0.05, 1 / 3  # what is accepted of the GRU on quadratics
 
 
@@ -93,7 +93,10 @@ def measures(found: Analysis) -> list[list[str]]:
 def section(name: str, found: Analysis, file: AnalysisFile) -> str:
     """What was found of one optimizer."""
     family, steps = SUBJECTS[name]
-    rows = [[v.mechanism, "found" if v.found else "not found", v.said, v.figure] for v in verdicts_on(found)]
+    rows = [
+        [v.mechanism, "found" if v.found else "not found", v.said, v.figure.replace("|", "\\|")]
+        for v in verdicts_on(found)
+    ]
     modes = "; ".join(f"{number(m.decay)} with {number(m.step_size)}" for m in found.momentum.modes[:5])
     under = "zero gradient" if found.momentum.gradient == 0 else f"a gradient of {found.momentum.gradient:.2g}"
     parts = [
