@@ -1,7 +1,10 @@
 """The losses of a search whose supernet runs single cells: the alphas are a distribution over cells.
 
     minimise over alpha   the mean, over cells drawn by alpha, of each objective of E2RNAS
-    subject to            w* = argmin over w of the mean, over cells drawn uniformly, of L_train(w, cell)
+    subject to            w* = argmin over w of the mean, over cells drawn alike at all times, of L_train(w, cell)
+
+The cells that weights train on are drawn uniformly (Guo et al. 2020), or with more of the operations that have weights
+(`search.relaxation.parametric_odds`).
 
 The gradient of a mean over drawn cells is that of REINFORCE (Williams 1992): each cell's loss, less the mean of the
 other cells' (Kool et al. 2019), times the gradient of the logarithm of its probability. All objectives of a step see
@@ -39,6 +42,7 @@ class PathLosses(SupernetLosses):
         super().__init__(path, attack, fabric, adversarial_fraction=adversarial_fraction)
         self._path, self._supernet, self._count = path, path.supernet, count
         self._cells = PathDistribution(self._supernet.space, self._supernet.relaxation)
+        self._training_alphas = self._cells.training_alphas(self._supernet.alphas.detach())
 
     def validation(self, batch: Batch) -> dict[str, Loss]:
         """Return the mean of each objective over cells that the alphas draw; its gradient in alphas is REINFORCE's."""
@@ -51,8 +55,8 @@ class PathLosses(SupernetLosses):
         }
 
     def training(self, batch: Batch) -> Loss:
-        """Return L_train of one cell that is drawn uniformly; its attacked images are made now, and stay."""
-        (path,) = self._drawn(torch.zeros_like(self._supernet.alphas), 1)
+        """Return L_train of one cell, drawn for the weights; its attacked images are made now, and stay."""
+        (path,) = self._drawn(self._training_alphas, 1)
         self._path.take(path.genotype)
         return super().training(batch)
 

@@ -49,7 +49,12 @@ class RelaxationSettings(Settings):
     paths: Count | None = Field(
         None,
         description="cells drawn by the alphas in one of their steps and run one by one, while the weights train on "
-        "cells drawn uniformly; null for a mixture of all operations",
+        "cells of their own (parametric_odds); null for a mixture of all operations",
+    )
+    parametric_odds: Positive = Field(
+        1.0,
+        description="paths: in the cells that weights train on, how many times as likely an operation with weights is "
+        "as one without; 1 draws uniformly",
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ Zela et al. 2020).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 
 import torch
@@ -189,3 +189,14 @@ OPERATIONS: Mapping[str, OperationFactory] = MappingProxyType(
 
 if set(OPERATIONS) != {"none", *OPERATION_NAMES}:
     raise ImportError("operations.OPERATIONS and genotype.OPERATION_NAMES name different operations")
+
+
+@cache
+def is_parametric(name: str) -> bool:
+    """Return whether an operation of OPERATIONS has weights to train, where its stride is 1.
+
+    >>> [name for name in ("none", "avg_pool_3x3", "skip_connect", "nor_conv_1x1") if is_parametric(name)]
+    ['nor_conv_1x1']
+    """
+    with torch.device("meta"):  # built for its shape alone
+        return any(True for _ in OPERATIONS[name](1, 1, search_batch_norm).parameters())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from search_space.cells.genotype import Genotype
 from search_space.cells.space import SearchSpace
 from search_space.kernels.statistics import Normalising, synchronise_statistics
 from search_space.network.network import Network
+from search_space.network.operations import is_parametric
 from search_space.network.passes import announce
 from search_space.supernet.inheritance import network_of_path, shared_tensors
 from search_space.supernet.operation_weights import gumbel
@@ -60,6 +62,18 @@ class PathDistribution:
             genotype = self._space.assemble(strengths, best)
             if all(cell.passes_on(*[True] * cell.inputs) for cell in genotype.cells.values()):
                 return self._path(genotype, strengths, best)
+
+    def training_alphas(self, alphas: Tensor) -> Tensor:
+        """Return what draws the cells that weights train on, of the shape of alphas.
+
+        Each operation that an edge may hold is as likely as another, and one with weights `parametric_odds` times as
+        likely as one without: the weights of an operation train in those steps alone that draw it.
+        """
+        training = torch.zeros_like(alphas)
+        for column, name in enumerate(self._space.operations):
+            if is_parametric(name):
+                training[..., column] = log(self._relaxation.parametric_odds)
+        return training
 
     def log_probability(self, alphas: Tensor, path: Path) -> Tensor:
         """Compute the logarithm of a cell's probability among all that are drawn, dead ones included; a scalar.

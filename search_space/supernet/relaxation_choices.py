@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from on_demand import Option, chosen
 from search_space.cells.choices import SpaceChoices
@@ -57,6 +58,8 @@ class RelaxationChoices:
     drawn uniformly; None for all. Unless they are normalised, sampled edges are scaled up so that a node's mean stays.
     temperature: of gumbel, at the start and the end of the search, in a line between.
     paths: cells drawn by the alphas in one of their steps, and run one by one, in the place of a mixture; None for it.
+    parametric_odds: with paths, in the cells that weights train on, how many times as likely an operation with weights
+    is as one without.
     """
 
     operations: str = "softmax"
@@ -68,6 +71,7 @@ class RelaxationChoices:
     sampled_edges: int | None = None
     temperature: tuple[float, float] = (10.0, 0.1)
     paths: int | None = None
+    parametric_odds: float = 1.0
 
     def __post_init__(self) -> None:
         chosen("weights of operations", OPERATION_WEIGHTS, self.operations)
@@ -82,6 +86,10 @@ class RelaxationChoices:
                 raise ValueError(f"sampled_{name} is at least {least} here, found {count}")
         if self.paths is not None:
             self._check_paths(self.paths)
+        elif self.parametric_odds != 1:
+            raise ValueError(f"parametric_odds={self.parametric_odds} is of cells that are drawn, and paths draws none")
+        if not 0 < self.parametric_odds < inf:
+            raise ValueError(f"parametric_odds is above 0 and finite, found {self.parametric_odds}")
 
     def _check_paths(self, paths: int) -> None:
         if paths < 2:

@@ -113,3 +113,32 @@ def test_a_path_of_another_space_is_refused():
 def test_what_changes_a_mixture_is_refused(choices, words):
     with pytest.raises(ValueError, match=words):
         Relaxation(**choices)
+
+
+@pytest.mark.parametrize("odds", [1.0, 3.0])
+def test_cells_that_weights_train_on_hold_parametric_operations_by_their_odds(odds):
+    space = SearchSpace(nodes=1, operations=("skip_connect", "avg_pool_3x3", "nor_conv_1x1"), family="nasbench201")
+    relaxation = Relaxation(paths=2, parametric_odds=odds)
+    alphas = PathDistribution(space, relaxation).training_alphas(torch.randn(space.alpha_shape))
+    counts = Counter(path.held[0][2] for path in drawn(space, relaxation, alphas, DRAWS)[1])
+    expected = [DRAWS * share / (2 + odds) for share in (1, 1, odds)]
+    assert chisquare([counts[operation] for operation in range(3)], expected).pvalue > 0.01
+
+
+def test_edges_of_the_cells_that_weights_train_on_are_drawn_uniformly():
+    relaxation = Relaxation(paths=2, parametric_odds=3.0, normalised_edges=True)
+    alphas = torch.randn(relaxation.alpha_shape(SOME_KEPT))
+    assert not PathDistribution(SOME_KEPT, relaxation).training_alphas(alphas)[..., -1].any()
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"parametric_odds": 2.0}, "paths draws none"),
+        ({"paths": 2, "parametric_odds": 0.0}, "above 0 and finite, found 0"),
+        ({"paths": 2, "parametric_odds": float("inf")}, "above 0 and finite, found inf"),
+    ],
+)
+def test_odds_that_draw_nothing_are_refused(choices, words):
+    with pytest.raises(ValueError, match=words):
+        Relaxation(**choices)
