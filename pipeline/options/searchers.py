@@ -62,4 +62,10 @@ SEARCHERS: Mapping[str, SearcherOption] = {
         meaning="all neighbours of a cell are trained, and the best is the next cell (White et al. 2021)",
         code="pipeline.studies.study.searchers.walks:local_search",
     ),
+    "predictor": SearcherOption(
+        label="predictor",
+        meaning="a Gaussian process predicts cells by those that were trained; the most promising one is trained next, "
+        "and the best mean taken (Srinivas et al. 2010)",
+        code="pipeline.studies.study.searchers.prediction:predictor",
+    ),
 }

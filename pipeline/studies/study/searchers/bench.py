@@ -21,6 +21,7 @@ class Bench:
     places: of the cells in the table.  accuracies: on validation images under the table's attack, [cells, trainings].
     curves: the same under the recipe's PGD after each epoch, [cells, epochs, trainings].
     means: on test images, over all trainings, [cells]: what a chosen cell is judged by, and no searcher sees.
+    held: 1 for each edge, with its operation, that a cell holds, else 0, [cells, distinct edges].
     Raises ValueError where fewer than two cells are inside.
     """
 
@@ -38,7 +39,7 @@ class Bench:
         self._seconds_a_pass = np.array([entry.seconds for entry in self.entries]) / (
             self.trainings * self.passes.tabulated
         )
-        self._edges, self._held = _edges_held([entry.genotype for entry in self.entries])
+        self._edges, self.held = _edges_held([entry.genotype for entry in self.entries])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -65,7 +66,7 @@ class Bench:
 
     def distances(self, cell: int) -> Integers:
         """Return by how many edges each cell differs from one: what it holds there, or where it comes from."""
-        found: Integers = self._edges - (self._held @ self._held[cell]).astype(np.int64)
+        found: Integers = self._edges - (self.held @ self.held[cell]).astype(np.int64)
         return found
 
     def neighbours(self, cell: int) -> Integers:

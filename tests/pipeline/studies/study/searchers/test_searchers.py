@@ -1,11 +1,15 @@
 """Searchers of a table: laws of what they choose, pay and see."""
 
+from itertools import product
+
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from pipeline.options.searchers import SEARCHERS
 from pipeline.settings import StudySettings
 from pipeline.studies.study.searchers.bench import Bench, Trainings
+from pipeline.studies.study.searchers.prediction import NOISES, REACHES, predicted
 from pipeline.studies.study.searchers.sampling import random_search, rungs_of, successive_halving
 from pipeline.studies.study.searchers.walks import climb
 from pipeline.studies.study.table_study import search_table
@@ -13,7 +17,7 @@ from tests.support.cells.tables import SPACE, table_by_hand
 
 CELLS = 40
 TRAINING = sorted(name for name, option in SEARCHERS.items() if option.trains)
-EXACT = ["evolution", "local_search", "random_search"]  # spend whole trainings, all that they are given
+EXACT = ["evolution", "local_search", "predictor", "random_search"]  # spend whole trainings, all that they are given
 
 
 def bench_of(seed=0, noise=0.0, **within):
@@ -99,7 +103,7 @@ def test_local_search_climbs_to_a_cell_that_no_neighbour_beats():
     assert len(ends) > 1
 
 
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize("name", sorted({*TRAINING} - {"predictor"}))  # it takes what it does not expect for noise
 def test_a_searcher_that_can_pay_for_all_cells_takes_the_best_where_nothing_is_noise(name):
     bench = bench_of()
     assert bench.means[chosen(bench, name, 10 * CELLS, 0)[0]] == bench.means.max()
@@ -144,3 +148,38 @@ def test_a_percentile_counts_equal_cells_half_and_regret_may_be_negative():
     assert [bench.percentile(mean) for mean in (0.1, 0.3, 0.4, 0.6)] == pytest.approx([0, 100 / 3, 200 / 3, 100])
     assert bench.regret(0.3) == pytest.approx(0.2)
     assert bench.regret(0.6) == pytest.approx(-0.1)
+
+
+def test_a_predictor_finds_better_cells_than_random_search_where_edges_tell_of_accuracy():
+    worth = np.random.default_rng(5).normal(size=bench_of().held.shape[1])
+    worths = bench_of().held @ worth
+    means = (worths - worths.min()) / np.ptp(worths)
+    bench = Bench(table_by_hand(means[:, None].repeat(2, axis=1)), {})
+    found = {
+        name: [bench.percentile(bench.means[chosen(bench, name, 12, seed)[0]]) for seed in range(10)]
+        for name in ("predictor", "random_search")
+    }
+    assert np.mean(found["predictor"]) > np.mean(found["random_search"]) + 2
+
+
+def test_what_a_predictor_expects_of_cells_is_a_gaussian_process_by_hand():
+    bench = bench_of(noise=0.3)
+    trainings = Trainings(bench, 8, seed=1)
+    for _ in range(8):
+        trainings.train(trainings.draw())
+    seen = list(trainings.seen)
+    accuracies = np.array(list(trainings.seen.values()))
+    means, deviations = predicted(trainings)
+    scaled = (accuracies - accuracies.mean()) / accuracies.std()
+    differing = (bench.held[:, None] != bench.held[None]).sum(axis=-1)
+    expected = []
+    for reach, noise in product(REACHES, NOISES):
+        covariance = np.exp(-differing / (2 * reach))
+        of_seen = covariance[np.ix_(seen, seen)] + noise * np.eye(8)
+        likelihood = multivariate_normal(np.zeros(8), of_seen).logpdf(scaled)
+        weights = np.linalg.solve(of_seen, covariance[seen])
+        variances = 1 - (weights * covariance[seen]).sum(axis=0)
+        expected.append((likelihood, weights.T @ scaled, np.sqrt(variances)))
+    _, mean, deviation = max(expected, key=lambda one: one[0])
+    np.testing.assert_allclose(means, accuracies.mean() + accuracies.std() * mean)
+    np.testing.assert_allclose(deviations, accuracies.std() * deviation, rtol=1e-5)
