@@ -59,7 +59,7 @@ def _grid_of_nothing(figure, rows=1, columns=1, *, squeeze=True, **named):
 DRAWN = {
     (style, "rendered"): style.rendered,
     (draw, "encoded"): draw.encoded,
-    **{(Figure, name): getattr(Figure, name) for name in ("axes", "add_subplot", "subplots")},
+    **{(Figure, name): getattr(Figure, name) for name in ("axes", "add_subplot", "subplots", "colorbar")},
 }
 UNDRAWN = {
     (style, "rendered"): lambda figure: BLANK,
@@ -67,6 +67,7 @@ UNDRAWN = {
     (Figure, "axes"): property(lambda figure: getattr(figure, "blank", [])),
     (Figure, "add_subplot"): _axes_of_nothing,
     (Figure, "subplots"): _grid_of_nothing,
+    (Figure, "colorbar"): lambda figure, *what, **named: Nothing(),
 }
 
 
