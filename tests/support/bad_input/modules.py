@@ -92,8 +92,8 @@ OF_MODULES = [
     ),
     (
         "analyse_optimizer",
-        "analyse.optimizer=its_models:linear",
-        "analyse.optimizer: ... expected a torch.optim.Optimizer, found Sequential",
+        "analyse.optimizer=builtins:list",
+        "analyse.optimizer: builtins:list: expected a torch.optim.Optimizer, found list",
     ),
     ("analyse_optimizer", "analyse.optimizer=its_exit:f", "its_exit:f: importing its_exit raised SystemExit"),
     (
