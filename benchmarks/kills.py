@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import os
 import random
@@ -39,7 +38,7 @@ from record import RESULTS, table, write
 
 from e2rnas.cli.composing.composition import composed
 from e2rnas.cli.composing.config_errors import Refused
-from e2rnas.cli.programs import PROGRAMS
+from e2rnas.cli.programs import PROGRAMS, main_of
 from pipeline.runs.metrics import read_metrics
 from pipeline.runs.progress import progress_bar
 from pipeline.search import search  # noqa: F401
@@ -118,7 +117,7 @@ def start(
     """
     sys.stdout.flush()
     Plugins.instance()  # looks for Hydra's plugins once, for all forks
-    importlib.import_module(f"e2rnas.cli.stages.{script}")
+    main_of(script)  # imported once, for all forks
     with contextlib.suppress(Refused):
         composed([*PROGRAMS[script].defaults, *overrides])  # the options are kept
     pid = os.fork()

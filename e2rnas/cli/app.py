@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -26,7 +25,7 @@ from e2rnas.cli.composing.groups import CONF
 from e2rnas.cli.exit_status import PIPE_CLOSED, ending, let_no_more_be_printed
 from e2rnas.cli.help import page
 from e2rnas.cli.output import say, show
-from e2rnas.cli.programs import PROGRAMS, Direction, Program
+from e2rnas.cli.programs import PROGRAMS, Direction, Program, main_of
 from e2rnas.cli.sweeps import sweeps
 from e2rnas.cli.sweeps.job_names import check_names, check_written_by_hydra
 from pipeline.compute.children import keep_out_current_folder
@@ -67,7 +66,7 @@ def run_app(name: str) -> None:
         return
     experiment = _or_exit(lambda: _experiment(composed(overrides), overrides, program))
     sys.argv[1:] = overrides  # of processes that a stage starts
-    stage = _stage(name)
+    stage = main_of(name)
     _or_exit(lambda: stage(experiment), program.when_out_of_memory)
 
 
@@ -75,7 +74,7 @@ def _run_sweep(name: str, overrides: Sequence[str]) -> None:
     """Run the jobs of a sweep by Hydra's launcher, once they are known to be ones that a stage can do."""
     program = PROGRAMS[name]
     _or_exit(lambda: _prepare_sweep(overrides, program.direction))
-    stage = _stage(name)
+    stage = main_of(name)
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def app(config: DictConfig) -> float | None:
@@ -83,12 +82,6 @@ def _run_sweep(name: str, overrides: Sequence[str]) -> None:
 
     with sweeps.unheard_by_jobs(overrides):
         app()
-
-
-def _stage(name: str) -> Callable[[Experiment], float | None]:
-    """Import what a program does, which takes seconds: once there is work, and where a signal ends the process."""
-    module = importlib.import_module(f"e2rnas.cli.stages.{name}")
-    return cast("Callable[[Experiment], float | None]", module.main)
 
 
 def _prepare_sweep(overrides: Sequence[str], direction: Direction | None) -> None:

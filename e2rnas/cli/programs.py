@@ -1,11 +1,12 @@
-"""The programs of the command line. Each is scripts/<name>.py, `e2rnas <name>` and the module stages/<name>.py."""
+"""The programs of the command line. Each is scripts/<name>.py, `e2rnas <name>` and a module of stages/."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:  # the list of programs is shown without what these import
     from pipeline.runs.settings_record import Stage
@@ -36,6 +37,7 @@ class Program:
     lacks_figure: what to set where a configuration gives none.
     when_out_of_memory: what the user is told to do then.
     command: its name in `e2rnas <name>`, where it is shorter than the script's.
+    room: the folder of stages/ that its module lies in, where it is in one.
     """
 
     description: str
@@ -48,6 +50,7 @@ class Program:
     lacks_figure: Callable[[Experiment], str | None] = _always_has_figure
     when_out_of_memory: str = "close what else runs on this machine"
     command: str | None = None
+    room: str | None = None
 
 
 PROGRAMS: Mapping[str, Program] = MappingProxyType(
@@ -170,6 +173,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             one_process=True,
             direction="minimize",
             when_out_of_memory="lower meta.processes, meta.pairs or meta.last_length",
+            room="optimizers",
         ),
         "analyse_optimizer": Program(
             "Take an optimizer apart, learned or not: momentum, clipping, schedule and adaptation.",
@@ -182,6 +186,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             defaults=("run=runs/analysis",),
             one_process=True,
             command="analyse-optimizer",
+            room="optimizers",
         ),
         "continue_spectrum": Program(
             "Continue a Green's function from the imaginary axis to its spectrum, with a band and a page.",
@@ -195,6 +200,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             defaults=("run=runs/spectrum",),
             one_process=True,
             command="continue",
+            room="continuation",
         ),
         "train_continuation": Program(
             "Train a network that continues Green's functions, on simulated spectra.",
@@ -208,6 +214,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             one_process=True,
             direction="minimize",
             when_out_of_memory="lower continuation_training.batch_size or continuation_training.channels",
+            room="continuation",
         ),
         "cells": Program(
             "Published cells and their sizes.",
@@ -217,3 +224,10 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
         ),
     }
 )
+
+
+def main_of(name: str) -> Callable[[Experiment], float | None]:
+    """Import what a program does, and return it. That takes seconds: the stages import PyTorch."""
+    room = PROGRAMS[name].room
+    module = importlib.import_module(".".join(("e2rnas.cli.stages", *([room] if room else ()), name)))
+    return cast("Callable[[Experiment], float | None]", module.main)

@@ -3,16 +3,16 @@
 The models are immutable and refuse unknown keys. A number may be written as a fraction, such as "8/255".
 """
 
-from pipeline.settings.analysis import AnalyseSettings
 from pipeline.settings.attack import AttackSettings, SearchAttackSettings
 from pipeline.settings.base import Channels, Layers, OneOf, Settings
 from pipeline.settings.compute import FabricSettings
-from pipeline.settings.continuation import GreenSettings, SpectrumSettings
-from pipeline.settings.continuation_training import ContinuationTrainingSettings
+from pipeline.settings.continuation.measurement import GreenSettings, SpectrumSettings
+from pipeline.settings.continuation.training import ContinuationTrainingSettings
 from pipeline.settings.data import HOW_IMAGES_ARE_READ, DataSettings
 from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
 from pipeline.settings.experiment import Experiment
-from pipeline.settings.meta_training import MetaSettings
+from pipeline.settings.learned_optimizers.analysis import AnalyseSettings
+from pipeline.settings.learned_optimizers.meta_training import MetaSettings
 from pipeline.settings.objectives import BalanceSettings, ObjectiveSettings, PreferenceSettings
 from pipeline.settings.search import (
     DiagnosticsSettings,

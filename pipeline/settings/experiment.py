@@ -6,15 +6,15 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipeline.settings.analysis import AnalyseSettings
 from pipeline.settings.attack import SearchAttackSettings
 from pipeline.settings.base import Seed, Settings
 from pipeline.settings.compute import FabricSettings
-from pipeline.settings.continuation import GreenSettings, SpectrumSettings
-from pipeline.settings.continuation_training import ContinuationTrainingSettings
+from pipeline.settings.continuation.measurement import GreenSettings, SpectrumSettings
+from pipeline.settings.continuation.training import ContinuationTrainingSettings
 from pipeline.settings.data import DataSettings
 from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
-from pipeline.settings.meta_training import MetaSettings
+from pipeline.settings.learned_optimizers.analysis import AnalyseSettings
+from pipeline.settings.learned_optimizers.meta_training import MetaSettings
 from pipeline.settings.objectives import ObjectiveSettings
 from pipeline.settings.search import SearchSettings
 from pipeline.settings.space import SpaceSettings

@@ -1,6 +1,5 @@
 """The scripts, as processes and as functions, and the smallest settings with which each stage runs."""
 
-import importlib
 import os
 import runpy
 import subprocess
@@ -69,11 +68,6 @@ SMALL_CELL = f"genotype={SMALL_CELL_FILE}"
 
 TINY_EVALUATION = tuple(key for key in TINY if not key.startswith(("search.", "retrain.", "objectives")))
 """Those of them that contradict no network: its training was given its own."""
-
-
-def main_of(name):
-    """What scripts/<name>.py calls with an experiment, for what it returns."""
-    return importlib.import_module(f"e2rnas.cli.stages.{name}").main
 
 
 def status_of(patch, name, overrides):

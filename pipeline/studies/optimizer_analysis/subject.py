@@ -17,7 +17,7 @@ from learned_optimizers.analysis import StepFunction, theta_function, torch_func
 from learned_optimizers.theta import shipped
 from pipeline.errors import RunError
 from pipeline.presentation.words import shown
-from pipeline.settings.analysis import AnalyseSettings
+from pipeline.settings.learned_optimizers.analysis import AnalyseSettings
 
 KEY = "analyse.optimizer"
 

@@ -28,7 +28,7 @@ def call_command(monkeypatch, capsys):
 
 def test_each_script_is_a_program_and_each_program_a_script():
     assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(PROGRAMS)
-    assert {path.stem for path in (ROOT / "e2rnas/cli/stages").glob("[a-z]*.py")} == set(PROGRAMS)
+    assert {path.stem for path in (ROOT / "e2rnas/cli/stages").rglob("[a-z]*.py")} == set(PROGRAMS)
 
 
 def test_the_installed_command_is_the_function_called_here():

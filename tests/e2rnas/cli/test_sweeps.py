@@ -8,8 +8,9 @@ import yaml
 
 from e2rnas.cli.app import compose_experiment
 from e2rnas.cli.composing.config_errors import reason
+from e2rnas.cli.programs import main_of
 from pipeline.evaluation.stored_evaluation import read_robustness
-from tests.support.scripts import SMALL_CELL, TINY, finish_script, main_of, run_script
+from tests.support.scripts import SMALL_CELL, TINY, finish_script, run_script
 
 SMALL = (*TINY, "space.nodes=1", "search.epochs=1", "retrain.epochs=1", "retrain.attack.steps=1")
 RESULTS = ("alphas.safetensors", "genotype.json")

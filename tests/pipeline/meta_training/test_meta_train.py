@@ -14,13 +14,14 @@ import task_counts
 import torch
 
 from e2rnas.cli.app import Refused, compose_experiment
+from e2rnas.cli.programs import main_of
 from learned_optimizers import load_theta, new_theta
 from learned_optimizers.meta_training.judging import theta_curves
 from learned_optimizers.meta_training.normalisation import normalised, scales
 from learned_optimizers.tasks import sample_task
 from pipeline.runs.metrics import read_metrics
 from tests.support.forks import killed_until_done
-from tests.support.scripts import TINY_META, finish_script, main_of, run_script
+from tests.support.scripts import TINY_META, finish_script, run_script
 from tests.support.slowly import slowly
 
 

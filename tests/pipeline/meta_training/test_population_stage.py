@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from e2rnas.cli.app import Refused, compose_experiment
+from e2rnas.cli.programs import main_of
 from learned_optimizers import load_theta
 from pipeline.compute.interruption import INTERRUPTED, REFUSED
 from pipeline.errors import RunError
@@ -19,7 +20,7 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.runs.schemas import read_as
 from pipeline.runs.stored_stages import LINEAGE_FILE, LineageFile
 from tests.support.forks import assert_same, in_fork, killed_until_done, signal_after
-from tests.support.scripts import TINY_META, finish_script, main_of, run_script
+from tests.support.scripts import TINY_META, finish_script, run_script
 
 TINY_POPULATION = (
     *TINY_META,

@@ -20,6 +20,7 @@ import torch
 from attacks import EVALUATION_ATTACKS, evaluation_attack
 from e2rnas.cli.app import compose_experiment
 from e2rnas.cli.composing.groups import CONF
+from e2rnas.cli.programs import main_of
 from mgda.registry import BALANCES
 from pipeline.data import load
 from pipeline.options.recipes import RECIPES
@@ -30,7 +31,7 @@ from search_space import PUBLISHED
 from tests.support.fake_accelerator.device import DEVICE, FakeAccelerator
 from tests.support.fake_accelerator.fabric import FakeFabric
 from tests.support.optimization.quick_attacks import quick
-from tests.support.scripts import FEW_OPERATIONS, TINY, main_of
+from tests.support.scripts import FEW_OPERATIONS, TINY
 
 BOUNDED = ("objectives=e2rnas", "objectives.parameters=[2500,4000]", "objectives.macs=[null,1e5]")
 BASE = (

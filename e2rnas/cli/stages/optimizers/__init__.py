@@ -1,0 +1,1 @@
+"""Stages that train or analyse a learned optimizer."""

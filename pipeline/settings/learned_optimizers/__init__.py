@@ -1,0 +1,1 @@
+"""Settings of what trains or analyses a learned optimizer."""
