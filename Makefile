@@ -2,6 +2,8 @@
 # or the compiled code changes.
 PYTHON ?= python3
 BIN := .venv/bin
+# one more than there are processors: some tests wait for processes that they started
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 
 .PHONY: demo test check slow clean
 
@@ -9,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: .venv/installed
 	$(BIN)/ruff check .

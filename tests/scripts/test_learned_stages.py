@@ -111,6 +111,7 @@ def test_a_training_that_a_learned_optimizer_destroys_ends_in_a_line_with_advice
     assert (again, same) == (status, err)  # as the run that goes on meets it
 
 
+@pytest.mark.slow
 def test_the_shipped_optimizer_is_not_stopped_on_the_networks_of_the_demo(tmp_path, call_script):
     tiny = ["data.limit=200", "data.test_limit=64", "search.epochs=2", "retrain.epochs=2", "retrain.select_every=2"]
     tiny += ["attack.steps=1", "retrain.attack.steps=1", FEW_OPERATIONS]

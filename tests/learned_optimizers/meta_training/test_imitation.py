@@ -88,7 +88,7 @@ def test_recorded_steps_are_the_teachers_on_its_own_path(architecture):
     steps = recording(theta, BUCKETS[0])
     again = recording(theta, BUCKETS[0])
     assert all(torch.equal(a, b) for a, b in zip(steps.moved, again.moved, strict=True))
-    times = steps.state["shared"]["step"]
+    times = steps.state["tensors"]["steps"].flatten() if architecture == "general" else steps.state["shared"]["step"]
     assert (times[:3] == 0).all()
     assert times.max() < HORIZON
     if architecture == "hierarchical":  # as in a training: a look at the validation loss comes before the first step

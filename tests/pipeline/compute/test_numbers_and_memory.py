@@ -24,10 +24,10 @@ from tests.support.slowly import slowly
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("parameters", {"value": float("nan")}),
+        ("parameters", {"value": torch.tensor(torch.nan)}),
         *slowly(
-            *((name, {"value": float("nan")}) for name in ("accuracy", "robustness", "macs")),
-            ("accuracy", {"value": float("inf")}),
+            *((name, {"value": torch.tensor(torch.nan)}) for name in ("accuracy", "robustness", "macs")),
+            ("accuracy", {"value": torch.tensor(torch.inf)}),
         ),
         ("robustness", {"gradient": torch.full((2, 2, 4), float("nan"))}),
     ],

@@ -87,7 +87,7 @@ def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, override
         (["meta.full=true", "meta.estimator=pes"], "meta.estimator=pes is for truncations"),
         (["meta.trainer=''"], "meta.trainer: String should have at least 1 character"),
         (["meta.pairs=1"], "meta.pairs: Input should be greater than or equal to 2, found 1"),
-        (["meta.estimator=backprop"], "'es', 'rp', 'merged' or 'pes'"),
+        (["meta.estimator=reinforce"], "'es', 'rp', 'merged', 'pes' or 'backprop'"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_allowed(overrides, message):
