@@ -45,7 +45,7 @@ def solve_entropy(
     """
     matrix = problem.singular[:, None] * problem.right
     dual = np.zeros(len(problem.data)) if start is None else start.copy()
-    cells: NDArray[np.float64] = default * np.exp(np.clip(dual @ matrix, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+    cells = _cells(default, dual @ matrix)
     before = np.inf
     for step in range(MOST_STEPS):
         gradient = alpha * dual + matrix @ cells - problem.data
@@ -58,11 +58,17 @@ def solve_entropy(
             continue
         # so near, whole steps square the error, until rounding ends that
         dual = dual + direction
-        cells = default * np.exp(np.clip(dual @ matrix, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+        cells = _cells(default, dual @ matrix)
         if decrement > before / 2 or decrement <= 0:
             return _solution(problem, default, alpha, dual, cells, matrix, step)
         before = decrement
     raise ValueError(f"maximum entropy did not converge at alpha = {alpha:g}; are errors far below the data's scatter?")
+
+
+def _cells(default: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a = default exp(v s y), both [m], with exponents that do not overflow."""
+    cells: NDArray[np.float64] = default * np.exp(np.clip(exponent, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+    return cells
 
 
 def _line_search(
@@ -81,7 +87,7 @@ def _line_search(
     square = alpha * float(direction @ direction) / 2
     length = 1.0
     for _ in range(60):
-        moved = default * np.exp(np.clip(exponent + length * slope, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+        moved = _cells(default, exponent + length * slope)
         change = length * linear + length**2 * square + float(np.sum(moved - cells))
         # rounding of the sums near the minimum, where the full step is right
         if change <= -SUFFICIENT * length * decrement + 1e-13 * float(cells.sum() + np.abs(linear)):
