@@ -1,4 +1,4 @@
-"""Write docs/options.md from the registries: python docs/write_options.py."""
+"""Write docs/reference/options.md from the registries: python docs/write_options.py."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pipeline.options.searchers import SEARCHERS
 from search_space.cells.families import FAMILIES
 from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
 
-PAGE = Path(__file__).parent / "options.md"
+PAGE = Path(__file__).parent / "reference" / "options.md"
 HEAD = """\
 # Options
 
 What a setting may name, by its key. The tables are those of the registries, each beside what it registers: an entry
-there is all that an option takes ([How to add](architecture.md#how-to-add)). `--help=all` shows the same. Written by
+there is all that an option takes ([How to add](../architecture.md#how-to-add)). `--help=all` shows the same. Written by
 `python docs/write_options.py`.
 """
 REGISTRIES = {

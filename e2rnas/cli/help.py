@@ -37,7 +37,7 @@ def page(name: str, experiment: Experiment, *, everything: bool = False) -> str:
     ]
     if len(own) < len(found):
         lines.append(f"{HELP_ALL} shows the other {len(found) - len(own)} keys.")
-    lines += ["Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/sweeps.md."]
+    lines += ["Numbers may be fractions (attack.eps=8/255). -m sweeps over lists (seed=0,1,2): docs/how_to/sweeps.md."]
     return "\n".join(lines)
 
 

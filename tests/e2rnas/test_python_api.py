@@ -17,15 +17,13 @@ from e2rnas.cli import command_line
 from tests.support.images.digit_arrays import digits
 from tests.support.scripts import FEW_OPERATIONS, ROOT
 
-DOCUMENTED = (ROOT / "docs" / "python_api.md").read_text()
+DOCUMENTED = (ROOT / "docs" / "reference" / "python_api.md").read_text()
 
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENTED, re.DOTALL)
 
 
-README_LINES = inspect.cleandoc(
-    re.search(r"\*\*From Python\*\*.*?\n\n(.*?)\n\nand its parts", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-)
+(README_LINES,) = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 SMALL_SEARCH = (

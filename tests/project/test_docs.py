@@ -177,7 +177,7 @@ def test_what_a_document_mentions_exists(document):
     "text",
     [
         "[a file](no_such.md)",
-        "[a heading](docs/sweeps.md#no-such-heading)",
+        "[a heading](docs/how_to/sweeps.md#no-such-heading)",
         "run `python scripts/no_such.py`",
         "pipeline/no_such/",
         "conf/space/no_such*.yaml",

@@ -28,22 +28,34 @@ def test_a_package_is_imported_from_the_checkout(name):
     assert Path(importlib.import_module(name).__file__).is_relative_to(ROOT)
 
 
-def test_the_readme_example_in_python_runs_and_prints_what_it_says(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_parts_by_themselves_run_and_print_what_they_say(capsys):
+    _, _, parts = (ROOT / "docs/reference/python_api.md").read_text().partition("## Its parts by themselves")
+    (code,) = re.findall(r"```python\n(.*?)```", parts, re.DOTALL)
     exec(code, {})  # noqa: S102 - our own
     printed = capsys.readouterr().out
     assert "parameters=3349342" in printed
     assert "0.3846" in printed.splitlines()[-1]
 
 
-def test_every_script_and_published_cell_is_named_in_the_readme():
+def test_every_script_is_named_on_the_page_of_the_command_line():
+    text = (ROOT / "docs/reference/command_line.md").read_text()
+    for script in (ROOT / "scripts").glob("[a-z]*.py"):
+        assert f"scripts/{script.name}" in text
+
+
+def test_every_published_cell_is_named_where_they_are_described():
     from search_space import PUBLISHED
 
-    text = (ROOT / "README.md").read_text()
-    for script in (ROOT / "scripts").glob("[a-z]*.py"):
-        assert f"scripts/{script.name}" in text or script.name == "demo.py"
+    text = (ROOT / "docs/how_to/exporting.md").read_text()
     for name in PUBLISHED:
         assert name in text
+
+
+def test_the_readme_is_read_in_five_minutes():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 200
+    assert len(text.split()) <= 900
+    assert {"make demo", "make test"} <= set(re.findall(r"make \w+", text))
 
 
 def test_a_folder_of_tests_is_one_of_the_tree():

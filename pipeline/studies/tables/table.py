@@ -165,7 +165,7 @@ def percentile_among(means: Floats, mean: float) -> float:
 def load_table(table: str | Path, attack: str | None = None) -> Table:
     """Read a table: a shipped one by its name, a file of `tabulate`, a run folder with one, or a benchmark of others.
 
-    table: of a benchmark of others FOLDER/DATA or FILE.json/DATA, as docs/tables.md says.
+    table: of a benchmark of others FOLDER/DATA or FILE.json/DATA, as docs/how_to/tables.md says.
     attack: by which cells are compared, the last of the table by default; one of several others has to be named.
     Every page of a file of `tabulate` is checked against its checksum. Raises ValueError for a name or an attack that
     is none, and RunError that names the file where it is damaged or something else.

@@ -55,7 +55,7 @@ def test_every_file_of_an_option_says_what_it_is_in_its_first_line(path):
 
 
 def test_the_table_of_search_spaces_has_a_row_for_each():
-    rows = re.findall(r"^\| `(\w+)` \|", (CONF.parent / "docs/search_spaces.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", (CONF.parent / "docs/how_to/search_spaces.md").read_text(), re.MULTILINE)
     assert sorted(rows) == options("space")
 
 

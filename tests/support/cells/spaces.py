@@ -10,7 +10,7 @@ from tests.support.scripts import ROOT
 NAMES = ("darts", "s1", "s2", "s3", "s4", "nasbench201")
 
 
-DOCUMENT = (ROOT / "docs/search_spaces.md").read_text()
+DOCUMENT = (ROOT / "docs/how_to/search_spaces.md").read_text()
 
 
 def block(language):
