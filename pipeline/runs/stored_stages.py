@@ -32,10 +32,11 @@ class GuardEvent(Schema):
 
 
 class StoredCandidate(Schema):
-    """A cell that the last choice trained, and its accuracy after each round."""
+    """A cell that the last choice trained, its accuracy after each round, and what a predictor expects of it."""
 
     genotype: PlainGenotype
     accuracies: tuple[Share, ...]
+    expected: Figure | None = None
 
 
 class StoredEigenvalue(Schema):

@@ -31,9 +31,11 @@ from pipeline.search.collapse.signs import signs_of_collapse
 from pipeline.search.objectives import exact_cost
 from pipeline.search.search_images import STAGE
 from pipeline.search.selection.candidate_selection import Candidate, best_first, draw_candidates, try_cells
+from pipeline.search.selection.predicted_choice import JudgedPool, try_predicted
 from pipeline.search.selection.supernet_ranking import (
-    best_by_supernet,
+    best_judged,
     check_supernet_ranking,
+    judge_pool,
     supernet_ranking_settings,
 )
 from pipeline.settings import Experiment
@@ -132,12 +134,12 @@ def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:
 
 
 def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> list[Candidate]:
-    """The alphas' likeliest cells, the best first; the derived one alone, untried, unless more are asked for.
+    """The alphas' likeliest cells, the chosen one first; the derived one alone, untried, unless more are asked for.
 
-    Of a pool that is larger than the candidates, those that the supernet judges best.
+    Of a pool that is larger than the candidates, those that the supernet judges best, or that a predictor proposes.
     """
     bilevel.settle()
-    experiment, selection = bilevel.experiment, bilevel.experiment.search.selection
+    experiment, selection, fabric = bilevel.experiment, bilevel.experiment.search.selection, bilevel.fabric
     genotypes = draw_candidates(
         selection.pool or selection.candidates,
         bilevel.state.history[-1],
@@ -147,10 +149,15 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
         generator=torch.Generator().manual_seed(stream_seed(experiment.seed, STAGE, "selection")),
     )
     if len(genotypes) > selection.candidates:
-        genotypes = best_by_supernet(selection.candidates, folder, experiment, data, bilevel.fabric, genotypes)
+        accuracies = judge_pool(folder, experiment, data, fabric, genotypes)
+        if selection.proposals == "predictor":
+            parameters = [exact_cost(bilevel.table, genotype)["parameters"] for genotype in genotypes]
+            pool = JudgedPool(genotypes, accuracies, parameters)
+            return try_predicted(folder / "selection", experiment, data, fabric, pool)
+        genotypes = [genotypes[place] for place in best_judged(selection.candidates, accuracies)]
     if selection.candidates == 1:
         return [Candidate(genotypes[0])]
-    tried = try_cells(folder / "selection", experiment, data, bilevel.fabric, genotypes)
+    tried = try_cells(folder / "selection", experiment, data, fabric, genotypes)
     return [tried[index] for index in best_first(tried)]
 
 

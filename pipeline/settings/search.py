@@ -117,6 +117,11 @@ class SelectionSettings(Settings):
         description="cells drawn from the alphas, of which the candidates are the best in the supernet, as "
         "pareto.adapt_epochs, held_back and attack say; null draws no more than candidates",
     )
+    proposals: Literal["supernet", "predictor"] = Field(
+        "supernet",
+        description="which cells of the pool are candidates: the best in the supernet, or one after another those that "
+        "a Gaussian process expects most of, by the supernet's judgement, parameters and what was trained before",
+    )
     epochs: Count = Field(10, description="epochs for which each candidate is trained, by the recipe of retraining")
     finalists: Count = Field(
         1, description="best of the candidates, which go on for the rest of retrain.epochs; 1 for no such round"
@@ -133,6 +138,15 @@ class SelectionSettings(Settings):
         if self.pool is not None and self.pool < self.candidates:
             raise ValueError(
                 f"search.selection.pool={self.pool} is less than search.selection.candidates={self.candidates}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_predictor_has_a_pool_and_one_round(self) -> Self:
+        if self.proposals == "predictor" and (self.pool is None or self.candidates == 1 or self.finalists > 1):
+            raise ValueError(
+                "search.selection.proposals=predictor needs a search.selection.pool, two candidates or more, and one "
+                f"finalist; pool, candidates and finalists are {self.pool}, {self.candidates} and {self.finalists}"
             )
         return self
 

@@ -30,7 +30,7 @@ from pipeline.search.objectives import Bound, derive_within_bounds
 from pipeline.settings import Experiment
 from pipeline.training.retrain import retrain, train_until
 from pipeline.training.training_images import STAGE
-from search_space import CostTable, Genotype
+from search_space import CostTable, Genotype, canonical_form
 from search_space.supernet.operation_weights import gumbel
 from search_space.supernet.relaxation import Relaxation
 
@@ -39,10 +39,14 @@ DRAWS_PER_CANDIDATE = 20  # for each candidate: alphas that have decided keep gi
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate and its accuracies, by the measure of search.selection; one a round."""
+    """A candidate and its accuracies, by the measure of search.selection; one a round.
+
+    expected: what a model of all that was tried expects of it, where there is one.
+    """
 
     genotype: Genotype
     accuracies: tuple[float, ...] = ()
+    expected: float | None = None
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -51,7 +55,8 @@ class Candidate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"genotype": genotype_to_plain(self.genotype), "accuracies": list(self.accuracies)}
+        expected = {} if self.expected is None else {"expected": round(self.expected, 6)}
+        return {"genotype": genotype_to_plain(self.genotype), "accuracies": list(self.accuracies), **expected}
 
 
 def draw_candidates(
@@ -63,22 +68,22 @@ def draw_candidates(
     relaxation: Relaxation,
     generator: torch.Generator,
 ) -> list[Genotype]:
-    """Draw at most `count` different genotypes inside the bounds, the alphas' own first.
+    """Draw at most `count` genotypes of different functions inside the bounds, the alphas' own first.
 
     The others are derived from the alphas plus Gumbel noise: an edge's operation is then drawn with its probability
     (Gumbel 1954). Fewer come back where the alphas have decided, or the bounds leave few cells.
     """
     own = alphas.detach().clone().requires_grad_()
-    found = [derive_within_bounds(bounds, table, own, relaxation)]
+    derived = derive_within_bounds(bounds, table, own, relaxation)
+    found = {canonical_form(derived): derived}
     for _ in range(DRAWS_PER_CANDIDATE * (count - 1)):
         if len(found) == count:
             break
         noise = gumbel(torch.rand(alphas.shape, generator=generator, dtype=torch.float64))
         noisy = (alphas.detach() + noise.to(alphas)).requires_grad_()
         genotype = derive_within_bounds(bounds, table, noisy, relaxation)
-        if genotype not in found:
-            found.append(genotype)
-    return found
+        found.setdefault(canonical_form(genotype), genotype)
+    return list(found.values())
 
 
 def try_cells(
@@ -95,17 +100,39 @@ def try_cells(
     finalists = min(selection.finalists, len(genotypes))
     if finalists == 1:  # nothing to choose
         finalists = 0
-    training = _training(experiment, with_finalists=finalists > 0)
+    trials = Trials(folder, experiment, data, fabric, with_finalists=finalists > 0)
     tried = [Candidate(genotype) for genotype in genotypes]
     with progress_bar("select", len(genotypes) + finalists, show=fabric.is_global_zero) as bar:
-        for count, epochs in ((len(genotypes), selection.epochs), (finalists, training.retrain.epochs)):
+        for count, epochs in ((len(genotypes), selection.epochs), (finalists, experiment.retrain.epochs)):
             for index in best_first(tried)[:count]:
                 cell = tried[index]
-                with silently():
-                    steps = _steps_of(epochs, folder / f"{index:03}", training, data, fabric, cell.genotype)
-                tried[index] = replace(cell, accuracies=(*cell.accuracies, MEASURES[selection.measure](steps)))
+                accuracy = trials.accuracy(index, cell.genotype, epochs)
+                tried[index] = replace(cell, accuracies=(*cell.accuracies, accuracy))
                 bar.advance(f"best {max(cell.rank for cell in tried)[1]:.1%}")
     return tried
+
+
+class Trials:
+    """Trains cells for the last choice, each in a folder of its own, so that what was done is not done again.
+
+    with_finalists: whether the best go on to the end of a retraining, whose learning rate all then have.
+    """
+
+    def __init__(
+        self, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, *, with_finalists: bool
+    ) -> None:
+        self._folder, self._data, self._fabric = folder, data, fabric
+        self._training = _training(experiment, with_finalists=with_finalists)
+        self._measure = MEASURES[experiment.search.selection.measure]
+
+    def accuracy(self, place: int, genotype: Genotype, epochs: int) -> float:
+        """Return a cell's accuracy after so many epochs, by the measure of search.selection.
+
+        place: of the cell among all that may be tried, which names its folder.
+        """
+        with silently():
+            folder = self._folder / f"{place:03}"
+            return self._measure(_steps_of(epochs, folder, self._training, self._data, self._fabric, genotype))
 
 
 def _training(experiment: Experiment, *, with_finalists: bool) -> Experiment:

@@ -50,10 +50,10 @@ def check_supernet_ranking(experiment: Experiment, data: ImageData, fabric: Fabr
     Walk(alone(experiment), data, fabric)
 
 
-def best_by_supernet(
-    count: int, folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
-) -> list[Genotype]:
-    """Find the `count` cells that are best in the search's supernet, the best first; of equal ones the earlier.
+def judge_pool(
+    folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric, genotypes: Sequence[Genotype]
+) -> list[float]:
+    """Return the accuracy of each cell in the search's supernet, as `supernet_accuracies` finds it.
 
     What was judged is in pool.json, and is not judged again. Raises RunError where that file is of other cells.
     """
@@ -69,8 +69,16 @@ def best_by_supernet(
             if fabric.is_global_zero:
                 write_json(path, {"judged": judged})
             bar.advance(f"best {max(each['accuracy'] for each in judged):.1%}")
-    order = sorted(range(len(cells)), key=lambda index: judged[index]["accuracy"], reverse=True)
-    return [genotypes[index] for index in order[:count]]
+    return [cell["accuracy"] for cell in judged]
+
+
+def best_judged(count: int, accuracies: Sequence[float]) -> list[int]:
+    """Return the places of the `count` highest accuracies, the highest first; of equal ones the earlier.
+
+    >>> best_judged(2, [0.3, 0.5, 0.3])
+    [1, 0]
+    """
+    return sorted(range(len(accuracies)), key=lambda place: accuracies[place], reverse=True)[:count]
 
 
 class _Judge:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.search.selection.accuracy_model import edges_held
 from pipeline.studies.study.searchers.costs import ONE_TRAINING, Cost, training_passes
-from pipeline.studies.tables.table import Entry, Floats, Interval, Table, percentile_among
-from search_space import Genotype
+from pipeline.studies.tables.table import Entry, Interval, Table, percentile_among
 
 Integers = NDArray[np.int64]
 DIGITS = 9  # of a mean: equal counts in another order of trainings are equal
@@ -39,7 +39,7 @@ class Bench:
         self._seconds_a_pass = np.array([entry.seconds for entry in self.entries]) / (
             self.trainings * self.passes.tabulated
         )
-        self._edges, self.held = _edges_held([entry.genotype for entry in self.entries])
+        self._edges, self.held = edges_held([entry.genotype for entry in self.entries])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -74,24 +74,6 @@ class Bench:
         distances = self.distances(cell)
         distances[cell] = np.iinfo(np.int64).max
         return np.flatnonzero(distances == distances.min())
-
-
-def _edges_held(genotypes: Sequence[Genotype]) -> tuple[int, Floats]:
-    """Return the number of edges of a cell, and which it holds: [cells, distinct edges], 0 or 1."""
-    held = [
-        {
-            (kind, node, edge.operation, edge.source)
-            for kind, cell in genotype.cells.items()
-            for node, edges in enumerate(cell.nodes)
-            for edge in edges
-        }
-        for genotype in genotypes
-    ]
-    distinct = {edge: column for column, edge in enumerate(sorted(set().union(*held)))}
-    rows = np.zeros((len(held), len(distinct)))
-    for row, edges in zip(rows, held, strict=True):
-        row[[distinct[edge] for edge in edges]] = 1
-    return max(map(len, held)), rows
 
 
 class Trainings:

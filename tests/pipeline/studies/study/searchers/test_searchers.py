@@ -1,15 +1,11 @@
 """Searchers of a table: laws of what they choose, pay and see."""
 
-from itertools import product
-
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
 
 from pipeline.options.searchers import SEARCHERS
 from pipeline.settings import StudySettings
 from pipeline.studies.study.searchers.bench import Bench, Trainings
-from pipeline.studies.study.searchers.prediction import NOISES, REACHES, predicted
 from pipeline.studies.study.searchers.sampling import random_search, rungs_of, successive_halving
 from pipeline.studies.study.searchers.walks import climb
 from pipeline.studies.study.table_study import search_table
@@ -160,26 +156,3 @@ def test_a_predictor_finds_better_cells_than_random_search_where_edges_tell_of_a
         for name in ("predictor", "random_search")
     }
     assert np.mean(found["predictor"]) > np.mean(found["random_search"]) + 2
-
-
-def test_what_a_predictor_expects_of_cells_is_a_gaussian_process_by_hand():
-    bench = bench_of(noise=0.3)
-    trainings = Trainings(bench, 8, seed=1)
-    for _ in range(8):
-        trainings.train(trainings.draw())
-    seen = list(trainings.seen)
-    accuracies = np.array(list(trainings.seen.values()))
-    means, deviations = predicted(trainings)
-    scaled = (accuracies - accuracies.mean()) / accuracies.std()
-    differing = (bench.held[:, None] != bench.held[None]).sum(axis=-1)
-    expected = []
-    for reach, noise in product(REACHES, NOISES):
-        covariance = np.exp(-differing / (2 * reach))
-        of_seen = covariance[np.ix_(seen, seen)] + noise * np.eye(8)
-        likelihood = multivariate_normal(np.zeros(8), of_seen).logpdf(scaled)
-        weights = np.linalg.solve(of_seen, covariance[seen])
-        variances = 1 - (weights * covariance[seen]).sum(axis=0)
-        expected.append((likelihood, weights.T @ scaled, np.sqrt(variances)))
-    _, mean, deviation = max(expected, key=lambda one: one[0])
-    np.testing.assert_allclose(means, accuracies.mean() + accuracies.std() * mean)
-    np.testing.assert_allclose(deviations, accuracies.std() * deviation, rtol=1e-5)
