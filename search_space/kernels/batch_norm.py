@@ -20,6 +20,10 @@ class _BatchNorm(Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor) -> Tensor:
         rows = as_rows(images)
+        if native.supports_normalise(rows):
+            normalised, mean, factor = native.normalise(rows, BATCH_NORM_EPS)
+            ctx.save_for_backward(images, mean, factor)
+            return as_images(normalised, images)
         mean, factor = _statistics(rows)
         ctx.save_for_backward(images, mean, factor)
         return as_images(torch.addcmul((-mean * factor).to(rows.dtype), rows, factor.to(rows.dtype)), images)
@@ -28,6 +32,8 @@ class _BatchNorm(Function):
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
         images, mean, factor = ctx.saved_tensors
         rows, slope = as_rows(images), as_rows(slopes[0])
+        if not torch.is_grad_enabled() and native.supports_normalise(rows, slope):
+            return as_images(native.normalise_backward(rows, slope, mean, factor), images)
         if torch.is_grad_enabled():
             mean, factor = _statistics(rows)
         slopes_sum, products = _column_sums(rows, slope)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from search_space.kernels.native.loading import library, takes
+from search_space.kernels.native.normalisation import normalise, normalise_backward, supports_normalise
 from search_space.kernels.native.node_passes import NodePasses, SeparableWeights
 from search_space.kernels.native.sums import (
     column_sums,
@@ -25,10 +26,13 @@ __all__ = [
     "column_sums",
     "depthwise_weight",
     "library",
+    "normalise",
+    "normalise_backward",
     "separable_sum",
     "supports",
     "supports_column_sums",
     "supports_depthwise_weight",
+    "supports_normalise",
 ]
 
 

@@ -13,7 +13,7 @@
 //   4  second_backward  the gradient before the second depthwise convolution, and its products with `first`
 //   5  first_backward   the gradients in the states, summed over operations
 //
-// depthwise_weight, by itself, is the gradient of any depthwise convolution in its weight.
+// depthwise_weight, by itself, is the gradient of any depthwise convolution in its weight; batch_norm is one by itself.
 //
 // A pass works on one image and edge at a time, so what lies between its steps stays in the core's cache.
 
@@ -73,4 +73,15 @@ extern "C" void depthwise_weight(const Convolution *of, const float *images, con
 extern "C" void column_sums(const float *left, const float *right, long rows, int channels, int threads,
                             double *total) {
     DISPATCH(run_sums(left, right, rows, channels, threads, total));
+}
+
+// x [rows, channels] -> out, of mean 0 and variance 1 in each channel; kept [2, channels]: mean and 1 / deviation
+extern "C" void batch_norm(const float *x, long rows, int channels, int threads, double eps, double *kept, float *out) {
+    DISPATCH(run_batch_norm(x, rows, channels, threads, eps, kept, out));
+}
+
+// slope, in what batch_norm gave of x -> out, the gradient in x
+extern "C" void batch_norm_backward(const float *x, const float *slope, long rows, int channels, int threads,
+                                    const double *kept, float *out) {
+    DISPATCH(run_batch_norm_backward(x, slope, rows, channels, threads, kept, out));
 }

@@ -382,3 +382,81 @@ static void run(const Node &node, int pass, const State *states, int operations,
     if (node.C % 16 == 0) PASSES(16) else PASSES(8)
 #undef PASSES
 }
+
+// Batch norm of rows [rows][C] as rows of W columns: C itself, or 8 where several rows of C fit into them.
+struct Columns {
+    long rows;
+    int W;
+    Columns(long rows, int C) : rows(C % 8 ? rows * C / 8 : rows), W(C % 8 ? 8 : C) {}
+    long blocks() const { return (rows + 127) / 128; }
+    void sums(const float *left, const float *right, int C, int threads, double *total) const { // total [2][C]
+        Buffer<double> wide(2 * size_t(W));
+        run_sums(left, right, rows, W, threads, wide.data);
+        for (int i = 0; i < 2 * W; ++i) total[i / W * C + i % W % C] += wide.data[i];
+    }
+    void repeat(const double *values, int C, float sign, float *wide) const {
+        for (int i = 0; i < W; ++i) wide[i] = sign * float(values[i % C]);
+    }
+};
+
+// out = x * factor + offset of one block; with `base` added to it first: out = base * base_factor + offset + x * factor
+template <int V>
+static void affine(const float *x, const float *base, int rows, int W, const float *factor, const float *base_factor,
+                   const float *offset, float *out) {
+    for (int column = 0; column < W; column += V) {
+        const Vector<V> f = at<V>(factor + column), o = at<V>(offset + column);
+        const Vector<V> b = base ? at<V>(base_factor + column) : Vector<V>{};
+        for (int row = 0; row < rows; ++row) {
+            const size_t place = size_t(row) * W + column;
+            Vector<V> value = o;
+            if (base) value += at<V>(base + place) * b;
+            at<V>(out + place) = value + at<V>(x + place) * f;
+        }
+    }
+}
+
+static void run_affine(const Columns &of, const float *x, const float *base, const float *factor,
+                       const float *base_factor, const float *offset, int threads, float *out) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long block = 0; block < of.blocks(); ++block) {
+        const long first = block * 128;
+        const size_t place = size_t(first) * of.W;
+        (of.W % 16 ? affine<8> : affine<16>)(x + place, base ? base + place : nullptr,
+                                             int(of.rows - first < 128 ? of.rows - first : 128), of.W, factor,
+                                             base_factor, offset, out + place);
+    }
+}
+
+static void run_batch_norm(const float *x, long rows, int C, int threads, double eps, double *kept, float *out) {
+    const Columns of(rows, C);
+    Buffer<double> total(2 * size_t(C)), shift(C);
+    of.sums(x, x, C, threads, total.data);
+    for (int c = 0; c < C; ++c) {
+        const double mean = total.data[c] / rows, variance = total.data[C + c] / rows - mean * mean;
+        kept[c] = mean;
+        kept[C + c] = 1 / __builtin_sqrt((variance < 0 ? 0 : variance) + eps); // below 0 by rounding alone; NaN stays NaN
+        shift.data[c] = -mean * kept[C + c];
+    }
+    Buffer<float> wide(2 * size_t(of.W));
+    of.repeat(kept + C, C, 1, wide.data);
+    of.repeat(shift.data, C, 1, wide.data + of.W);
+    run_affine(of, x, nullptr, wide.data, nullptr, wide.data + of.W, threads, out);
+}
+
+static void run_batch_norm_backward(const float *x, const float *slope, long rows, int C, int threads,
+                                    const double *kept, float *out) {
+    const Columns of(rows, C);
+    Buffer<double> total(2 * size_t(C)), values(2 * size_t(C));
+    double *along = values.data, *offset = values.data + C;
+    of.sums(x, slope, C, threads, total.data);
+    for (int c = 0; c < C; ++c) {
+        const double mean = kept[c], factor = kept[C + c], sum = total.data[c], products = total.data[C + c];
+        along[c] = factor * factor * factor * (products - mean * sum) / rows;
+        offset[c] = mean * along[c] - factor * sum / rows;
+    }
+    Buffer<float> wide(3 * size_t(of.W));
+    of.repeat(along, C, -1, wide.data);
+    of.repeat(kept + C, C, 1, wide.data + of.W);
+    of.repeat(offset, C, 1, wide.data + 2 * of.W);
+    run_affine(of, x, slope, wide.data, wide.data + of.W, wide.data + 2 * of.W, threads, out);
+}

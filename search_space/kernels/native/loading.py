@@ -24,13 +24,20 @@ def library() -> ctypes.CDLL | None:
     loaded.depthwise_weight.argtypes = [POINTER] * 4
     loaded.column_sums.restype = None
     loaded.column_sums.argtypes = [POINTER, POINTER, ctypes.c_long, INT, INT, POINTER]
+    loaded.batch_norm.restype = None
+    loaded.batch_norm.argtypes = [POINTER, ctypes.c_long, INT, INT, ctypes.c_double, POINTER, POINTER]
+    loaded.batch_norm_backward.restype = None
+    loaded.batch_norm_backward.argtypes = [POINTER, POINTER, ctypes.c_long, INT, INT, POINTER, POINTER]
     return loaded
 
 
 def takes(values: Sequence[Tensor], channels: int) -> bool:
     """Return whether compiled code is there and takes these: float32 on the CPU, with channels in eights."""
-    return (
-        library() is not None
-        and channels % 8 == 0
-        and all(value.dtype == torch.float32 and value.device.type == "cpu" for value in values)
+    return channels % 8 == 0 and takes_type(values)
+
+
+def takes_type(values: Sequence[Tensor]) -> bool:
+    """Return whether compiled code is there and takes what these are: float32 on the CPU."""
+    return library() is not None and all(
+        value.dtype == torch.float32 and value.device.type == "cpu" for value in values
     )
