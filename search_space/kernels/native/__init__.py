@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from search_space.kernels.native.loading import library, takes
-from search_space.kernels.native.normalisation import normalise, normalise_backward, supports_normalise
 from search_space.kernels.native.node_passes import NodePasses, SeparableWeights
+from search_space.kernels.native.normalisation import normalise, normalise_backward, supports_normalise
 from search_space.kernels.native.sums import (
     column_sums,
     depthwise_weight,

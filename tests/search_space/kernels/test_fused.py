@@ -167,7 +167,7 @@ def test_batch_norm_is_that_of_torch_and_twice_differentiable(shape):
     assert gradgradcheck(normalise_batch, (images,), atol=1e-4)
 
 
-@pytest.mark.parametrize("channels", [3, 8, 48])
+@pytest.mark.parametrize("channels", [1, 3, 4, 8, 48])
 def test_batch_norm_in_channels_last_is_as_exact_as_float32_allows(channels):
     torch.manual_seed(0)
     images = (2 + torch.randn(8, channels, 16, 16)).to(memory_format=torch.channels_last).requires_grad_()

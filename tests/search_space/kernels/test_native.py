@@ -134,3 +134,33 @@ def test_gradient_in_a_depthwise_weight_is_that_of_autograd(kernel, dilation, st
     (expected,) = grad(output, weight, slope.double())
     found = native.depthwise_weight(images, slope, kernel, stride, dilation)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.fixture(params=[0, 1, 2], ids=["baseline", "avx2", "avx512"])
+def instruction_set(request):
+    if native.library().limit_instruction_set(request.param) != request.param:
+        pytest.skip("this processor lacks the instructions")
+    yield
+    native.library().limit_instruction_set(2)
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize(("pixels", "channels"), [(6, 4), (300, 2), (8, 1), (129, 8), (700, 24), (257, 32)])
+def test_compiled_batch_norm_is_torchs_in_double_precision(pixels, channels):
+    torch.manual_seed(0)
+    rows, slope = 5 + 3 * torch.randn(pixels, channels), torch.randn(pixels, channels)
+    assert native.supports_normalise(rows, slope)
+    exact = rows.double().requires_grad_()
+    expected = F.batch_norm(exact, None, None, training=True)
+    found, mean, factor = native.normalise(rows, 1e-5)
+    torch.testing.assert_close(found.double(), expected.detach(), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(mean, rows.double().mean(dim=0), rtol=1e-6, atol=0)
+    (expected,) = grad(expected, exact, slope.double())
+    found = native.normalise_backward(rows, slope, mean, factor)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-6)
+
+
+def test_compiled_batch_norm_leaves_other_rows_to_torch():
+    for rows in (torch.rand(3, 4), torch.rand(8, 3), torch.rand(8, 12), torch.rand(8, 8).double(), torch.rand(0, 8)):
+        assert not native.supports_normalise(rows)
+    assert torch.isnan(native.normalise(torch.full((8, 8), torch.nan), 1e-5)[0]).all()
