@@ -5,7 +5,7 @@ BIN := .venv/bin
 # one more than there are processors: some tests wait for processes that they started
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 
-.PHONY: demo test check slow clean
+.PHONY: demo test check slow docs notebooks clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/demo.py
@@ -22,6 +22,14 @@ check: .venv/installed
 slow: .venv/with_ray
 	$(BIN)/python -m pytest -m slow
 
+# the site, into build/site; a warning is an error
+docs: .venv/with_docs
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . build/site
+
+# the tutorials as notebooks, into build/notebooks
+notebooks: .venv/with_docs
+	$(BIN)/python docs/write_notebooks.py
+
 clean:
 	rm -rf .venv build *.egg-info
 
@@ -32,4 +40,8 @@ clean:
 
 .venv/with_ray: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray]'
+	touch $@
+
+.venv/with_docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@

@@ -73,7 +73,10 @@ class StoredSettings(Schema):
 
 
 class SpectrumFile(Schema):
-    """A finished continuation.  data_sha256: of points, values and errors.  details: what the method says of itself."""
+    """The content of spectrum.json, of a finished continuation.
+
+    data_sha256: of points, values and errors.  details: what the method says of itself.
+    """
 
     format: Literal["spectrum"] = "spectrum"
     version: Literal[1] = 1

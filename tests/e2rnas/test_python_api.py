@@ -15,7 +15,8 @@ from attacks import EVALUATION_ATTACKS
 from e2rnas import arrays, evaluation, overrides, results, stored
 from e2rnas.cli import command_line
 from tests.support.images.digit_arrays import digits
-from tests.support.scripts import FEW_OPERATIONS, ROOT
+from tests.support.scripts import ROOT
+from tests.support.small_settings import SMALLER
 
 DOCUMENTED = (ROOT / "docs" / "reference" / "python_api.md").read_text()
 
@@ -24,102 +25,6 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENTED, re.DOTALL)
 
 
 (README_LINES,) = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
-
-
-SMALL_SEARCH = (
-    FEW_OPERATIONS,
-    "space.nodes=2",
-    "attack.steps=1",
-    "search.channels=2",
-    "search.derived_channels=4",
-    "search.epochs=1",
-    "search.diagnostics.iterations=0",
-    "retrain.channels=4",
-    "retrain.epochs=1",
-    "retrain.select_every=1",
-    "retrain.attack.steps=1",
-    "data.limit=80",
-    "data.test_limit=40",
-    "evaluate.images=null",
-    "search.batch_size=20",
-    "retrain.batch_size=24",
-)
-
-
-SMALLER = {
-    "search": (
-        FEW_OPERATIONS,
-        "space.nodes=2",
-        "attack.steps=1",
-        "search.channels=2",
-        "search.epochs=1",
-        "search.diagnostics.iterations=0",
-        "retrain.attack.steps=1",
-    ),
-    "evaluate": ("evaluate.checks=false", "evaluate.sweep=[]", "evaluate.corruptions=[contrast]"),
-    "pareto": (
-        *SMALL_SEARCH,
-        "pareto.epochs=1",
-        "pareto.adapt_epochs=1",
-        "pareto.attack.steps=1",
-        "pareto.published=[]",
-    ),
-    "compare": (
-        *SMALL_SEARCH,
-        "objectives.names=[accuracy,robustness,parameters]",
-        "objectives.parameters=[2500,4000]",
-        "objectives.macs=[null,null]",
-        "search.selection.candidates=1",
-        "search.selection.pool=null",
-        "search.selection.finalists=1",
-        "search.warm_up=0",
-        "comparison.searches=1",
-        "comparison.random=2",
-        "comparison.seeds=1",
-        "comparison.random_seeds=1",
-        "comparison.published=[]",
-        "comparison.resnet=null",
-        "evaluate.attacks=[fgsm]",
-        "pareto.held_back=0.5",
-        "pareto.attack.steps=1",
-    ),
-    "tabulate": (
-        "space.nodes=2",
-        "data.limit=120",
-        "data.test_limit=40",
-        "retrain.layers=3",
-        "retrain.epochs=1",
-        "retrain.batch_size=32",
-        "tabulate.seeds=2",
-        "evaluate.attacks=[fgsm]",
-    ),
-    "study": (
-        "space.nodes=2",
-        "data.limit=120",
-        "data.test_limit=40",
-        "retrain.layers=3",
-        "retrain.epochs=1",
-        "retrain.batch_size=32",
-        "evaluate.attacks=[fgsm]",
-        "search.derived_layers=3",
-        "study.judges=[macs,gradient_norm]",
-    ),
-    "meta_train": (
-        "meta.families=[quadratics]",
-        "meta.tasks=2",
-        "meta.horizon=5",
-        "meta.first_length=2",
-        "meta.last_length=3",
-        "meta.pairs=2",
-        "meta.streams=2",
-        "meta.steps=2",
-        "meta.judge_every=1",
-        "meta.outer_batches=1",
-        "meta.imitate.steps=0",
-        "meta.processes=1",
-    ),
-}
-"""Overrides by program, before those of an example: it means the same, and takes seconds."""
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ class TableFacts(Schema):
 
 
 class StudyFile(Schema):
-    """All that a study found, and from what."""
+    """The content of study.json: all that a study found, and from what."""
 
     format: Literal["study"] = "study"
     version: Literal[1] = 1
