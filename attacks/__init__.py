@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from attacks.evaluation_attacks import evaluation_attack
     from attacks.expectation import ExpectedLogits
     from attacks.guarded_model import undisturbed
+    from attacks.passes import Passes, counted_passes
     from attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS, EvaluationAttack
     from attacks.training_attacks import ContinuedPGD, training_attack
 else:
@@ -21,7 +22,9 @@ __all__ = [
     "ContinuedPGD",
     "EvaluationAttack",
     "ExpectedLogits",
+    "Passes",
     "check_images",
+    "counted_passes",
     "evaluation_attack",
     "training_attack",
     "undisturbed",

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from attacks.expectation import ExpectedLogits
 from attacks.guarded_model import GuardedModel, undisturbed
+from attacks.leaving import build_saving
 from attacks.spec import AttackSpec, ImageAttack
 
 
@@ -26,16 +27,30 @@ class CheckedAttack:
 
     spec: what to run; `settings` is the same as plain JSON values.
     build: makes the attack from a model; None is spec.build.
+    saves_passes: leave out those whose outcome is known (attacks/saving_model.py). The images that fall are the same,
+    and each is returned as what fooled it first, which need not be what the attack would have ended with.
     """
 
     model: nn.Module
     spec: AttackSpec
     build: Callable[[nn.Module], ImageAttack] | None = None
+    saves_passes: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that repeats this attack, as plain JSON values."""
         return self.spec.as_dict()
+
+    @property
+    def stages(self) -> tuple[Self, ...]:
+        """Return the parts as attacks of their own, where each seeds itself: in turn they find what they find together.
+
+        The others draw one after the other from one generator, and are one stage.
+        """
+        parts = self.spec.parts
+        if self.build is not None or not all("seed" in part.arguments for part in parts):
+            return (self,)
+        return tuple(replace(self, spec=replace(self.spec, parts=(part,))) for part in parts)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """The attacked images [N, C, H, W]; ValueError if the images or labels are not as described above."""
@@ -46,12 +61,17 @@ class CheckedAttack:
         with undisturbed(self.model, self.spec.statistics), _randomness(self.spec.seed), _gradients_on():
             attacked_model = self.model if self.spec.draws == 1 else ExpectedLogits(self.model, self.spec.draws)
             guarded = GuardedModel(attacked_model, images, largest_label, self.spec.num_classes)
-            attack = (self.build or self.spec.build)(guarded)
+            attack = self._build(guarded)
             # PGDL2 and Square view their images as rows
             start = images.detach().clone(memory_format=torch.contiguous_format)
             attacked = attack(start, labels.clone())
         guarded.check_gradients()
         return attacked.detach()  # APGD's results require grad
+
+    def _build(self, model: nn.Module) -> ImageAttack:
+        if self.build is not None:
+            return self.build(model)
+        return build_saving(self.spec, model) if self.saves_passes else self.spec.build(model)
 
     def _check_precision(self, images: Tensor) -> None:
         if images.dtype == torch.float64 and any(part.class_name == "FAB" for part in self.spec.parts):

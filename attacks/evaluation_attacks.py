@@ -65,7 +65,8 @@ def evaluation_attack(
         num_classes=used_classes,
         draws=draws,
     )
-    return CheckedAttack(model, spec)
+    # what a model answers is known for good only where it draws nothing; a single step repeats nothing
+    return CheckedAttack(model, spec, saves_passes=draws == 1 and attack.classes != ("FGSM",))
 
 
 def _look_up(name: str | EvaluationAttack) -> EvaluationAttack:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -30,11 +31,15 @@ class Part:
     arguments: Mapping[str, float | str]
     target: int | None = None
 
-    def build(self, model: nn.Module) -> ImageAttack:
-        """Return the attack on `model`, of torchattacks or of OWN_CLASSES."""
+    def build(self, model: nn.Module, classes: Mapping[str, Callable[..., Any]] = MappingProxyType({})) -> ImageAttack:
+        """Return the attack on `model`, of torchattacks or of OWN_CLASSES.
+
+        classes: by name, what takes the place of those of torchattacks.
+        """
         if self.class_name in OWN_CLASSES:
             return OWN_CLASSES[self.class_name](model=model, **self.arguments)
-        attack = getattr(torchattacks, self.class_name)(model, **self.arguments)
+        made = classes.get(self.class_name) or getattr(torchattacks, self.class_name)
+        attack = made(model, **self.arguments)
         if self.target is not None:
             attack.set_mode_targeted_by_function(partial(_likely_wrong_class, model, self.target), quiet=True)
         return cast("ImageAttack", attack)
@@ -93,9 +98,9 @@ class AttackSpec:
         """Return whether a part of it needs a gradient of the logits to the images; Square alone tries and looks."""
         return any(part.class_name != "Square" for part in self.parts)
 
-    def build(self, model: nn.Module) -> ImageAttack:
-        """Return the torchattacks object that attacks `model` with every part."""
-        attacks = [part.build(model) for part in self.parts]
+    def build(self, model: nn.Module, classes: Mapping[str, Callable[..., Any]] = MappingProxyType({})) -> ImageAttack:
+        """Return the torchattacks object that attacks `model` with every part; `classes` as of Part.build."""
+        attacks = [part.build(model, classes) for part in self.parts]
         return attacks[0] if len(attacks) == 1 else cast("ImageAttack", torchattacks.MultiAttack(attacks))
 
     def as_dict(self) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from e2rnas.cli.composing.config_errors import described
 from e2rnas.results import Accuracies
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import Images
-from pipeline.evaluation.accuracy import Accuracy, measure
+from pipeline.evaluation.accuracy import Accuracy
 from pipeline.evaluation.evaluation_plan import attack_cases
+from pipeline.evaluation.measuring.measure import measure
 from pipeline.evaluation.probing import probe
 from pipeline.networks.user_module import logit_count
 from pipeline.runs.progress import progress_bar
@@ -93,7 +94,7 @@ def _measured(module: nn.Module, tested: Images, experiment: Experiment, device:
                 seed=experiment.seed,
                 fabric=fabric,
                 bar=bar,
-            )
+            ).accuracy
             for case in cases
         ]
 

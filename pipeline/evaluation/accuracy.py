@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Annotated, Any, Literal, NotRequired, Self
 
 import torch
-from lightning_fabric import Fabric
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, with_config
 from scipy.stats import binomtest
 from scipy.stats import t as student
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from pipeline.compute.processes import done_by_all, share_of, sum_over_processes
-from pipeline.compute.seeds import seed_stream, stream_seed
-from pipeline.data import ImageSet
-from pipeline.runs.progress import Bar
 from pipeline.runs.schemas import EXACT, adapter_of, checked, first_error
 
 CLEAN = "clean"
@@ -72,6 +66,7 @@ class Accuracy:
     draws: passes of a network that draws at random. Then `right` is their sum, the accuracy their mean, `spread` their
     sample deviation, and the interval is that of `interval_over_draws`.
     zero_gradient: the attack followed a gradient that is zero, and so says nothing of robustness.
+    forwards, backwards: images that passed through the network for it, each time counted anew; 0 where not counted.
     Raises ValueError when the figures contradict one another.
     """
 
@@ -87,6 +82,8 @@ class Accuracy:
     draws: int = 1
     spread: float = 0.0
     zero_gradient: bool = False
+    forwards: Annotated[int, Field(ge=0)] = 0
+    backwards: Annotated[int, Field(ge=0)] = 0
     __pydantic_config__ = EXACT
 
     def __post_init__(self) -> None:
@@ -112,63 +109,6 @@ class Accuracy:
         return checked(row, cls, "an accuracy")
 
 
-@dataclass(frozen=True)
-class EvaluationCase:
-    """Something that is done to images before they are classified.
-
-    settings: all that repeats it, as plain JSON values; with `name`, what tells it from other cases.
-    change: images [N, C, H, W] in [0, 1] and labels [N] -> such images; None leaves them as they are.
-    is_attack: only images that are classified right are changed, and the others count as wrong.
-    generator: what `change` draws from, on the CPU; it is seeded anew for each batch.
-    draws: passes over what the images were changed into, more than 1 of a network that draws at random.
-    zero_gradient: the attack follows a gradient that was found to be zero.
-    """
-
-    name: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    change: Callable[[Tensor, Tensor], Tensor] | None = None
-    is_attack: bool = True
-    generator: torch.Generator | None = None
-    draws: int = 1
-    zero_gradient: bool = False
-
-
-def measure(
-    network: nn.Module,
-    images: ImageSet,
-    case: EvaluationCase,
-    *,
-    num_classes: int,
-    batch_size: int,
-    seed: int,
-    fabric: Fabric,
-    bar: Bar,
-) -> Accuracy:
-    """Measure the accuracy in one case on all `images`, which the processes share; the same with any number of them.
-
-    seed: of all that is drawn, with the case's name and the number of the batch.
-    """
-    started, seen, batches = time.monotonic(), 0, -(-len(images) // batch_size)
-    by_class = torch.zeros(case.draws, num_classes, dtype=torch.int64)
-    for batch, inputs, labels in images.shared_batches(batch_size, share_of(fabric)):
-        _seed(case, seed, batch)
-        with fabric.autocast():
-            correct = _right_in(case, network, inputs, labels)
-        by_class += count_in_draws(labels, correct, num_classes)
-        seen += case.draws * len(labels)
-        bar.advance(f"{case.name} {int(by_class.sum()) / seen:.1%}", by=done_by_all(fabric, batch, batches))
-    by_class = sum_over_processes(fabric, by_class)
-    seconds = round(time.monotonic() - started, 2)
-    found = accuracy_over_draws(case.name, case.settings, by_class, len(images), seconds)
-    return replace(found, zero_gradient=case.zero_gradient)
-
-
-def _seed(case: EvaluationCase, seed: int, batch: int) -> None:
-    seed_stream(seed, "evaluate", case.name, batch)  # a network that holds noise draws from the global generators
-    if case.generator is not None:
-        case.generator.manual_seed(stream_seed(seed, "change", case.name, batch))
-
-
 def accuracy_of(name: str, settings: dict[str, Any], by_class: list[int], images: int, seconds: float) -> Accuracy:
     """Compute an accuracy from counts of images classified right."""
     right = sum(by_class)
@@ -185,18 +125,6 @@ def accuracy_over_draws(name: str, settings: dict[str, Any], by_class: Tensor, i
     interval = interval_over_draws(rights, images)
     spread = stdev(rights) / images
     return Accuracy(name, settings, right, images, right / tried, *interval, seconds, tuple(total), len(rights), spread)
-
-
-def _right_in(case: EvaluationCase, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return which images are right, bool [draws, N]; those right in any draw are attacked, then classified again."""
-    if case.change is not None and not case.is_attack:
-        return right_in_draws(network, case.change(images, labels), labels, case.draws)
-    correct = right_in_draws(network, images, labels, case.draws)
-    ever = correct.any(dim=0)
-    if case.change is not None and ever.any():
-        attacked = case.change(images[ever], labels[ever])
-        correct[:, ever] = right_in_draws(network, attacked, labels[ever], case.draws)
-    return correct
 
 
 def right_in_draws(network: nn.Module, images: Tensor, labels: Tensor, draws: int) -> Tensor:

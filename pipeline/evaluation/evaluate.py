@@ -13,11 +13,12 @@ from lightning_fabric import Fabric
 from pipeline.compute.environment import environment
 from pipeline.data import ImageData, ImageSet, balanced_indices
 from pipeline.errors import RunError
-from pipeline.evaluation.accuracy import Accuracy, EvaluationCase, count_by_class, measure
+from pipeline.evaluation.accuracy import Accuracy, count_by_class
 from pipeline.evaluation.evaluation_plan import attack_on, planned
 from pipeline.evaluation.examples import EXAMPLES_ATTACK as EXAMPLES_ATTACK
 from pipeline.evaluation.examples import keep_examples
 from pipeline.evaluation.gradient_masking import NEEDED, Verdict, masking_verdict
+from pipeline.evaluation.measuring.measure import EvaluationCase, measure
 from pipeline.evaluation.probing import probe
 from pipeline.evaluation.stored_evaluation import (
     ROBUSTNESS_FILE,
@@ -128,7 +129,7 @@ def _measured(
         seed=experiment.seed,
         fabric=fabric,
         bar=bar,
-    )
+    ).accuracy
 
 
 def _look_up(lists: Iterable[Iterable[Accuracy]], case: EvaluationCase) -> Accuracy | None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
 from pipeline.data import ImageData
 from pipeline.evaluation import gradient_masking
-from pipeline.evaluation.accuracy import CLEAN, EvaluationCase, classified_right
+from pipeline.evaluation.accuracy import CLEAN, classified_right
 from pipeline.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Corruption
+from pipeline.evaluation.measuring.measure import EvaluationCase
 from pipeline.evaluation.probing import Probed, probe
 from pipeline.evaluation.surrogate import RECIPE, train_surrogate
 from pipeline.networks.description import TrainedNetwork

@@ -12,8 +12,8 @@ from e2rnas.cli.app import compose_experiment
 from e2rnas.cli.stages import evaluate as program
 from e2rnas.stages import StageContext
 from pipeline.data import load
-from pipeline.evaluation.accuracy import EvaluationCase, measure
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.measuring.measure import EvaluationCase, measure
 from pipeline.evaluation.stored_evaluation import SECTIONS
 from pipeline.networks.network_files import load_network
 from pipeline.runs.files import read_json
@@ -93,7 +93,7 @@ def test_what_is_drawn_for_a_batch_does_not_follow_from_the_batches_before(noisy
     for rank, world_size in ((0, 1), (1, 2)):
         fabric = SimpleNamespace(global_rank=rank, world_size=world_size, autocast=nullcontext)
         with progress_bar("", 3, show=False) as bar, pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pipeline.evaluation.accuracy.sum_over_processes", lambda fabric, counts: counts)
+            patch.setattr("pipeline.evaluation.measuring.measure.sum_over_processes", lambda fabric, counts: counts)
             measure(network, data.test, case, num_classes=10, batch_size=15, seed=0, fabric=fabric, bar=bar)
     assert len(seen) == 4
     assert seen[3] == seen[1]

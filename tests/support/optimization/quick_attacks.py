@@ -32,4 +32,14 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         return (model(images).argmax(1) == labels).double().mean().item()
 
 
+LEAVE = ("apgd-ce", "apgd-t", "autoattack")
+"""Attacks whose images leave with what fooled them first, where torchattacks returns what fooled them last."""
+
+
+def fallen(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Which images the network calls wrong, bool [N]."""
+    with torch.no_grad():
+        return model(images).argmax(1) != labels
+
+
 every = pytest.mark.parametrize("name", EVALUATION_ATTACKS)
