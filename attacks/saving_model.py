@@ -18,9 +18,7 @@ from torch import Tensor, nn
 
 from attacks.known_answers import KnownAnswers, Pass, Place, digests_of
 from attacks.spec import Norm
-
-ROUNDING = 1e-6  # by which a pixel may lie outside the ball
-SURE = 1e-5  # of the largest logit, by which one must exceed the label's: a pass in another batch rounds differently
+from attacks.verdict import SURE, error_margin, inside_ball
 
 
 class EveryImageFooledError(Exception):
@@ -55,23 +53,13 @@ class Run:
         """Let the images leave that are called wrong for certain, inside the ball."""
         if self.logits is None:
             self.logits = logits.clone()
-        new = (self._are_wrong(logits) & self._are_inside(images)).tolist()
-        leaving = [row for row, wrong in enumerate(new) if wrong and not self.fooled[row]]
+        wrong = error_margin(logits, self.labels) > SURE
+        new = (wrong & inside_ball(images.detach(), self.images, self.eps, self.norm)).tolist()
+        leaving = [row for row, fooled in enumerate(new) if fooled and not self.fooled[row]]
         for row in leaving:
             self.fooled[row] = True
         if leaving:
             self.found[leaving], self.logits[leaving] = images.detach()[leaving], logits[leaving]
-
-    def _are_wrong(self, logits: Tensor) -> Tensor:
-        of_label = logits.gather(1, self.labels[:, None]).squeeze(1)
-        others = logits.scatter(1, self.labels[:, None], -torch.inf).amax(dim=1)
-        return others - of_label > SURE * logits.abs().amax(dim=1)
-
-    def _are_inside(self, images: Tensor) -> Tensor:
-        moved = (images.detach() - self.images).flatten(1)
-        distance = moved.abs().amax(dim=1) if self.norm == "Linf" else moved.norm(dim=1)
-        in_range = (images.detach().flatten(1) >= 0).all(dim=1) & (images.detach().flatten(1) <= 1).all(dim=1)
-        return (distance <= self.eps + ROUNDING) & in_range
 
 
 class SavingModel(nn.Module):

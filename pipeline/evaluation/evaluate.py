@@ -18,7 +18,8 @@ from pipeline.evaluation.evaluation_plan import attack_on, planned
 from pipeline.evaluation.examples import EXAMPLES_ATTACK as EXAMPLES_ATTACK
 from pipeline.evaluation.examples import keep_examples
 from pipeline.evaluation.gradient_masking import NEEDED, Verdict, masking_verdict
-from pipeline.evaluation.measuring.measure import EvaluationCase, measure
+from pipeline.evaluation.measuring.adversarial_examples import keep_adversarial
+from pipeline.evaluation.measuring.measure import EvaluationCase, Measurement, measure
 from pipeline.evaluation.probing import probe
 from pipeline.evaluation.stored_evaluation import (
     ROBUSTNESS_FILE,
@@ -71,7 +72,7 @@ def evaluate(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabr
         if fabric.is_global_zero and probed.gradient != "none":
             attack = attack_on(probed, experiment, data.num_classes, EXAMPLES_ATTACK)
             size = experiment.evaluate.batch_size
-            keep_examples(folder, network, images, attack, batch_size=size, measured=_identity(evaluation))
+            keep_examples(folder, network, images, attack, batch_size=size, measured=identity_of(evaluation))
     return [next(row for row in evaluation.attacks if row.attack == case.name) for case in plan["attacks"]]
 
 
@@ -86,13 +87,14 @@ def _measure_all(
 ) -> Evaluation:
     """Run what is not yet known, and store every accuracy as soon as it is there."""
     before = read_before(folder / ROBUSTNESS_FILE, read_robustness, replace=experiment.evaluate.replace, fabric=fabric)
-    header = _header(experiment, data, subject, images)
-    alike = [each for each in before if _is_continued_by(each, header)]
+    header = header_of(experiment, data, subject, images)
+    alike = [each for each in before if is_continued_by(each, header)]
     continued = next((each for each in alike if _has_room_for(each, plan)), None)
     others = [each for each in before if each is not continued]
     if continued is not None:
         header["settings"] = continued.settings.joined(header["settings"])
     sections: Sections = {section: list(getattr(continued, section, ())) for section in SECTIONS}
+    measured = {"state_sha256": subject.state_sha256, "settings": header["settings"].key}
     batches = -(-len(images) // experiment.evaluate.batch_size)
     with progress_bar(STAGE, sum(map(len, plan.values())) * batches, show=fabric.is_global_zero) as bar:
         for section, case in ((section, case) for section, cases in plan.items() for case in cases):
@@ -100,7 +102,10 @@ def _measure_all(
                 [sections[section], *sections.values(), *([row for _, row in each.rows()] for each in alike)], case
             )
             if found is None:
-                found = _measured(case, experiment, data, fabric, subject, images, bar)
+                measurement = _measured(case, experiment, data, fabric, subject, images, bar)
+                found = measurement.accuracy
+                if fabric.is_global_zero and section == "attacks" and case.stages and case.draws == 1:
+                    keep_adversarial(folder, measurement, measured)
             else:
                 bar.advance(f"{case.name} done before", by=batches)
             if found not in sections[section]:
@@ -119,7 +124,7 @@ def _measured(
     subject: Subject,
     images: ImageSet,
     bar: Bar,
-) -> Accuracy:
+) -> Measurement:
     return measure(
         subject.network,
         images,
@@ -129,7 +134,7 @@ def _measured(
         seed=experiment.seed,
         fabric=fabric,
         bar=bar,
-    ).accuracy
+    )
 
 
 def _look_up(lists: Iterable[Iterable[Accuracy]], case: EvaluationCase) -> Accuracy | None:
@@ -140,7 +145,7 @@ def _look_up(lists: Iterable[Iterable[Accuracy]], case: EvaluationCase) -> Accur
     return None
 
 
-def _header(experiment: Experiment, data: ImageData, subject: Subject, images: ImageSet) -> dict[str, Any]:
+def header_of(experiment: Experiment, data: ImageData, subject: Subject, images: ImageSet) -> dict[str, Any]:
     """Make all of an evaluation but its rows."""
     return {
         "state_sha256": subject.state_sha256,
@@ -152,7 +157,7 @@ def _header(experiment: Experiment, data: ImageData, subject: Subject, images: I
     }
 
 
-def _is_continued_by(before: Evaluation, header: Mapping[str, Any]) -> bool:
+def is_continued_by(before: Evaluation, header: Mapping[str, Any]) -> bool:
     """Return whether its rows hold for the same weights, settings and images."""
     classes: Classes = header["classes"]
     return (
@@ -186,8 +191,8 @@ def _evaluation(header: Mapping[str, Any], sections: Sections, num_classes: int)
     return Evaluation(**header, **rows, checks=verdict_of(sections["check_rows"], num_classes))
 
 
-def _identity(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what examples of attacked images are kept by."""
+def identity_of(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what attacked images are kept by: the weights, and the settings on which all figures depend."""
     return {"state_sha256": evaluation.state_sha256, "settings": evaluation.settings.key}
 
 

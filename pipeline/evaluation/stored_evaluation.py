@@ -31,7 +31,7 @@ WHAT_IS_TRIED = ("attacks", "sweep", "sweep_attack", "checks", "surrogate", "cor
 WHOSE = ("model", "model_arguments", "weights")
 """Settings that say which rows there are, and of which network; on all others every row depends."""
 
-HOW_IT_BEGINS = ("replace",)
+HOW_IT_BEGINS = ("replace", "verify")
 """Settings on which no figure depends, and which are not kept."""
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from typing import IO
 from atomic_files import kind_of, open_regular, remove_unfinished
 from pipeline.errors import RunError
 
-WRITTEN_IN = ("checkpoint", "figures")  # folders of a run folder in which files are written, beside itself
+# folders of a run folder in which files are written, beside itself
+WRITTEN_IN = ("checkpoint", "figures", "adversarial")
 FOLDERS = (*WRITTEN_IN, "tensorboard", "points", "selection")  # all that stages make in it
 FILES = (
     *("metrics.jsonl", "settings.json", "search.json", "genotype.json", "network.json", "robustness.json"),

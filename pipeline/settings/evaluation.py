@@ -71,6 +71,9 @@ class EvaluateSettings(Settings):
     replace: bool = Field(
         False, description="begin robustness.json or transfer.json anew; the old file is kept beside it under a number"
     )
+    verify: bool = Field(
+        False, description="measure nothing: check the adversarial examples behind the figures of robustness.json again"
+    )
 
     @field_validator("attacks", "sweep", "corruptions", "models")
     @classmethod
@@ -102,6 +105,8 @@ class EvaluateSettings(Settings):
             raise ValueError("evaluate.weights and model_arguments belong to evaluate.model=package.module:factory")
         if self.models and (len(self.models) < 2 or self.model is not None):
             raise ValueError("evaluate.models are two or more, and go without evaluate.model, which is evaluated alone")
+        if self.verify and (self.models or self.replace):
+            raise ValueError("evaluate.verify checks figures that are there; leave evaluate.models and .replace out")
         if self.surrogate is not None and not self.checks:
             raise ValueError("evaluate.surrogate is used by evaluate.checks=true")
         return self

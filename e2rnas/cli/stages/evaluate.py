@@ -8,9 +8,10 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from e2rnas.cli.output import show
-from e2rnas.stages import measured_accuracies, prepared
+from e2rnas.stages import StageContext, measured_accuracies, prepared
 from pipeline.errors import RunError
-from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.evaluate import Subject, evaluate
+from pipeline.evaluation.measuring.verification import verify
 from pipeline.evaluation.transfer import load_models, transfer
 from pipeline.networks.genotype_reference import check_cell
 from pipeline.networks.module_path import let_be_found
@@ -37,12 +38,23 @@ def main(experiment: Experiment) -> None:
             show(f"made on {row.made_on}, tried on {row.tried_on}: {row.accuracy:.1%}")
         return
     subject = trained or load_foreign(settings.model or "", settings.model_arguments, settings.weights, data)
+    if settings.verify:
+        _show_all([*named, *_verified(context, subject)], fabric)
+        return
     results = evaluate(*context, subject)
     _show_all(named, fabric)
     if fabric.is_global_zero:
         if isinstance(subject, ForeignNetwork) and subject.uncounted:
             show(f"not counted of its size: {'; '.join(subject.uncounted)}")
         show(*str(measured_accuracies(context, results)).split("\n"))
+
+
+def _verified(context: StageContext, subject: Subject) -> Sequence[str]:
+    """Return a line for each figure that holds. Raises RunError with the others."""
+    found = verify(*context, subject)
+    if faults := [str(each) for each in found if not each.holds]:
+        raise RunError(f"evaluate.verify: {'; '.join(faults)}")
+    return [str(each) for each in found]
 
 
 def _show_all(lines: Sequence[str], fabric: Fabric) -> None:
