@@ -148,13 +148,14 @@ def project_step(model: Supernet, order: str, attack: Attack) -> Step:
 
 
 def build(
-    setting: Setting, dtype: torch.dtype, device: str, seed: int = 0
+    setting: Setting, dtype: torch.dtype, device: str | torch.device, seed: int = 0, space: SearchSpace | None = None
 ) -> tuple[PlainSupernet, Supernet, Batch, Batch]:
-    """Both supernets with the same weights, and two batches."""
+    """Both supernets with the same weights, and two batches; space: DARTS's by default."""
     torch.manual_seed(seed)
+    space = space or SearchSpace()
     sizes = {"channels": setting.channels, "layers": setting.layers, "num_classes": 10, "in_channels": 3}
-    plain = PlainSupernet(SearchSpace(), **sizes).to(device, dtype)
-    fused = Supernet(SearchSpace(), **sizes).to(device, dtype).to(memory_format=torch.channels_last)
+    plain = PlainSupernet(space, **sizes).to(device, dtype)
+    fused = Supernet(space, **sizes).to(device, dtype).to(memory_format=torch.channels_last)
     copy_weights(plain, fused)
 
     def batch() -> Batch:

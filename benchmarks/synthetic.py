@@ -35,6 +35,7 @@ class Size:
     image_size: int = 32
     steps: int = 7
     operations: tuple[str, ...] = DARTS_OPERATIONS
+    nodes: int = 4
     search: tuple[tuple[str, object], ...] = ()
 
 
@@ -54,7 +55,7 @@ def random_search(size: Size, where: FabricSettings = ONE_THREAD, fabric: Fabric
     """
     experiment = Experiment(
         data=DataSettings(),
-        space=SpaceSettings(operations=size.operations),
+        space=SpaceSettings(operations=size.operations, nodes=size.nodes),
         objectives=ObjectiveSettings(names=("accuracy", "robustness")),
         attack=SearchAttackSettings(steps=size.steps),
         search=SearchSettings(
