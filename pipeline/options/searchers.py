@@ -64,8 +64,8 @@ SEARCHERS: Mapping[str, SearcherOption] = {
     ),
     "predictor": SearcherOption(
         label="predictor",
-        meaning="a Gaussian process predicts cells by those that were trained; the most promising one is trained next, "
-        "and the best mean taken (Srinivas et al. 2010)",
+        meaning="a Gaussian process predicts cells by their size and those that were trained, the largest first; the "
+        "most promising one is trained next, and the best mean taken (Srinivas et al. 2010)",
         code="pipeline.studies.study.searchers.prediction:predictor",
     ),
 }

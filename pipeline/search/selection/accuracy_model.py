@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 REACHES = (1.0, 2.0, 4.0)  # edges by which two cells differ whose accuracies still tell of one another
 NOISES = (0.1, 0.3, 1.0)  # variance of one training, beside that of cells
 TRUSTS = (0.0, 0.5, 2.0)  # variance of the slope of accuracy in a judgement, beside that of cells
+FIRST = 3  # cells that are chosen by their judges alone, before anything can be predicted
 TINY = 1e-12  # of a spread: all values are equal
 
 
@@ -77,7 +78,7 @@ class AccuracyModel:
 
     def __init__(self, held: Floats, judgements: Floats | None = None) -> None:
         self._held = held
-        self._judgements = np.zeros((len(held), 0)) if judgements is None else judgements
+        self.judgements = np.zeros((len(held), 0)) if judgements is None else judgements
 
     def predict(self, seen: Mapping[int, float]) -> tuple[Floats, Floats]:
         """Return the mean and the standard deviation of each cell's accuracy, [cells].
@@ -89,7 +90,7 @@ class AccuracyModel:
         unit = spread if spread > TINY else 1.0
         targets = (accuracies - middle) / unit
         likelihood, means, deviations = -np.inf, np.zeros(0), np.zeros(0)
-        trusts = TRUSTS if self._judgements.shape[1] else (0.0,)
+        trusts = TRUSTS if self.judgements.shape[1] else (0.0,)
         for reach, trust, noise in product(REACHES, trusts, NOISES):
             across, variances = self._covariances(cells, reach, trust)
             factor = cho_factor(across[cells] + noise * np.eye(len(cells)), lower=True)
@@ -103,20 +104,25 @@ class AccuracyModel:
 
     def _covariances(self, cells: Sequence[int], reach: float, trust: float) -> tuple[Floats, Floats]:
         """Return that of every cell with the given ones, [cells, given], and the variance of every cell, [cells]."""
-        sizes, judgements = self._held.sum(axis=1), self._judgements
+        sizes, judgements = self._held.sum(axis=1), self.judgements
         differing = (sizes[:, None] + sizes[None, cells]) / 2 - self._held @ self._held[cells].T
         across: Floats = np.exp(-differing / reach) + trust * judgements @ judgements[cells].T
         return across, 1 + trust * (judgements**2).sum(axis=1)
 
 
 def most_promising(model: AccuracyModel, seen: Mapping[int, float], order: Sequence[int]) -> int:
-    """Return the cell of the highest upper confidence bound that was not seen yet; of equal ones the first in `order`.
+    """Return the cell to train next, none that was seen; of equal ones the first in `order`.
 
-    The bound is one standard deviation above the mean (Srinivas et al. 2010).
+    It is the one of the highest upper confidence bound, a standard deviation above the mean (Srinivas et al. 2010). The
+    first three are those that the judges like best together; without judges, the first of the order.
     """
-    means, deviations = model.predict(seen)
-    bounds = means + deviations
-    return max((cell for cell in order if cell not in seen), key=lambda cell: float(bounds[cell]))
+    left = [cell for cell in order if cell not in seen]
+    if len(seen) < FIRST:
+        bounds = model.judgements.sum(axis=1)
+    else:
+        means, deviations = model.predict(seen)
+        bounds = means + deviations
+    return max(left, key=lambda cell: float(bounds[cell]))
 
 
 def best_expected(model: AccuracyModel, seen: Mapping[int, float]) -> int:

@@ -28,8 +28,6 @@ from pipeline.search.selection.candidate_selection import Candidate, Trials
 from pipeline.settings import Experiment
 from search_space import Genotype
 
-FIRST = 3  # cells that are trained by their judges alone, before anything can be predicted
-
 
 @dataclass(frozen=True)
 class JudgedPool:
@@ -50,19 +48,17 @@ def try_predicted(
 ) -> list[Candidate]:
     """Train search.selection.candidates cells of a pool, and return them, the one of the highest expectation first.
 
-    The first three are the best by the mean of both judges; each other has the highest upper confidence bound of an
-    `AccuracyModel` of those before. They are trained and measured as `try_cells` does without finalists.
+    Each is the most promising by an `AccuracyModel` of those before, and trained and measured as `try_cells` does
+    without finalists.
     """
     selection = experiment.search.selection
     trials = Trials(folder, experiment, data, fabric, with_finalists=False)
-    judgements = pool.judgements
     _, held = edges_held(pool.genotypes)
-    model = AccuracyModel(held, judgements)
-    order = np.argsort(-judgements.sum(axis=1), kind="stable").tolist()
+    model = AccuracyModel(held, pool.judgements)
     seen: dict[int, float] = {}
     with progress_bar("select", selection.candidates, show=fabric.is_global_zero) as bar:
         while len(seen) < selection.candidates:
-            place = order[len(seen)] if len(seen) < FIRST else most_promising(model, seen, order)
+            place = most_promising(model, seen, range(len(held)))
             seen[place] = trials.accuracy(place, pool.genotypes[place], selection.epochs)
             bar.advance(f"best {max(seen.values()):.1%}")
     means, _ = model.predict(seen)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pipeline.search.selection.accuracy_model import AccuracyModel, best_expected, most_promising
+from pipeline.search.selection.accuracy_model import AccuracyModel, best_expected, most_promising, standard_ranks
 from pipeline.studies.study.searchers.bench import Trainings
-
-FIRST = 5  # cells that are drawn before anything can be predicted
 
 
 def predictor(trainings: Trainings) -> int:
-    """Train the cell of the highest upper confidence bound, again and again, and choose that of the highest mean.
+    """Train the cell that promises most, again and again, and choose the one of which most is expected.
 
-    A Gaussian process predicts accuracies (`AccuracyModel`). The first cells are those of random search. What is chosen
-    is a cell that was trained.
+    A Gaussian process expects it (`AccuracyModel`), of the cells trained before and of sizes: it begins with the cells
+    of the most parameters, ties in the order of the draw, and follows size as far as accuracies bear it out.
     """
-    model = AccuracyModel(trainings.bench.held)
+    sizes = standard_ranks([entry.parameters for entry in trainings.bench.entries])
+    model = AccuracyModel(trainings.bench.held, sizes[:, None])
     while trainings.can_train():
-        is_first = len(trainings.seen) < FIRST
-        trainings.train(trainings.draw() if is_first else most_promising(model, trainings.seen, trainings.order))
+        trainings.train(most_promising(model, trainings.seen, trainings.order))
     return best_expected(model, trainings.seen)
