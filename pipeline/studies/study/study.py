@@ -37,7 +37,7 @@ def study(folder: Path, experiment: Experiment, searches: Mapping[str, Experimen
     settings = experiment.study
     table = load_table(settings.table, settings.attack)
     check_answers(table, settings, searches)
-    bench = Bench(table, bounds_in_table(experiment))
+    bench = Bench(table, bounds_in_table(experiment), settings.leave_out)
     asks_networks = any(JUDGES[name].reads == "network" for name in settings.judges)
     needs_images = asks_networks or bool(searches)
     of_table = experiment_of_table(experiment, table.own_header, settings.table) if needs_images else experiment

@@ -18,6 +18,8 @@ DIGITS = 9  # of a mean: equal counts in another order of trainings are equal
 class Bench:
     """The cells of a table inside the bounds, numbered from 0, and what each would show a searcher.
 
+    leave_out: so many first cells of the table are none of them.
+
     places: of the cells in the table.  accuracies: on validation images under the table's attack, [cells, trainings].
     curves: the same under the recipe's PGD after each epoch, [cells, epochs, trainings].
     means: on test images, over all trainings, [cells]: what a chosen cell is judged by, and no searcher sees.
@@ -25,10 +27,11 @@ class Bench:
     Raises ValueError where fewer than two cells are inside.
     """
 
-    def __init__(self, table: Table, within: Mapping[str, Interval]) -> None:
-        places = table.inside(within)
+    def __init__(self, table: Table, within: Mapping[str, Interval], leave_out: int = 0) -> None:
+        places = [place for place in table.inside(within) if place >= leave_out]
         if len(places) < 2:
-            raise ValueError(f"{len(places)} of the {len(table):,} cells of the table are inside {dict(within)}")
+            left = f" that study.leave_out={leave_out} leaves" if leave_out else ""
+            raise ValueError(f"{len(places)} of the {len(table):,} cells of the table{left} are inside {dict(within)}")
         self.table, self.within, self.places = table, within, places
         self.entries: list[Entry] = [table[place] for place in places]
         self.accuracies = table.accuracies(part="validation")[places]

@@ -123,6 +123,8 @@ def test_sizes_choose_without_training_inside_the_bounds():
         cell, cost = chosen(bench, name, 0, 0)
         assert bench.entries[cell].parameters == place
         assert cost.passes == 0
+    with pytest.raises(ValueError, match=r"study\.leave_out=39 leaves are inside"):
+        Bench(bench_of().table, {}, leave_out=39)
     with pytest.raises(ValueError, match="1 of the 40 cells of the table are inside"):
         bench_of(parameters=(None, 1000))
 
@@ -156,3 +158,11 @@ def test_a_predictor_finds_better_cells_than_random_search_where_edges_tell_of_a
         for name in ("predictor", "random_search")
     }
     assert np.mean(found["predictor"]) > np.mean(found["random_search"]) + 2
+
+
+def test_cells_that_are_left_out_are_the_first_of_the_table():
+    whole = bench_of(noise=0.2)
+    rest = Bench(whole.table, {}, leave_out=25)
+    assert rest.places == whole.places[25:]
+    assert rest.means.tolist() == whole.means[25:].tolist()
+    assert rest.percentile(rest.means.max()) > whole.percentile(rest.means.min())
