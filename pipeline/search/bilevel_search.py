@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from mgda import Aggregator
+from pipeline.compute.fabric import lay_out
 from pipeline.compute.processes import mean_over_processes, synchronise
 from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import Batch, ImageData, as_float
@@ -53,8 +54,7 @@ class BilevelSearch:
         self.supernet = make_supernet(experiment, data)
         synchronise(fabric, experiment.fabric, self.supernet)
         fabric.to_device(self.supernet)
-        # depthwise convolutions are faster in it
-        self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(self.supernet, experiment.fabric)
         self.alphas = self.supernet.alphas
         self.carried = self._carried_attack() if experiment.attack.carry_over else None
         paths = self.supernet.relaxation.paths

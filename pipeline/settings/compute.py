@@ -23,3 +23,16 @@ class FabricSettings(Settings):
     )
     threads: Processes | None = Field(None, description="threads of each process on the CPU; null leaves it to PyTorch")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="precision of the arithmetic")
+    tf32: bool = Field(
+        False, description="CUDA: products and convolutions of float32 keep 10 bits after the point, which is faster"
+    )
+    deterministic: bool = Field(
+        False, description="CUDA: operations give the same bits in each run where they can, and warn where not; slower"
+    )
+    cudnn_benchmark: bool = Field(
+        False, description="CUDA: cuDNN tries its convolutions and takes the fastest, which may differ from run to run"
+    )
+    memory_format: Literal["channels_last", "contiguous"] = Field(
+        "channels_last",
+        description="CUDA: how the weights of networks lie, which features follow; on the CPU all is channels_last",
+    )

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from pipeline.compute.fabric import lay_out
 from pipeline.compute.processes import random_state, restore_random_state, synchronise
 from pipeline.compute.seeds import seed_stream
 from pipeline.data import ImageData
@@ -46,8 +46,7 @@ class Retraining:
         network = initial_network(self.experiment, data, genotype, channels=self.channels)
         synchronise(self.fabric, self.experiment.fabric, network)
         self.fabric.to_device(network)
-        # depthwise convolutions are faster in it
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(network, self.experiment.fabric)
         return network
 
     @property

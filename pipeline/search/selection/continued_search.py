@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pipeline.compute.fabric import lay_out
 from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import ImageData, ImageSet
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, classified_right, wilson_interval
@@ -103,7 +104,7 @@ class Walk:
             fix_cell(search.supernet, search.table.space.one_hot(genotype))
             return search.weight_step_of(search.losses, search.weight_step.weights, are_trained=True)
         network = inherit(search.supernet, genotype)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(network, self.experiment.fabric)
         self._judged = network
         losses = search.losses_of(network, on_batches(attack_of_settings(network, self.experiment.attack)))
         return search.weight_step_of(losses, list(network.parameters()), are_trained=True)

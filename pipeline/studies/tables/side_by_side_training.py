@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, CheckedAttack, evaluation_attack
+from pipeline.compute.fabric import lay_out
 from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import ImageData, ImageSet
 from pipeline.evaluation.accuracy import CLEAN, classified_right
@@ -99,8 +100,7 @@ class SideBySideTraining:
             [initial_network(seeded(experiment, seed), data, genotype, channels=channels) for seed in seeds]
         )
         fabric.to_device(self._networks)
-        # depthwise convolutions are faster in it
-        self._networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(self._networks, experiment.fabric)
         self._weights = list(self._networks.parameters())
         self._optimizer = make_weight_optimizer(self._weights, experiment.weight_optimizer)
         self._average = WeightAverage(self._networks, settings.average_decay) if settings.average_decay else None
