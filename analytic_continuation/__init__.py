@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analytic_continuation.grids import centred_grid, linear_grid
     from analytic_continuation.kernels import Kernel
     from analytic_continuation.names import ALIASES, ALPHA_RULES, KERNELS, METHODS
-    from analytic_continuation.spectrum import Spectrum
+    from analytic_continuation.spectrum import Peak, Spectrum
 else:
     __getattr__ = exports(__name__, __file__)
 
@@ -29,6 +29,7 @@ __all__ = [
     "METHODS",
     "GreensFunction",
     "Kernel",
+    "Peak",
     "Spectrum",
     "centred_grid",
     "continue_spectra",

@@ -141,6 +141,7 @@ def _learned_spectra(
 
     told = {"model": str(model), "norm_is_known": norm_is_known}
     predictions = predicted(load_model(model), greens, omega, norms, is_known=norm_is_known)
+    matrix = greens[0].kernel.matrix(greens[0].points, omega, greens[0].beta)
     return [
         described(
             green,
@@ -149,6 +150,8 @@ def _learned_spectra(
             method="learned",
             details={**told, **found.details},
             band=(found.lower, found.upper),
+            peak_finder=found.peak_finder,
+            matrix=matrix,
         )
         for green, found in zip(greens, predictions, strict=True)
     ]

@@ -32,3 +32,10 @@ ALPHA_RULES: Mapping[str, str] = MappingProxyType(
 )
 """How maximum entropy chooses the weight of the entropy."""
 DEFAULT_MODEL = "gaussians"
+TRAINING_SHAPES: Mapping[str, str] = MappingProxyType(
+    {
+        "gaussians": "mixtures of Gaussians alone",
+        "wide": "mixtures of Gaussians, Lorentzians, boxes, semicircles and exponential peaks",
+    }
+)
+"""Spectra that networks are trained on."""

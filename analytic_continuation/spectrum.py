@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,20 @@ from analytic_continuation.grids import weights
 from analytic_continuation.whitening import Whitening
 
 MOMENTS = 3
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A peak with the ends of its 90 % bands.
+
+    position: frequency of the maximum.  position_band: holds that of a peak of the true spectrum.
+    weight: integral from the minimum on one side to that on the other.  weight_band: holds that of the true spectrum.
+    """
+
+    position: float
+    position_band: tuple[float, float]
+    weight: float
+    weight_band: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +42,7 @@ class Spectrum:
     method: which of `METHODS` made it.
     back_transform: what the spectrum would measure at the data's points, [n].
     details: what the method reports of itself, as JSON has it.
+    peak_finder: finds `peaks` when they are asked for, which many of a large batch are not.
     """
 
     omega: NDArray[np.float64]
@@ -39,6 +55,12 @@ class Spectrum:
     method: str
     back_transform: NDArray[np.float64] | NDArray[np.complex128]
     details: Mapping[str, Any]
+    peak_finder: Callable[[], tuple[Peak, ...]] = tuple
+
+    @cached_property
+    def peaks(self) -> tuple[Peak, ...]:
+        """Return the peaks from low to high frequency; none of methods that have no bands for them."""
+        return self.peak_finder()
 
 
 def described(
@@ -49,10 +71,12 @@ def described(
     method: str,
     details: Mapping[str, Any],
     band: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    peak_finder: Callable[[], tuple[Peak, ...]] = tuple,
+    matrix: NDArray[np.float64] | NDArray[np.complex128] | None = None,
 ) -> Spectrum:
-    """Return a spectrum [m] with its back-transform, chi^2 and moments."""
+    """Return a spectrum [m] with its back-transform, chi^2 and moments. matrix: the kernel, where it is at hand."""
     cells = values * weights(omega)
-    back = green.kernel.matrix(green.points, omega, green.beta) @ cells
+    back = (green.kernel.matrix(green.points, omega, green.beta) if matrix is None else matrix) @ cells
     residual = Whitening(green)(as_real(back) - green.real_values)
     lower, upper = band if band is not None else (None, None)
     return Spectrum(
@@ -62,8 +86,9 @@ def described(
         upper=upper,
         chi_squared_per_point=float(np.mean(residual**2)),
         norm=float(cells.sum()),
-        moments=tuple(float(np.sum(omega**power * cells)) for power in range(1, MOMENTS + 1)),
+        moments=tuple((omega ** np.arange(1, MOMENTS + 1)[:, None] @ cells).tolist()),
         method=method,
         back_transform=back,
         details=dict(details),
+        peak_finder=peak_finder,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from analytic_continuation.greens_function import as_real
 from analytic_continuation.grids import weights
 from analytic_continuation.kernels import Kernel
-from analytic_continuation.training.mixtures import random_density
+from analytic_continuation.training.shapes import GAUSSIANS, SHAPES
 from analytic_continuation.unrolled.problems import Problems, problems
 from analytic_continuation.unrolled.window import FINER, STEP, Window, fine_nodes, norm_row, quadrature
 from analytic_continuation.whitening import decomposed
@@ -29,6 +30,15 @@ TIMES = (16, 200)
 NOISE = (-6.5, -1.5)  # log10 of the standard deviation over the largest value
 KNOWN_NORM = 0.65  # of the batches of fermions at Matsubara frequencies
 SMALLEST_SINGULAR = 1e-11  # of the largest one: below any noise
+
+
+class Stream(IntEnum):
+    """What simulations are for; those of one stream are in no other."""
+
+    TRAINS = 0
+    JUDGES = 1  # during a training
+    CALIBRATES = 2
+    TELLS = 3  # what the card says
 
 
 @dataclass(frozen=True)
@@ -100,9 +110,14 @@ def simulated(
     )
 
 
-def random_batch(size: int, seed: tuple[int, ...]) -> Batch:
-    """Draw a batch of one geometry; the same for the same seed."""
+def random_batch(size: int, seed: tuple[int, ...], shapes: str = GAUSSIANS) -> Batch:
+    """Draw a batch of one geometry, of spectra of `SHAPES`; the same for the same seed."""
     generator = np.random.default_rng(seed)
     geometry = random_geometry(generator)
-    densities = np.stack([random_density(generator) for _ in range(size)])
+    densities = np.stack([SHAPES[shapes](generator) for _ in range(size)])
     return simulated(geometry, densities, 10 ** generator.uniform(*NOISE, size), generator)
+
+
+def held_out(stream: Stream, count: int, size: int, seed: int, shapes: str = GAUSSIANS) -> list[Batch]:
+    """Simulate batches of a stream that trains nothing."""
+    return [random_batch(size, (seed, stream, number), shapes) for number in range(count)]

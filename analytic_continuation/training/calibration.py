@@ -3,50 +3,92 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from analytic_continuation.training.batches import Batch, random_batch
-from analytic_continuation.training.network_training import CALIBRATES
-from analytic_continuation.unrolled.bands import LEVEL, SIGNALS, BandFactors, quality_of
+from analytic_continuation.training.batches import Batch
+from analytic_continuation.unrolled.bands import BINS, LEVEL, BandFactors, Factors, quality_of
 from analytic_continuation.unrolled.network import UnrolledNetwork
+from analytic_continuation.unrolled.peaks import TRUE_PROMINENCE, node_peaks, weights_between
 
 
-@torch.no_grad()
+class Ratios(NamedTuple):
+    """Errors of a problem's spectrum over the expected ones: of its values, [NODES], and its peaks, [p] each.
+
+    Of a position the error is the distance to the next peak of the true spectrum; of a weight, the difference from
+    the true spectrum's integral between the same ends.
+    """
+
+    values: Tensor
+    positions: Tensor
+    weights: Tensor
+
+
+class Coverage(NamedTuple):
+    """Parts that lie inside the bands: of the true values of each problem, [problems], of all positions and weights."""
+
+    values: Tensor
+    positions: Tensor
+    weights: Tensor
+
+
 def calibrated(network: UnrolledNetwork, batches: Sequence[Batch]) -> BandFactors:
     """Return factors by which bands hold `LEVEL` of the true values, pointwise, on simulations that trained nothing.
 
-    In each bin of quality the factor is the (n + 1) / n LEVEL quantile over n true values of |error| / expected error
-    (Lei et al. 2018). Bins without simulations take the largest factor of all.
+    In each bin of quality a factor is the (n + 1) / n LEVEL quantile over n values, or peaks, of |error| / expected
+    error (Lei et al. 2018). Bins without simulations take the largest factor of all.
     """
-    ratios: dict[tuple[int, int], list[Tensor]] = {}
+    binned: dict[tuple[int, int], list[Ratios]] = {}
     for batch in batches:
-        found = network(batch.problems)
-        ratio = (found.density - batch.densities).abs() / found.scale
-        for row, quality in zip(ratio, quality_of(batch.problems.singular[:, 0]).tolist(), strict=True):
-            ratios.setdefault((int(batch.problems.is_even), quality), []).append(row)
-    factors = torch.full((2, len(SIGNALS) + 1), math.nan)
-    for place, rows in ratios.items():
-        values = torch.cat(rows).double()
-        rank = min(math.ceil(LEVEL * (len(values) + 1)), len(values))
-        factors[place] = float(values.kthvalue(rank).values)
-    return BandFactors(torch.where(factors.isnan(), factors.nan_to_num(0).max(), factors))
+        qualities = quality_of(batch.problems.singular[:, 0]).tolist()
+        for ratios, quality in zip(_ratios(network, batch), qualities, strict=True):
+            binned.setdefault((int(batch.problems.is_even), quality), []).append(ratios)
+    factors = [torch.full(BINS, math.nan) for _ in Ratios._fields]
+    for place, rows in binned.items():
+        for kind, columns in zip(factors, zip(*rows, strict=True), strict=True):
+            kind[place] = _quantile(torch.cat(columns))
+    return BandFactors(*(torch.where(kind.isnan(), kind.nan_to_num(0).max(), kind) for kind in factors))
+
+
+def coverage(network: UnrolledNetwork, bands: BandFactors, batches: Sequence[Batch]) -> Coverage:
+    """Return which parts of true values and peaks the bands hold."""
+    held: list[Ratios] = []
+    for batch in batches:
+        for ratios, largest in zip(_ratios(network, batch), batch.problems.singular[:, 0].tolist(), strict=True):
+            held.append(_held(ratios, bands.of(largest, is_even=batch.problems.is_even)))
+    return Coverage(
+        torch.stack([ratios.values.mean() for ratios in held]),
+        torch.cat([ratios.positions for ratios in held]),
+        torch.cat([ratios.weights for ratios in held]),
+    )
+
+
+def _held(ratios: Ratios, factors: Factors) -> Ratios:
+    pairs = zip(ratios, factors, strict=True)
+    return Ratios(*((found <= torch.tensor(factor, dtype=found.dtype)).double() for found, factor in pairs))
 
 
 @torch.no_grad()
-def coverage(network: UnrolledNetwork, bands: BandFactors, batches: Sequence[Batch]) -> Tensor:
-    """Return the part of the true values that lies inside the band, of every problem of batches, in one row."""
-    held = []
-    for batch in batches:
-        found, is_even = network(batch.problems), batch.problems.is_even
-        factors = [bands.of(largest, is_even=is_even) for largest in batch.problems.singular[:, 0].tolist()]
-        inside = (found.density - batch.densities).abs() <= torch.tensor(factors)[:, None] * found.scale
-        held.append(inside.double().mean(dim=1))
-    return torch.cat(held)
+def _ratios(network: UnrolledNetwork, batch: Batch) -> Iterator[Ratios]:
+    found, is_even = network(batch.problems), batch.problems.is_even
+    for density, scale, truth in zip(found.density, found.scale, batch.densities, strict=True):
+        values = (density - truth).abs() / scale
+        exact = truth.double().numpy()
+        peaks = node_peaks(density.double().numpy(), scale.double().numpy(), is_even=is_even)
+        true_ones = node_peaks(exact, exact, is_even=is_even, prominence=TRUE_PROMINENCE).positions
+        distances = np.abs(peaks.positions[:, None] - true_ones).min(axis=1)
+        away = np.abs(peaks.weights - weights_between(exact, peaks.edges, is_even=is_even))
+        yield Ratios(
+            values,
+            torch.from_numpy(distances / peaks.position_errors),
+            torch.from_numpy(away / peaks.weight_errors),
+        )
 
 
-def calibration_batches(count: int, size: int, seed: int) -> list[Batch]:
-    """Simulate batches that neither trained nor judged."""
-    return [random_batch(size, (seed, CALIBRATES, number)) for number in range(count)]
+def _quantile(ratios: Tensor) -> float:
+    rank = min(math.ceil(LEVEL * (len(ratios) + 1)), len(ratios))
+    return float(ratios.double().kthvalue(rank).values)

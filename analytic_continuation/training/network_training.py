@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analytic_continuation.training.batches import Batch, random_batch
+from analytic_continuation.training.batches import Batch, Stream, random_batch
+from analytic_continuation.training.shapes import GAUSSIANS
 from analytic_continuation.unrolled.network import Unrolled, UnrolledNetwork
 from analytic_continuation.unrolled.window import STEP
 
-TRAINS, JUDGES, CALIBRATES = range(3)  # streams of simulations that share none
 WARM_UP = 100  # steps
 EARLIER_STAGES = 0.3  # weight of the errors of all stages before the last
 SCALE_WEIGHT = 0.1  # of the likelihood of the expected error, which moves no density
@@ -48,16 +48,18 @@ class NetworkTraining:
         learning_rate: float,
         final_rate: float,
         clip: float,
+        shapes: str = GAUSSIANS,
     ) -> None:
         self.network = network
         self.steps_done = 0
+        self._shapes = shapes
         self._seed, self._steps, self._batch_size, self._clip = seed, steps, batch_size, clip
         self._rates = (learning_rate, learning_rate * final_rate)
         self._optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
 
     def step(self) -> dict[str, float]:
         """Take one step. -> loss, L1 error of the last density, norm of the gradient before it is clipped."""
-        batch = random_batch(self._batch_size, (self._seed, TRAINS, self.steps_done))
+        batch = random_batch(self._batch_size, (self._seed, Stream.TRAINS, self.steps_done), self._shapes)
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
         found = self.network(batch.problems)
@@ -94,8 +96,3 @@ class NetworkTraining:
 def judged(network: UnrolledNetwork, batches: Sequence[Batch]) -> Tensor:
     """Return the L1 error of every problem of batches, in one row, [problems]."""
     return torch.cat([l1_error(network(batch.problems).density, batch.densities) for batch in batches])
-
-
-def judging_batches(count: int, size: int, seed: int) -> list[Batch]:
-    """Simulate batches that train nothing."""
-    return [random_batch(size, (seed, JUDGES, number)) for number in range(count)]

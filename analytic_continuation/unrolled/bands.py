@@ -1,28 +1,42 @@
-"""Bands around a spectrum: the expected error times a factor that held-out simulations give (conformal prediction)."""
+"""Bands around a spectrum: expected errors times factors that held-out simulations give (conformal prediction)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 LEVEL = 0.9
 SIGNALS = (1.0, 2.0, 3.0, 4.0, 5.0)  # log10 of the largest singular value, between which simulations are calibrated
+BINS = (2, len(SIGNALS) + 1)
+
+
+class Factors(NamedTuple):
+    """Factors of the expected errors of the spectrum's values, and of the positions and weights of its peaks."""
+
+    values: float
+    positions: float
+    weights: float
 
 
 @dataclass(frozen=True)
 class BandFactors:
-    """Factors of the expected error, by the data's quality.
+    """Factors of expected errors, by the data's quality.
 
-    factors: [2, len(SIGNALS) + 1], of fermions and bosons, from noisy to precise data.
+    values, positions, weights: as in `Factors`, each [2, len(SIGNALS) + 1], of fermions and bosons, from noisy to
+    precise data.
     """
 
-    factors: Tensor
+    values: Tensor
+    positions: Tensor
+    weights: Tensor
 
-    def of(self, largest_singular: float, *, is_even: bool) -> float:
-        """Return the factor for data whose whitened kernel has this largest singular value."""
-        return float(self.factors[int(is_even), quality_of(torch.tensor(largest_singular))])
+    def of(self, largest_singular: float, *, is_even: bool) -> Factors:
+        """Return the factors for data whose whitened kernel has this largest singular value."""
+        place = int(is_even), int(quality_of(torch.tensor(largest_singular)))
+        return Factors(float(self.values[place]), float(self.positions[place]), float(self.weights[place]))
 
 
 def quality_of(largest_singular: Tensor) -> Tensor:

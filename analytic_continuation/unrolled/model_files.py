@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from analytic_continuation.names import DEFAULT_MODEL
-from analytic_continuation.unrolled.bands import SIGNALS, BandFactors
+from analytic_continuation.unrolled.bands import BINS, BandFactors, Factors
 from analytic_continuation.unrolled.network import UnrolledNetwork
 from atomic_files import write_atomically
 
-HEADER = "continuation_network/1"  # format and version; its value has the sizes as JSON
-BAND = "band_factors"
+HEADER = "continuation_network/2"  # format and version; its value has the sizes as JSON
+BANDS = tuple(f"band_factors.{name}" for name in Factors._fields)
 LARGEST_FILE = 10**8  # bytes
 LARGEST_SIZE = 512  # stages or channels
 TRAINED = Path(__file__).resolve().parent.parent / "trained"
@@ -41,7 +41,9 @@ class ContinuationModel:
         """Write a safetensors file, whole or not at all."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         sizes = json.dumps({"stages": self.stages, "channels": self.channels})
-        write_atomically(Path(path), save({**tensors, BAND: self.bands.factors.float()}, {HEADER: sizes}))
+        bands = (self.bands.values, self.bands.positions, self.bands.weights)
+        factors = {name: factor.float() for name, factor in zip(BANDS, bands, strict=True)}
+        write_atomically(Path(path), save({**tensors, **factors}, {HEADER: sizes}))
 
 
 def load_model(reference: Path | str = DEFAULT_MODEL) -> ContinuationModel:
@@ -78,9 +80,9 @@ def _read(path: Path, _changed: int) -> ContinuationModel:
     if bad:
         raise ValueError(f"{path}: expected finite numbers in single precision, found others in {bad[0][:50]}")
     stages, channels = _sizes(header, path)
-    factors = tensors.pop(BAND, None)
-    if factors is None or factors.shape != (2, len(SIGNALS) + 1):
-        raise ValueError(f"{path}: expected {BAND} [2, {len(SIGNALS) + 1}], the factors of the bands, found none such")
+    factors = [tensors.pop(name) for name in BANDS if name in tensors and tensors[name].shape == BINS]
+    if len(factors) < len(BANDS):
+        raise ValueError(f"{path}: expected {', '.join(BANDS)} {list(BINS)}, the factors of the bands, found none such")
     network = UnrolledNetwork(stages, channels)
     try:
         network.load_state_dict(tensors)
@@ -88,7 +90,7 @@ def _read(path: Path, _changed: int) -> ContinuationModel:
         raise ValueError(
             f"{path}: expected the weights of {stages} stages of {channels} channels, found others"
         ) from None
-    return ContinuationModel(network.eval().requires_grad_(False), BandFactors(factors), stages, channels)
+    return ContinuationModel(network.eval().requires_grad_(False), BandFactors(*factors), stages, channels)
 
 
 def _sizes(header: dict[str, str], path: Path) -> tuple[int, int]:

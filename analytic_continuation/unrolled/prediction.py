@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from analytic_continuation.greens_function import GreensFunction
+from analytic_continuation.spectrum import Peak
+from analytic_continuation.unrolled.bands import Factors
 from analytic_continuation.unrolled.model_files import ContinuationModel
 from analytic_continuation.unrolled.network import Unrolled
-from analytic_continuation.unrolled.problems import Problems, problems
+from analytic_continuation.unrolled.peaks import node_peaks
+from analytic_continuation.unrolled.problems import Problems, dimensionless, problems
 from analytic_continuation.unrolled.stages import condition_number
-from analytic_continuation.unrolled.window import Window, dimensionless
+from analytic_continuation.unrolled.window import Window
 from analytic_continuation.whitening import WhitenedProblem
 
 SMALLEST_SINGULAR = 1e-3  # of a whitened kernel: what is measured with a thousand times its size in noise says nothing
@@ -23,11 +27,12 @@ SMALLEST_SINGULAR = 1e-3  # of a whitened kernel: what is measured with a thousa
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A spectrum on a grid [m], the ends of its band, and what the stages were."""
+    """A spectrum on a grid [m], the ends of its band, what finds its peaks, and what the stages were."""
 
     values: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
+    peak_finder: Callable[[], tuple[Peak, ...]]
     details: dict[str, Any]
 
 
@@ -47,14 +52,21 @@ def predicted(
     problem = dimensionless(greens, window, norms, is_known=is_known)
     batch = _problems(problem, norms, greens[0].beta, window)
     found = _solved(model, batch)
-    predictions = []
-    for number, norm in enumerate(norms.tolist()):
-        values = window.spectrum(found.density[number].double().numpy(), omega, norm)
-        scale = window.spectrum(found.scale[number].double().numpy(), omega, norm)
-        half_width = scale * model.bands.of(float(batch.singular[number, 0]), is_even=window.is_even)
-        details = _details(problem, norm, found.log_rho[number].tolist())
-        predictions.append(Prediction(values, np.maximum(values - half_width, 0), values + half_width, details))
-    return predictions
+    densities, scales = (each.double().numpy() for each in (found.density, found.scale))
+    factors = [model.bands.of(float(largest), is_even=window.is_even) for largest in batch.singular[:, 0]]
+    values = window.spectra(densities, omega, norms)
+    half_widths = window.spectra(scales, omega, norms) * np.array([each.values for each in factors])[:, None]
+    log_rho = found.log_rho.tolist()
+    return [
+        Prediction(
+            values=values[number],
+            lower=np.maximum(values[number] - half_widths[number], 0),
+            upper=values[number] + half_widths[number],
+            peak_finder=partial(_peaks, densities[number], scales[number], factors[number], window, norm),
+            details=_details(problem, norm, log_rho[number]),
+        )
+        for number, norm in enumerate(norms.tolist())
+    ]
 
 
 def stage_spectra(
@@ -64,10 +76,26 @@ def stage_spectra(
     window, norms = Window.around(omega, green.kernel), np.array([norm])
     problem = dimensionless([green], window, norms, is_known=is_known)
     found = _solved(model, _problems(problem, norms, green.beta, window))
-    return np.stack([window.spectrum(density[0].double().numpy(), omega, norm) for density in found.densities])
+    densities = torch.cat(found.densities).double().numpy()
+    return window.spectra(densities, omega, np.full(len(densities), norm))
 
 
-@torch.no_grad()
+def _peaks(
+    density: NDArray[np.float64], scale: NDArray[np.float64], factors: Factors, window: Window, norm: float
+) -> tuple[Peak, ...]:
+    found = node_peaks(density, scale, is_even=window.is_even)
+    positions, away = window.centre + window.half * found.positions, window.half * factors.positions
+    ends = np.stack([positions - away * found.position_errors, positions + away * found.position_errors])
+    ends = np.clip(ends, 0 if window.is_even else window.centre - window.half, window.centre + window.half)
+    weights, off = norm * found.weights, norm * factors.weights * found.weight_errors
+    bands = np.clip(np.stack([weights - off, weights + off]), 0, norm)
+    return tuple(
+        Peak(position, (low, high), weight, (least, most))
+        for position, low, high, weight, least, most in np.stack([positions, *ends, weights, *bands]).T.tolist()
+    )
+
+
+@torch.inference_mode()
 def _solved(model: ContinuationModel, batch: Problems) -> Unrolled:
     found: Unrolled = model.network(batch)
     return found

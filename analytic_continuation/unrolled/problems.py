@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analytic_continuation.unrolled.window import Window
+from analytic_continuation.greens_function import GreensFunction
+from analytic_continuation.kernels import Kernel
+from analytic_continuation.unrolled.reduced_kernel import reduced_kernel
+from analytic_continuation.unrolled.window import STEP, Window
+from analytic_continuation.whitening import WhitenedProblem, Whitening, decomposed
 
 FEATURES = 4
 
@@ -27,6 +32,27 @@ class Problems:
     coefficients: Tensor
     features: Tensor
     is_even: bool
+
+
+def dimensionless(
+    greens: Sequence[GreensFunction], window: Window, norms: NDArray[np.float64], *, is_known: bool
+) -> WhitenedProblem:
+    """Whiten and decompose problems of densities over u, in units in which singular values know no grid.
+
+    greens: B of them, with the same points, errors, kernel and beta.  norms: integrals of their spectra, [B].
+    is_known: each norm is one more datum, as precise as the data, at Matsubara frequencies of fermions.
+    Returns the problem of spectra of norm 1, with data [r, B]; singular values grow with the norm.
+    """
+    first, base = greens[0], reduced_kernel(greens[0], window)
+    whiten = Whitening(first)
+    rows = whiten(base.left)
+    values = whiten(np.stack([green.real_values for green in greens], axis=1))
+    if is_known and first.kernel is Kernel.FERMIONIC_MATSUBARA:  # other data hold the norm themselves
+        smallest = float(first.errors.min())
+        rows = np.concatenate([rows, base.norm[None] / smallest])
+        values = np.concatenate([values, norms[None] * base.largest / smallest])
+    found = decomposed(rows / np.sqrt(STEP), values)
+    return replace(found, right=found.right @ base.right)
 
 
 def problems(

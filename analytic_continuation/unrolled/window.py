@@ -1,8 +1,7 @@
-"""The dimensionless problem that one network solves for any beta, window and norm."""
+"""The dimensionless window, in which one network serves any beta, window and norm."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from analytic_continuation.greens_function import GreensFunction, as_real
 from analytic_continuation.grids import weights
 from analytic_continuation.kernels import Kernel
-from analytic_continuation.whitening import WhitenedProblem, Whitening, decomposed
 
 NODES = 160  # of the dimensionless window -1 .. 1
 STEP = 2 / (NODES - 1)
@@ -40,14 +37,16 @@ class Window:
         omega = self.centre + self.half * nodes
         return np.abs(omega) if self.is_even else omega
 
-    def spectrum(self, density: NDArray[np.float64], omega: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
-        """Return A(w) on a grid from the density at the nodes, by monotone interpolation, which adds no peak.
+    def spectra(
+        self, densities: NDArray[np.float64], omega: NDArray[np.float64], norms: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return A(w) on a grid from densities at the nodes, by monotone interpolation, which adds no peak, [B, m].
 
-        density: [NODES], of integral 1 over u.  norm: of A(w), over w >= 0 for bosons.
+        densities: [B, NODES], of integral 1 over u.  norms: of A(w), over w >= 0 for bosons, [B].
         """
-        scale = norm / self.half * (2 if self.is_even else 1)
-        found = PchipInterpolator(nodes(), density)((omega - self.centre) / self.half)
-        return np.asarray(scale * np.maximum(found, 0), dtype=np.float64)
+        scales = norms / self.half * (2 if self.is_even else 1)
+        found = PchipInterpolator(nodes(), densities, axis=1)((omega - self.centre) / self.half)
+        return np.asarray(scales[:, None] * np.maximum(found, 0), dtype=np.float64)
 
 
 @cache
@@ -69,30 +68,14 @@ def quadrature() -> NDArray[np.float64]:
     return np.asarray(weights(fine_nodes())[:, None] * spline, dtype=np.float64)
 
 
-def dimensionless(
-    greens: Sequence[GreensFunction], window: Window, norms: NDArray[np.float64], *, is_known: bool
-) -> WhitenedProblem:
-    """Whiten and decompose problems of densities over u, in units in which singular values know no grid.
-
-    greens: B of them, with the same points, errors, kernel and beta.  norms: integrals of their spectra, [B].
-    is_known: each norm is one more datum, as precise as the data, at Matsubara frequencies of fermions.
-    Returns the problem of spectra of norm 1, with data [r, B]; singular values grow with the norm.
-    """
-    first = greens[0]
-    kernel = first.kernel.matrix(first.points, window.frequencies(fine_nodes()), first.beta)
-    whiten = Whitening(first)
-    rows = whiten(as_real(kernel) @ quadrature())
-    values = np.stack([whiten(green.real_values) for green in greens], axis=1)
-    if is_known and first.kernel is Kernel.FERMIONIC_MATSUBARA:  # other data hold the norm themselves
-        row = norm_row(kernel, float(first.errors.min()))
-        rows, values = np.concatenate([rows, row[None]]), np.concatenate([values, norms[None] * row.sum() / 2])
-    return decomposed(rows / np.sqrt(STEP), values)
-
-
 def norm_row(kernel: NDArray[np.float64] | NDArray[np.complex128], smallest_error: float) -> NDArray[np.float64]:
     """Return the row of the norm in a whitened kernel, [NODES]: as precise as the largest datum of a flat spectrum.
 
     kernel: at the fine nodes, [n, fine].
     """
-    largest = float(np.abs(kernel @ weights(fine_nodes())).max()) / 2
-    return largest / smallest_error * weights(nodes())
+    return largest_of_flat(kernel) / smallest_error * weights(nodes())
+
+
+def largest_of_flat(kernel: NDArray[np.float64] | NDArray[np.complex128]) -> float:
+    """Return the modulus of the largest datum that a flat spectrum of integral 1 has. kernel: [n, fine]."""
+    return float(np.abs(kernel @ weights(fine_nodes())).max()) / 2

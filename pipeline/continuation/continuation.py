@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def _stored(measured: Measured, spectrum: Spectrum) -> dict[str, Any]:
             "lower": _listed(spectrum.lower),
             "upper": _listed(spectrum.upper),
         },
+        "peaks": [asdict(peak) for peak in spectrum.peaks],
         "data": {
             "points": _listed(green.points),
             "real": _listed(green.values.real),
@@ -141,6 +143,12 @@ def in_words(folder: Path, found: SpectrumFile) -> list[str]:
         f"{folder / SPECTRUM_TABLE}: {found.method}, chi^2 / N {found.chi_squared_per_point:.3g}, norm "
         f"{found.norm:.4g}, highest peak at {omega[values.argmax()]:.3g}"
     ]
+    for peak in found.peaks:
+        (low, high), (least, most) = peak.position_band, peak.weight_band
+        lines.append(
+            f"peak at {peak.position:.3g} ({low:.3g} .. {high:.3g}), weight {peak.weight:.3g} "
+            f"({least:.3g} .. {most:.3g})"
+        )
     if found.self_energy is not None:
         tail = found.self_energy
         lines.append(

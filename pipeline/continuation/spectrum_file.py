@@ -31,6 +31,15 @@ class StoredSpectrum(Schema):
         return self
 
 
+class StoredPeak(Schema):
+    """A peak with its 90 % bands, as `analytic_continuation.Peak`."""
+
+    position: Figure
+    position_band: tuple[Figure, Figure]
+    weight: Figure
+    weight_band: tuple[Figure, Figure]
+
+
 class StoredData(Schema):
     """What was continued, beside what the spectrum would measure; real parts, and imaginary ones where there are, [n].
 
@@ -76,6 +85,7 @@ class SpectrumFile(Schema):
     """The content of spectrum.json, of a finished continuation.
 
     data_sha256: of points, values and errors.  details: what the method says of itself.
+    peaks: of methods that have bands for them.
     """
 
     format: Literal["spectrum"] = "spectrum"
@@ -89,6 +99,7 @@ class SpectrumFile(Schema):
     self_energy: StoredTail | None
     details: dict[str, Any]
     spectrum: StoredSpectrum
+    peaks: tuple[StoredPeak, ...] = ()
     data: StoredData
     seconds: Seconds
     environment: Environment

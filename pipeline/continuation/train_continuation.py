@@ -11,9 +11,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from analytic_continuation.training.batches import Batch
-from analytic_continuation.training.calibration import calibrated, calibration_batches, coverage
-from analytic_continuation.training.network_training import NetworkTraining, judged, judging_batches
+from analytic_continuation.training.batches import Batch, Stream, held_out
+from analytic_continuation.training.calibration import calibrated, coverage
+from analytic_continuation.training.network_training import NetworkTraining, judged
 from analytic_continuation.unrolled.model_files import ContinuationModel
 from analytic_continuation.unrolled.network import UnrolledNetwork
 from pipeline.compute.fabric import make_fabric
@@ -103,8 +103,10 @@ def _prepared(asked: ContinuationTrainingSettings, seed: int) -> ContinuationTra
         learning_rate=asked.learning_rate,
         final_rate=asked.final_rate,
         clip=asked.clip,
+        shapes=asked.shapes,
     )
-    return ContinuationTraining(training, judging_batches(asked.judged_batches, asked.batch_size, seed))
+    judging = held_out(Stream.JUDGES, asked.judged_batches, asked.batch_size, seed, asked.shapes)
+    return ContinuationTraining(training, judging)
 
 
 def _train(
@@ -156,7 +158,8 @@ def _finish(
     seed: int,
 ) -> None:
     network = state.training.network.eval()
-    bands = calibrated(network, calibration_batches(asked.calibration_batches, asked.batch_size, seed))
+    calibrating = held_out(Stream.CALIBRATES, asked.calibration_batches, asked.batch_size, seed, asked.shapes)
+    bands = calibrated(network, calibrating)
     model = ContinuationModel(network, bands, asked.stages, asked.channels)
     model.save(folder / MODEL)
     # last: this file says that the training is finished
@@ -166,7 +169,7 @@ def _finish(
             "parameters": model.num_parameters,
             "settings": settings,
             "curve": state.judged,
-            "coverage": _by_noise(coverage(network, bands, state.batches), state.noise()),
+            "coverage": _by_noise(coverage(network, bands, state.batches).values, state.noise()),
             "seconds": round(state.seconds, 1),
         },
     )

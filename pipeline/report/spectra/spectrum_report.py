@@ -39,7 +39,8 @@ def _content(folder: Path, found: SpectrumFile) -> dict[str, Any]:
         f"{found.method} to {len(found.spectrum.omega)} real frequencies in {found.seconds:.3g} s.",
         "tiles": list(_tiles(found)),
         "verdict": _verdict(found),
-        "peaks": list(_peaks(found)),
+        "peaks": list(_banded_peaks(found)),
+        "maxima": list(_maxima(found)),
         "table": SPECTRUM_TABLE,
         "details": [(key, str(value)) for key, value in flattened(found.details).items()],
         "settings": [(key, str(value)) for key, value in settings if value is not None],
@@ -72,7 +73,14 @@ def _verdict(found: SpectrumFile) -> str:
     return "The spectrum fits the data within their error bars. Other spectra do so too: believe what the band shows."
 
 
-def _peaks(found: SpectrumFile) -> Iterator[tuple[str, str]]:
+def _banded_peaks(found: SpectrumFile) -> Iterator[tuple[str, str, str, str]]:
+    """Yield position and weight of each peak, each followed by its band."""
+    for peak in found.peaks:
+        bands = [f"{low:.3g} .. {high:.3g}" for low, high in (peak.position_band, peak.weight_band)]
+        yield f"{peak.position:.4g}", bands[0], f"{peak.weight:.3g}", bands[1]
+
+
+def _maxima(found: SpectrumFile) -> Iterator[tuple[str, str]]:
     """Yield frequency and height of each local maximum above a hundredth of the highest."""
     omega, values = np.array(found.spectrum.omega), np.array(found.spectrum.values)
     padded = np.concatenate([[-np.inf], values, [-np.inf]])

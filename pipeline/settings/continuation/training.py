@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,8 +12,11 @@ Size = Annotated[int, Field(ge=1, le=512)]
 
 
 class ContinuationTrainingSettings(Settings):
-    """Training on simulated mixtures of Gaussians at random temperatures, windows, points and noise."""
+    """Training on simulated spectra at random temperatures, windows, points and noise."""
 
+    shapes: Literal["gaussians", "wide"] = Field(
+        "gaussians", description="spectra that are simulated: mixtures of Gaussians alone, or with other shapes too"
+    )
     stages: Annotated[int, Field(ge=2, le=64)] = Field(6, description="convex problems that are solved in turn")
     channels: Size = Field(16, description="of each stage's convolutions")
     steps: Count = Field(8000, description="of Adam, a batch each")

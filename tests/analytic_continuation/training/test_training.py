@@ -6,10 +6,11 @@ import torch
 
 from analytic_continuation import Kernel
 from analytic_continuation.grids import weights
-from analytic_continuation.training.batches import Geometry, random_batch, random_geometry, simulated
-from analytic_continuation.training.calibration import calibrated, calibration_batches, coverage
-from analytic_continuation.training.mixtures import random_density
-from analytic_continuation.training.network_training import NetworkTraining, judged, judging_batches
+from analytic_continuation.training.batches import Geometry, Stream, held_out, random_batch, random_geometry, simulated
+from analytic_continuation.training.calibration import calibrated, coverage
+from analytic_continuation.training.network_training import NetworkTraining, judged
+from analytic_continuation.training.shapes import SHAPES, WIDE
+from analytic_continuation.unrolled.bands import Factors
 from analytic_continuation.unrolled.model_files import ContinuationModel, load_model
 from analytic_continuation.unrolled.network import UnrolledNetwork
 from analytic_continuation.unrolled.window import STEP, Window, fine_nodes
@@ -22,10 +23,11 @@ def tiny_training(seed=0, steps=4):
     return NetworkTraining(network, seed=seed, steps=steps, batch_size=4, **rates)
 
 
-def test_densities_are_not_negative_and_have_the_integral_one():
+@pytest.mark.parametrize("shapes", list(SHAPES))
+def test_densities_are_not_negative_and_have_the_integral_one(shapes):
     generator = np.random.default_rng(0)
     for _ in range(100):
-        density = random_density(generator)
+        density = SHAPES[shapes](generator)
         assert density.min() >= 0
         assert weights(fine_nodes()) @ density == pytest.approx(1)
 
@@ -85,7 +87,7 @@ def test_every_weight_learns():
 
 @pytest.mark.slow
 def test_training_lowers_the_error():
-    training, batches = tiny_training(steps=150), judging_batches(10, 10, 0)
+    training, batches = tiny_training(steps=150), held_out(Stream.JUDGES, 10, 10, 0)
     before = judged(training.network, batches).mean()
     for _ in range(150):
         training.step()
@@ -93,23 +95,28 @@ def test_training_lowers_the_error():
 
 
 def test_bands_hold_as_many_true_values_as_they_say_where_they_were_calibrated():
-    network, batches = UnrolledNetwork(stages=2, channels=4).requires_grad_(False), calibration_batches(12, 8, 0)
+    network = UnrolledNetwork(stages=2, channels=4).requires_grad_(False)
+    batches = held_out(Stream.CALIBRATES, 12, 8, 0)
     bands, held = calibrated(network, batches), []
     for batch in batches:
         found = network(batch.problems)
         largest = batch.problems.singular[:, 0].tolist()
-        factors = torch.tensor([bands.of(value, is_even=batch.problems.is_even) for value in largest])
+        factors = torch.tensor([bands.of(value, is_even=batch.problems.is_even).values for value in largest])
         held.append((found.density - batch.densities).abs() <= factors[:, None] * found.scale)
     assert torch.cat(held).double().mean().item() == pytest.approx(0.9, abs=0.002)
-    assert coverage(network, bands, batches).mean().item() == pytest.approx(torch.cat(held).double().mean().item())
+    covered = coverage(network, bands, batches)
+    assert covered.values.mean().item() == pytest.approx(torch.cat(held).double().mean().item())
+    for peaks in (covered.positions, covered.weights):
+        assert 0.9 <= peaks.mean().item() < 1
 
 
 def test_a_model_is_read_as_it_was_written(tmp_path):
     network = UnrolledNetwork(stages=3, channels=4)
-    bands = calibrated(network, calibration_batches(2, 4, 0))
+    bands = calibrated(network, held_out(Stream.CALIBRATES, 2, 4, 0, WIDE))
     ContinuationModel(network, bands, 3, 4).save(tmp_path / "model.safetensors")
     found = load_model(tmp_path / "model.safetensors")
     assert (found.stages, found.channels) == (3, 4)
-    assert torch.equal(found.bands.factors, bands.factors)
+    for name in Factors._fields:
+        assert torch.equal(getattr(found.bands, name), getattr(bands, name))
     for name, tensor in network.state_dict().items():
         assert torch.equal(found.network.state_dict()[name], tensor)

@@ -115,3 +115,22 @@ def test_a_model_that_is_none_is_refused(tmp_path):
     path.write_text("a model")
     with pytest.raises(ValueError, match="cannot be read as safetensors"):
         continue_spectrum(measured(), GRID, model=path)
+
+
+@pytest.mark.parametrize("kernel", list(Kernel))
+def test_peaks_lie_in_their_bands_in_order_and_their_weights_are_the_norm(kernel):
+    grid = linear_grid(0, 8, 201) if kernel.is_bosonic else GRID
+    found = continue_spectrum(measured(kernel, 1e-5), grid, norm=2.0 if kernel.is_bosonic else 1.0)
+    positions = [peak.position for peak in found.peaks]
+    assert positions == sorted(positions)
+    assert sum(peak.weight for peak in found.peaks) == pytest.approx(found.norm, rel=1e-2)
+    for each in found.peaks:
+        assert grid[0] <= each.position_band[0] <= each.position <= each.position_band[1] <= grid[-1]
+        assert 0 <= each.weight_band[0] <= each.weight <= each.weight_band[1]
+    for expected in [3.0] if kernel.is_bosonic else [-2.0, 1.0]:
+        assert min(abs(position - expected) for position in positions) < 0.3
+
+
+def test_methods_without_bands_tell_no_peaks():
+    assert continue_spectrum(measured(), GRID, "maxent", norm=1.0).peaks == ()
+    assert continue_spectrum(measured(), GRID, norm=1.0, positive=False).peaks == ()

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from analytic_continuation import GreensFunction, Kernel
+from analytic_continuation.unrolled.problems import dimensionless
 from analytic_continuation.unrolled.stages import capped, condition_number, solve_stage
-from analytic_continuation.unrolled.window import NODES, STEP, Window, dimensionless, nodes
+from analytic_continuation.unrolled.window import NODES, STEP, Window, nodes
 
 BETA, COUNT = 10.0, 64
 
