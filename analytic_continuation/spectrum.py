@@ -22,11 +22,13 @@ class Peak:
     """A peak with the ends of its 90 % bands.
 
     position: frequency of the maximum.  position_band: holds that of a peak of the true spectrum.
-    weight: integral from the minimum on one side to that on the other.  weight_band: holds that of the true spectrum.
+    ends: minima beside it, or the window's ends.  weight: integral between them.
+    weight_band: holds the integral of the true spectrum between the same ends.
     """
 
     position: float
     position_band: tuple[float, float]
+    ends: tuple[float, float]
     weight: float
     weight_band: tuple[float, float]
 

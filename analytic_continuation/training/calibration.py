@@ -15,12 +15,14 @@ from analytic_continuation.unrolled.bands import BINS, LEVEL, BandFactors, Facto
 from analytic_continuation.unrolled.network import UnrolledNetwork
 from analytic_continuation.unrolled.peaks import TRUE_PROMINENCE, node_peaks, weights_between
 
+FEWEST = 200  # values or peaks of a bin: peaks of a single one weigh all there is, and tell little of others
+
 
 class Ratios(NamedTuple):
     """Errors of a problem's spectrum over the expected ones: of its values, [NODES], and its peaks, [p] each.
 
     Of a position the error is the distance to the next peak of the true spectrum; of a weight, the difference from
-    the true spectrum's integral between the same ends.
+    the true spectrum's integral between the same ends; a single peak, whose weight is all there is, has none.
     """
 
     values: Tensor
@@ -40,18 +42,25 @@ def calibrated(network: UnrolledNetwork, batches: Sequence[Batch]) -> BandFactor
     """Return factors by which bands hold `LEVEL` of the true values, pointwise, on simulations that trained nothing.
 
     In each bin of quality a factor is the (n + 1) / n LEVEL quantile over n values, or peaks, of |error| / expected
-    error (Lei et al. 2018). Bins without simulations take the largest factor of all.
+    error (Lei et al. 2018). Bins with fewer than `FEWEST` of them take the largest factor of all.
     """
     binned: dict[tuple[int, int], list[Ratios]] = {}
     for batch in batches:
         qualities = quality_of(batch.problems.singular[:, 0]).tolist()
         for ratios, quality in zip(_ratios(network, batch), qualities, strict=True):
             binned.setdefault((int(batch.problems.is_even), quality), []).append(ratios)
-    factors = [torch.full(BINS, math.nan) for _ in Ratios._fields]
-    for place, rows in binned.items():
-        for kind, columns in zip(factors, zip(*rows, strict=True), strict=True):
-            kind[place] = _quantile(torch.cat(columns))
-    return BandFactors(*(torch.where(kind.isnan(), kind.nan_to_num(0).max(), kind) for kind in factors))
+    kinds = zip(*(zip(*rows, strict=True) for rows in binned.values()), strict=True)
+    return BandFactors(*(_factors(dict(zip(binned, kind, strict=True))) for kind in kinds))
+
+
+def _factors(binned: dict[tuple[int, int], Sequence[Tensor]]) -> Tensor:
+    """Return the quantile of each bin; of those with few ratios the largest one, or that of all if none has many."""
+    ratios = {place: torch.cat(list(rows)) for place, rows in binned.items()}
+    many = {place: _quantile(values) for place, values in ratios.items() if len(values) >= FEWEST}
+    factors = torch.full(BINS, max(many.values()) if many else _quantile(torch.cat(list(ratios.values()))))
+    for place, factor in many.items():
+        factors[place] = factor
+    return factors
 
 
 def coverage(network: UnrolledNetwork, bands: BandFactors, batches: Sequence[Batch]) -> Coverage:
@@ -85,7 +94,7 @@ def _ratios(network: UnrolledNetwork, batch: Batch) -> Iterator[Ratios]:
         yield Ratios(
             values,
             torch.from_numpy(distances / peaks.position_errors),
-            torch.from_numpy(away / peaks.weight_errors),
+            torch.from_numpy(away / peaks.weight_errors)[: len(away) if len(away) > 1 else 0],
         )
 
 

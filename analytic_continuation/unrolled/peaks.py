@@ -25,7 +25,7 @@ class NodePeaks:
 
     positions: u of the maxima, [p].  weights: integrals from the minimum on one side to that on the other, [p].
     position_errors, weight_errors: sizes of error that are expected, up to a factor, [p].
-    edges: nodes between which weights are, [p + 1].
+    edges: nodes between which weights are, [p + 1].  ends: the same as values of u.
     """
 
     positions: Array
@@ -33,6 +33,7 @@ class NodePeaks:
     position_errors: Array
     weight_errors: Array
     edges: NDArray[np.intp]
+    ends: Array
 
 
 def node_peaks(density: Array, scale: Array, *, is_even: bool, prominence: float = PROMINENCE) -> NodePeaks:
@@ -61,6 +62,7 @@ def node_peaks(density: Array, scale: Array, *, is_even: bool, prominence: float
         position_errors=LEAST_ERROR + widths * np.sqrt(errors[tops] / heights),
         weight_errors=np.sqrt(_sums(errors * cells, edges)),
         edges=edges,
+        ends=np.concatenate([[0.0 if is_even else -1.0], places[edges[1:-1]] - STEP / 2, [1.0]]),
     )
 
 

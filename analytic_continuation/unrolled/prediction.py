@@ -89,9 +89,12 @@ def _peaks(
     ends = np.clip(ends, 0 if window.is_even else window.centre - window.half, window.centre + window.half)
     weights, off = norm * found.weights, norm * factors.weights * found.weight_errors
     bands = np.clip(np.stack([weights - off, weights + off]), 0, norm)
+    sides = window.centre + window.half * found.ends
     return tuple(
-        Peak(position, (low, high), weight, (least, most))
-        for position, low, high, weight, least, most in np.stack([positions, *ends, weights, *bands]).T.tolist()
+        Peak(position, (low, high), (left, right), weight, (least, most))
+        for position, low, high, left, right, weight, least, most in np.stack(
+            [positions, *ends, sides[:-1], sides[1:], weights, *bands]
+        ).T.tolist()
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analytic_continuation import Peak
+from continuation_exam.peaks import held_peaks
 from continuation_exam.problems import Problem
 
 
@@ -20,6 +22,7 @@ class Answer:
 
     method: its name, with the model that it used where there is one.  error: as `Problem.error`; infinite where it
     failed.  covered: part of the frequencies at which the band holds the truth, nan without a band.
+    positions_held, weights_held: parts of the peaks whose bands hold the truth.
     seconds: of one core.  values: the spectrum, [m], of the first of a family alone.
     """
 
@@ -32,6 +35,8 @@ class Answer:
     values: tuple[float, ...] = ()
     lower: tuple[float, ...] = ()
     upper: tuple[float, ...] = ()
+    positions_held: float = math.nan
+    weights_held: float = math.nan
 
 
 def judged(
@@ -42,6 +47,7 @@ def judged(
     *,
     band: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     chi_squared: float = math.nan,
+    peaks: Sequence[Peak] = (),
 ) -> Answer:
     """Judge a spectrum [m] by the truth. Frequencies count for the band where the truth is above 1 % of its maximum."""
     is_shown = problem.spectrum.index == 0
@@ -52,7 +58,8 @@ def judged(
         covered = float(holds[counted].mean())
     lower, upper = (_rounded(end) for end in band) if band is not None and is_shown else ((), ())
     kept = _rounded(values) if is_shown else ()
-    return Answer(problem.name, method, problem.error(values), covered, chi_squared, seconds, kept, lower, upper)
+    held = held_peaks(problem, peaks)
+    return Answer(problem.name, method, problem.error(values), covered, chi_squared, seconds, kept, lower, upper, *held)
 
 
 def failed(problem: Problem, method: str, seconds: float) -> Answer:

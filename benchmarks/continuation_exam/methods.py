@@ -60,7 +60,9 @@ def _own(name: str, label: str) -> Method:
         if spectrum.lower is not None and spectrum.upper is not None:
             band = spectrum.lower, spectrum.upper
         chi_squared = spectrum.chi_squared_per_point
-        return judged(problem, label, spectrum.values, seconds, band=band, chi_squared=chi_squared)
+        return judged(
+            problem, label, spectrum.values, seconds, band=band, chi_squared=chi_squared, peaks=spectrum.peaks
+        )
 
     return answer
 

@@ -27,6 +27,12 @@ WHAT_IS_MEANT = (
     "Off-diagonal spectra (rise and decay) have both signs: methods of this project continue them with a known "
     "positive background, which is taken off again (positive=False); ana_cont has an option for them (offdiag)."
 )
+BANDS = (
+    "Part of the frequencies at which the 90 % band holds the truth, of peaks whose band of the position holds a "
+    "maximum of it and, in spectra with several peaks, of those whose band of the weight "
+    "holds its integral between their ends:"
+)
+COVERED = ("covered", "positions_held", "weights_held")
 MAXENT, LEARNED, NEURAL = "maxent", "learned", "maxent_neural"
 
 
@@ -66,7 +72,7 @@ def report(results: Results, times: Sequence[Timing], seed: int) -> str:
             *("## Score by part", by_part(results)),
             *("## Score by family", by_family(results)),
             *("## Seconds", seconds(times)),
-            *("## Bands", "Part of the frequencies at which the 90 % band holds the truth:", bands(results)),
+            *("## Bands", BANDS, bands(results)),
             *("## Aims", "\n".join(f"- {line}" for line in aims(results, times))),
         ]
     )
@@ -110,17 +116,20 @@ def seconds(times: Sequence[Timing]) -> str:
 def bands(results: Results) -> str:
     """Mean coverage of each method that has a band, by family and noise."""
     rows = []
-    for part, noise in results.groups():
-        for family in results.families(part):
-            cells = [_covered(results.of(method, part, noise, family)) for method in results.answers]
-            if any(cells):
-                rows.append([f"{part}: {family}", f"{noise:g}", *(cell or "-" for cell in cells)])
-    return record.table(["family", "noise", *results.answers], rows) if rows else "No method gives one yet."
+    for method in results.answers:
+        for part, noise in results.groups():
+            for family in results.families(part):
+                found = results.of(method, part, noise, family)
+                cells = [_covered([getattr(each, kind) for each in found]) for kind in COVERED]
+                if any(cells):
+                    rows.append([method, f"{part}: {family}", f"{noise:g}", *(cell or "-" for cell in cells)])
+    header = ["method", "family", "noise", "frequencies", "positions", "weights"]
+    return record.table(header, rows) if rows else "No method gives one yet."
 
 
-def _covered(answers: Sequence[Answer]) -> str:
-    covered = [answer.covered for answer in answers if not math.isnan(answer.covered)]
-    return f"{100 * sum(covered) / len(covered):.0f} %" if covered else ""
+def _covered(parts: Sequence[float]) -> str:
+    known = [part for part in parts if not math.isnan(part)]
+    return f"{100 * sum(known) / len(known):.0f} %" if known else ""
 
 
 def aims(results: Results, times: Sequence[Timing]) -> Iterator[str]:

@@ -36,6 +36,7 @@ class StoredPeak(Schema):
 
     position: Figure
     position_band: tuple[Figure, Figure]
+    ends: tuple[Figure, Figure]
     weight: Figure
     weight_band: tuple[Figure, Figure]
 

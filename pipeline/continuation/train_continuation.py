@@ -48,8 +48,8 @@ class ContinuationTraining:
     def judge(self) -> dict[str, Any]:
         """Measure the error on simulations that train nothing, in all and by decades of noise."""
         errors = judged(self.training.network, self.batches)
-        by_noise = _by_noise(errors, self.noise())
-        row = {"step": self.training.steps_done, "error": errors.mean().item(), "by_noise": by_noise}
+        by_decade = by_noise(errors, self.noise())
+        row = {"step": self.training.steps_done, "error": errors.mean().item(), "by_noise": by_decade}
         self.judged.append(row)
         return row
 
@@ -140,8 +140,8 @@ def _figures(error: float, judged_rows: list[dict[str, Any]]) -> str:
     return f"L1 error {error:.3f}" + (f", judged {judged_rows[-1]['error']:.3f}" if judged_rows else "")
 
 
-def _by_noise(figures: Tensor, noise: Tensor) -> dict[str, float]:
-    """Mean figures by the decade of the noise, those without a problem left out."""
+def by_noise(figures: Tensor, noise: Tensor) -> dict[str, float]:
+    """Return mean figures by the decade of the noise, those without a problem left out; noise: log10, [problems]."""
     found = {}
     for low in DECADES:
         held = figures[(noise >= low) & (noise < low + 1)]
@@ -169,7 +169,7 @@ def _finish(
             "parameters": model.num_parameters,
             "settings": settings,
             "curve": state.judged,
-            "coverage": _by_noise(coverage(network, bands, state.batches).values, state.noise()),
+            "coverage": by_noise(coverage(network, bands, state.batches).values, state.noise()),
             "seconds": round(state.seconds, 1),
         },
     )

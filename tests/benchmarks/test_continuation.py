@@ -9,9 +9,12 @@ import make_continuation_peers
 import numpy as np
 import pytest
 from continuation_exam.answers import KeptAnswers, failed, judged
+from continuation_exam.peaks import held_peaks, true_positions
 from continuation_exam.problems import SEED, problems, score
 from continuation_exam.spectra import PEAKS
 from scipy.integrate import trapezoid
+
+from analytic_continuation import Peak
 
 ALL = list(problems(SEED, noises=(1e-2,)))
 
@@ -100,3 +103,16 @@ def test_the_peers_environment_is_what_the_extra_lists(tmp_path, monkeypatch):
     assert calls[0][-1] == str(tmp_path / "peers")
     assert "numpy<2.4" in calls[1]
     assert calls[2][-2:] == ["--no-build-isolation", "ana-cont>=1.1,<2"]
+
+
+def test_peaks_are_held_where_their_bands_hold_a_maximum_and_its_weight():
+    problem = next(one for one in ALL if one.spectrum.family == "gaussians")
+    (place, *_), ends = true_positions(problem), (float(problem.omega[0]), float(problem.omega[-1]))
+    good = Peak(place, (place - 0.1, place + 0.1), ends, 1.0, (0.98, 1.02))
+    wrong = Peak(9.0, (8.5, 9.5), ends, 0.5, (0.4, 0.6))
+    positions, weights = held_peaks(problem, [good])
+    assert positions == 1
+    assert np.isnan(weights)
+    assert held_peaks(problem, [good, good]) == (1, 1)
+    assert held_peaks(problem, [good, wrong]) == (0.5, 0.5)
+    assert all(np.isnan(held_peaks(problem, [])))

@@ -126,6 +126,9 @@ def test_peaks_lie_in_their_bands_in_order_and_their_weights_are_the_norm(kernel
     assert sum(peak.weight for peak in found.peaks) == pytest.approx(found.norm, rel=1e-2)
     for each in found.peaks:
         assert grid[0] <= each.position_band[0] <= each.position <= each.position_band[1] <= grid[-1]
+        assert each.ends[0] <= each.position <= each.ends[1]
+        inside = (grid >= each.ends[0]) & (grid <= each.ends[1])
+        assert np.sum((found.values * weights(grid))[inside]) == pytest.approx(each.weight, abs=0.02)
         assert 0 <= each.weight_band[0] <= each.weight <= each.weight_band[1]
     for expected in [3.0] if kernel.is_bosonic else [-2.0, 1.0]:
         assert min(abs(position - expected) for position in positions) < 0.3

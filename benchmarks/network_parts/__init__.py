@@ -1,0 +1,1 @@
+"""What benchmarks/continuation_network.py trains and draws."""
