@@ -15,6 +15,7 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
+from attacks.registry import EVALUATION_ATTACKS
 from pipeline.runs.schemas import EXACT, adapter_of, checked, first_error
 
 CLEAN = "clean"
@@ -176,7 +177,8 @@ def interval_in_words(accuracy: Accuracy) -> str:
 def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:
     """Return the attack that all measured runs met and that leaves the least accuracy; `clean` where there is none.
 
-    Of one norm: Linf, unless no run met an attack in it.
+    Of one norm: Linf, unless no run met an attack in it. Of attacks that leave as much, the last of EVALUATION_ATTACKS,
+    where AutoAttack stands.
     """
     accuracies: dict[str, list[float]] = {}
     norms = {result.settings.get("norm", "Linf") for run in results.values() for result in run if result.settings}
@@ -187,4 +189,5 @@ def strongest(results: Mapping[str, Sequence[Accuracy]]) -> str:
     measured = sum(bool(run) for run in results.values())
     shared = {attack: sum(values) for attack, values in accuracies.items() if len(values) == measured}
     attacked = {attack: total for attack, total in shared.items() if attack != CLEAN}
-    return min(attacked, key=lambda attack: attacked[attack], default=CLEAN)
+    order = {attack: place for place, attack in enumerate(EVALUATION_ATTACKS)}
+    return min(attacked, key=lambda attack: (attacked[attack], -order.get(attack, -1)), default=CLEAN)

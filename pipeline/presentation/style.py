@@ -61,7 +61,7 @@ STYLE: Any = CELL_STYLE | {
 class Picture:
     """A finished figure. name: of its file, without suffix. alt: what is to be seen, in words and numbers.
 
-    inches: its width.  is_wide: shown at its own scale and not beside another.
+    inches: its width.  is_wide: shown at its own scale and not beside another.  is_folded: shown once it is asked for.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Picture:
     png: bytes
     inches: float
     is_wide: bool = False
+    is_folded: bool = False
 
 
 def shortened_label(label: str) -> str:

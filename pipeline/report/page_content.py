@@ -30,7 +30,9 @@ def content(runs: Runs) -> Plain:
         "label": label,
         "run": run,
         "runs": runs,
+        "title": title_of(label, run),
         "lead": list(_lead(run)),
+        "made": _made(run),
         "tiles": list(_tiles(run)),
         "bounds": list(_bounds(run)),
         "notes": list(_notes(runs)),
@@ -53,6 +55,24 @@ def content(runs: Runs) -> Plain:
     }
 
 
+def title_of(label: str, run: RunContents) -> str:
+    """Return what the run is, such as "E2RNAS cell on digits, seed 0"; its label where that is not known."""
+    stage = "retrain" if run.network else "search"
+    if stage not in run.settings or run.genotype is None:
+        return label
+    data = run.network.data if run.network else _data_name(settings_of_stage(run.settings[stage]))
+    what = "E2RNAS cell" if run.search else f"{run.name} cell"
+    return f"{what} on {data}, seed {run.settings[stage]['seed']}"
+
+
+def _made(run: RunContents) -> str:
+    """Return with what the run was made, and how long each stage took."""
+    stages = run.environments
+    times = [f"{stage} took {each['seconds']:,.0f} s" for stage, each in stages.items() if "seconds" in each]
+    names = [(name, each[name]) for each in stages.values() for name in ("e2rnas", "torch") if name in each]
+    return "; ".join(filter(None, [", ".join(times), ", ".join(f"{name} {of}" for name, of in dict.fromkeys(names))]))
+
+
 def _lead(run: RunContents) -> Iterator[str]:
     """Yield what was done, a sentence a stage."""
     if run.search:
@@ -68,8 +88,13 @@ def _lead(run: RunContents) -> Iterator[str]:
         yield population_lead(run.lineage, run.theta)
 
 
+def _data_name(asked: StageSettings) -> str:
+    """Return the name of the images, as data.load gives it."""
+    return Path(asked.data.path or asked.data.source).name
+
+
 def _search_sentence(asked: StageSettings) -> str:
-    data = Path(asked.data.path or asked.data.source).name  # as data.load names it
+    data = _data_name(asked)
     objectives = ", ".join(named(name) for name in asked.objectives.names)
     return f"Searched on {data} for {counted(asked.search.epochs, 'epoch')}, balancing {objectives}."
 

@@ -81,10 +81,12 @@ def _result_pictures(runs: Runs) -> Iterator[Picture]:
     results = {label: run.accuracies for label, run in runs.items()}
     if any(results.values()):
         yield figures.accuracy_picture(results)
-        parameters = {label: run.cost["parameters"] for label, run in runs.items() if run.accuracies and run.cost}
-        if parameters:  # of a module that cannot be counted there are none
-            counted = {label: results[label] for label in parameters}
-            yield figures.size_picture(counted, parameters, strongest(counted))
+        costs = {label: run.cost for label, run in runs.items() if run.accuracies and run.cost}
+        if len(costs) > 1:  # one size is a figure, not a picture; of a module that cannot be counted there is none
+            counted = {label: results[label] for label in costs}
+            for unit, key in (("parameters", "parameters"), ("MACs", "conv_linear_macs")):
+                sizes = {label: cost[key] for label, cost in costs.items()}
+                yield figures.size_picture(counted, sizes, strongest(counted), unit)
 
 
 def _robustness_pictures(runs: Runs) -> Iterator[Picture]:

@@ -46,7 +46,7 @@ CELL_STYLE: Any = {  # against the user's own settings; Any: matplotlib's releas
     "mathtext.fontset": "dejavusans",
     "text.usetex": False,
     "pdf.fonttype": 42,  # publishers refuse Type 3
-    "svg.fonttype": "path",  # looks the same where the font is not installed
+    "svg.fonttype": "none",  # text that can be read, searched and copied
     "svg.hashsalt": "cell",  # with no dates below: the same cell gives the same bytes
 }
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -133,4 +133,5 @@ def encoded(cell: Cell, suffix: str, title: str) -> bytes:
     """Draw a cell, and return the bytes of a file with this suffix."""
     drawn = io.BytesIO()
     draw_cell(cell, title=title).savefig(drawn, format=suffix[1:], **SAVE_OPTIONS[suffix])
-    return drawn.getvalue()
+    # Verdana is as wide, where DejaVu Sans is not installed
+    return drawn.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")

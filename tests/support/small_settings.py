@@ -111,9 +111,9 @@ COMMANDS = {
         "evaluate.attacks=[fgsm]",
         *SMALLER["evaluate"],
     ),
-    "evaluate": ("data.test_limit=40",),
+    "evaluate": ("data.test_limit=40", "evaluate.images=null", "evaluate.attacks=[fgsm,pgd-20]", *SMALLER["evaluate"]),
     "study": ("study.budgets=[1,2]", "study.judges=[macs]", "study.processes=1"),
     "analyse_optimizer": ("analyse.tasks=1", "analyse.steps=60"),
-    "retrain": (),
+    "retrain": ("retrain.epochs=1", "retrain.select_every=1", "retrain.attack.steps=1", "retrain.batch_size=24"),
 }
 """Overrides by program, after those of a command of the documents."""

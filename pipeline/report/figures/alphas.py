@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,18 @@ ALPHA_COLOURS = {
     "none": BLACK,
     "max_pool_3x3": GREEN,
     "avg_pool_3x3": "#8fd0b8",
-    "skip_connect": PURPLE,
+    "skip_connect": "#8c8c8c",
     "sep_conv_3x3": BLUE,
     "sep_conv_5x5": SKY,
-    "dil_conv_3x3": VERMILLION,
+    "dil_conv_3x3": "#b87400",
     "dil_conv_5x5": ORANGE,
-    "nor_conv_1x1": SKY,
-    "nor_conv_3x3": BLUE,
-    "noise": VERMILLION,
+    "nor_conv_1x1": "#eb9f6b",
+    "nor_conv_3x3": VERMILLION,
+    "noise": PURPLE,
 }
+"""The hues of the cells' pictures (search_space/drawing/draw.py), lighter and darker for the sizes of a kind."""
+
+VISIBLE = 0.03  # of an edge: a share that changes by less looks the same in every epoch
 
 
 @rc_context(STYLE)
@@ -139,8 +143,13 @@ def _edges(probabilities: NDArray[np.float64], space: SearchSpace, kind: int, na
     alt = "Largest probability of each edge after the first and the last epoch: " + ", ".join(
         f"{edge} {percent(first)} and {percent(end)}" for edge, (first, end) in last
     )
-    return make_picture(
-        f"alphas-edges-{name}", f"Alphas over the epochs, {name} cell", caption, f"{alt}.", figure, is_wide=True
+    title = f"Alphas over the epochs, {name} cell"
+    change = float(np.abs(probabilities - probabilities[0]).max())
+    if change >= VISIBLE:
+        return make_picture(f"alphas-edges-{name}", title, caption, f"{alt}.", figure, is_wide=True)
+    title = f"{title}: none changed by more than {100 * change:.1f} points"
+    return replace(
+        make_picture(f"alphas-edges-{name}", title, caption, f"{alt}.", figure, is_wide=True), is_folded=True
     )
 
 

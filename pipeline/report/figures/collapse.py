@@ -26,6 +26,9 @@ Event = Mapping[str, int]
 """Of the guard: after which epoch it acted, and to which it went back."""
 
 
+LEAST_EPOCHS = 4  # of a curve of eigenvalues: three say nothing of a trend
+
+
 @rc_context(STYLE)
 def collapse_pictures(rows: Sequence[Row], events: Sequence[Event]) -> list[Picture]:
     """Operations without weights over the epochs, and the largest eigenvalue where it was measured.
@@ -35,7 +38,7 @@ def collapse_pictures(rows: Sequence[Row], events: Sequence[Event]) -> list[Pict
     ends = [row for row in rows if "diagnostics" in row]
     if not ends:
         return []
-    is_measured = all("eigenvalue" in row["diagnostics"] for row in ends)
+    is_measured = len(ends) >= LEAST_EPOCHS and all("eigenvalue" in row["diagnostics"] for row in ends)
     return [_weight_free(ends, events), *([_eigenvalues(ends, events)] if is_measured else [])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -50,7 +51,8 @@ def accuracy_picture(results: Mapping[str, Sequence[Accuracy]]) -> Picture:
     axes.set_xticks(range(len(attacks)), attacks, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
-    axes.set(ylim=(0, TOP), xlim=(-0.5, len(attacks) - 0.5))
+    measured = [result for accuracies in results.values() for result in accuracies]
+    axes.set(ylim=(_floor(measured), TOP), xlim=(-0.5, len(attacks) - 0.5))
     in_percent(axes)
     add_legend(figure)
     caption = "Test images classified right, of all that were tried; bars are 95 % Wilson intervals."
@@ -58,30 +60,41 @@ def accuracy_picture(results: Mapping[str, Sequence[Accuracy]]) -> Picture:
 
 
 @rc_context(STYLE)
-def size_picture(results: Mapping[str, Sequence[Accuracy]], parameters: Mapping[str, int], attack: str) -> Picture:
-    """Draw parameters against clean and robust accuracy of every measured run, with the front of the robust ones."""
-    figure, axes = make_axes("parameters", "accuracy")
+def size_picture(
+    results: Mapping[str, Sequence[Accuracy]], sizes: Mapping[str, int], attack: str, unit: str = "parameters"
+) -> Picture:
+    """Draw a size of every measured run against its clean and robust accuracy, with the front of three runs or more."""
+    figure, axes = make_axes(unit, "accuracy")
     robust = {label: _under(attack, accuracies) for label, accuracies in results.items() if accuracies}
     for index, (label, accuracies) in enumerate(results.items()):
         if not accuracies:
             continue
         pair = [(_under(CLEAN, accuracies), False), (robust[label], True)]
         for result, filled in pair if attack != CLEAN else pair[1:]:
-            _points(axes, [parameters[label]], [result], index, filled=filled)
-    front = pareto_front([(parameters[label], result.accuracy) for label, result in robust.items()])
-    if len(front) > 1:
+            _points(axes, [sizes[label]], [result], index, filled=filled)
+    front = pareto_front([(sizes[label], result.accuracy) for label, result in robust.items()])
+    has_front = len(robust) > 2 and len(front) > 1  # two points are no front
+    if has_front:
         axes.step(*zip(*front, strict=True), where="post", color=GREY, linestyle=":", linewidth=1.2, zorder=1)
-    axes.set(ylim=(0, TOP), xlim=padded(list(parameters.values())))
+    shown = [result for accuracies in results.values() for result in accuracies if result.attack in (CLEAN, attack)]
+    axes.set(ylim=(_floor(shown), TOP), xlim=padded(list(sizes.values())))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: magnitude(value)))
     in_percent(axes)
-    add_legend(figure, _size_legend(results, attack, has_front=len(front) > 1))
-    sizes = "; ".join(f"{label}: {count:,} parameters" for label, count in parameters.items())
+    add_legend(figure, _size_legend(results, attack, has_front=has_front))
+    counts = "; ".join(f"{label}: {count:,} {unit}" for label, count in sizes.items())
     caption = f"Every run that was measured. Clean accuracy is hollow, accuracy under {attack} is filled."
-    if len(front) > 1:
+    if has_front:
         caption += " Dotted: the Pareto front, runs that no other beats in both."
-    alt = f"{sizes}. {_in_words({label: [result] for label, result in robust.items()})}"
-    return make_picture("size", "Size against accuracy", caption, alt, figure)
+    alt = f"{counts}. {_in_words({label: [result] for label, result in robust.items()})}"
+    name = "size" if unit == "parameters" else f"size-{unit.lower()}"
+    return make_picture(name, f"{unit[0].upper()}{unit[1:]} against accuracy", caption, alt, figure)
+
+
+def _floor(results: Sequence[Accuracy]) -> float:
+    """Return where an axis of accuracies begins: a tenth below all intervals, or 0 where little would be left out."""
+    least = math.floor(10 * min(result.low for result in results)) / 10 - 0.1
+    return least if least > 0.2 else 0.0
 
 
 def _points(

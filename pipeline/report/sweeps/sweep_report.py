@@ -17,6 +17,7 @@ from pipeline.report.figures import group_pictures
 from pipeline.report.html import page, write_page
 from pipeline.report.reproduction import differences
 from pipeline.report.run_reader import Plain, RunContents, Runs, attacks_of, read_run
+from pipeline.report.sweeps.board import board
 from pipeline.report.sweeps.group_table import accuracy_in_words, group_rows, size_in_words
 from pipeline.report.sweeps.seed_groups import Group, Spread, front, groups, members, strongest_of
 from pipeline.runs.progress import progress_bar
@@ -77,7 +78,7 @@ def _content(folder: Path, runs: Runs, found: Sequence[Group], paths: Sequence[P
         "groups": group_rows(found, attacks),
         "attacks": attacks,
         "asked": [(key, [group.asked[key] for group in found]) for key in asked],
-        "runs": list(_run_rows(folder, runs, found, attacks)),
+        **board(list(_run_rows(folder, runs, found, attacks)), strongest_of(found) if found else CLEAN),
         "shared": list(found[0].shared.items()) if found else [],
         "command": shlex.join(["python", "scripts/report.py", f"run={folder}", *compared]),
     }
@@ -125,7 +126,7 @@ def _run_rows(folder: Path, runs: Runs, found: Sequence[Group], attacks: Sequenc
             "link": _link(folder, run),
             "group": names.get(label, "-"),
             "cost": run.cost,
-            "accuracies": [results.get(attack) for attack in attacks],
+            "accuracies": {attack: results.get(attack) for attack in attacks},
         }
 
 

@@ -50,6 +50,8 @@ def test_the_strongest_attack_is_one_that_every_run_met():
     }
     assert strongest(results) == "pgd-20"
     assert strongest({"b": [accuracy("clean", 190)]}) == "clean"
+    tied = [accuracy(name, 100) for name in ("clean", "autoattack", "pgd-20")]
+    assert strongest({"a": tied}) == "autoattack"
 
 
 @pytest.mark.parametrize(
