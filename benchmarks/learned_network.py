@@ -2,6 +2,7 @@
 
     python benchmarks/learned_network.py                      # minutes on one core
     python benchmarks/learned_network.py --recipe pgd_at      # under attack, as networks are retrained
+    python benchmarks/learned_network.py --theta mlp          # another one than the shipped default
 
 The search is that of experiment=demo. Nothing is tuned: the learned optimizer is as it is shipped, and Adam has torch's
 rate of 0.001, constant, without decay or clipping. Both begin from the same weights and see the same batches. The loss
@@ -34,7 +35,7 @@ from search_space import Genotype
 
 LEARNED, ADAM = "learned, nothing tuned", "Adam, default"
 OPTIMIZERS = {
-    LEARNED: ("weight_optimizer=learned", "weight_optimizer.theta=mlp"),
+    LEARNED: ("weight_optimizer=learned",),
     ADAM: (
         "weight_optimizer=adamw",
         "weight_optimizer.learning_rate=1e-3",
@@ -64,7 +65,8 @@ def losses(folder: Path, genotype: Genotype, overrides: Sequence[str]) -> Tensor
 
 def folder_of(arguments: argparse.Namespace, name: str, seed: int) -> Path:
     """Where a retraining is."""
-    return Path(arguments.runs / arguments.recipe / f"{name.partition(',')[0]}{seed}")
+    kind = f"learned-{Path(arguments.theta).stem}-" if name == LEARNED else "Adam"
+    return Path(arguments.runs / arguments.recipe / f"{kind}{seed}")
 
 
 def times_of_adam(arguments: argparse.Namespace) -> float:
@@ -83,7 +85,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Tensor]:
     for seed in range(arguments.seeds):
         for name, curves in found.items():
             folder = folder_of(arguments, name, seed)
-            curves.append(losses(folder, genotype, [f"recipe={arguments.recipe}", *OPTIMIZERS[name], f"seed={seed}"]))
+            overrides = [f"recipe={arguments.recipe}", *OPTIMIZERS[name], f"seed={seed}"]
+            overrides += [f"weight_optimizer.theta={arguments.theta}"] if name == LEARNED else []
+            curves.append(losses(folder, genotype, overrides))
             print(f"seed {seed}, {name}: {curves[-1][-LAST:].mean():.3f}", flush=True)
     return {name: torch.stack(curves) for name, curves in found.items()}
 
@@ -124,6 +128,7 @@ def main() -> None:
     """Train, and write table and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", choices=RECIPES, default="standard")
+    parser.add_argument("--theta", default="general", help="a shipped name, or a file of meta-parameters")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--runs", type=Path, default=Path("runs/learned_network"))
     parser.add_argument("--results", type=Path, default=record.RESULTS)
@@ -131,7 +136,8 @@ def main() -> None:
     found = measure(arguments)
     with rc_context(STYLE):
         picture = draw(found, arguments.recipe)
-    name, title = f"learned_network-{arguments.recipe}", "The searched network, by a learned optimizer and by Adam"
+    name = f"learned_network-{arguments.recipe}"
+    title = f"The searched network, by the learned optimizer {Path(arguments.theta).stem} and by Adam"
     text = report(found, arguments.recipe, times_of_adam(arguments))
     record.write(name, title, text, [picture], arguments.results)
 

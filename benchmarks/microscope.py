@@ -22,7 +22,6 @@ from learned_optimizers.analysis import Analysis, analyse, verdicts_on
 from learned_optimizers.analysis.linearisation import Mode
 from learned_optimizers.analysis.trainings import sample_tasks
 from learned_optimizers.analysis.verdicts import number
-from learned_optimizers.theta import shipped
 from pipeline.compute.environment import environment
 from pipeline.presentation.style import Picture
 from pipeline.report.figures.optimizers import analysis_pictures
@@ -35,13 +34,14 @@ SUBJECTS: Mapping[str, tuple[str, int]] = {
     "gru_moons": ("moons", 100),
     "gru_rosenbrock": ("rosenbrock", 100),
     "mlp": ("mlp_digits", 200),
+    "general": ("mlp_digits", 200),
 }
 """Optimizers, each with the family of its tasks and the steps that it was trained for."""
 
 ALL_SHOWN = ("losses", "eigenvalues", "modes", "clipping", "schedule", "adaptation", "updates", "states")
 SHOWN: Mapping[str, Sequence[str]] = {
     "gru_quadratics": ALL_SHOWN,
-    "mlp": ("clipping", "schedule", "adaptation", "updates"),
+    **dict.fromkeys(("mlp", "general"), ("clipping", "schedule", "adaptation", "updates")),
 }
 SHOWN_OF_OTHERS = ("schedule", "updates")
 DECAY, STEP_SIZE, SATURATION, LOSS = 0.05, 0.2, 0.05, 1 / 3  # what is accepted of the GRU on quadratics
@@ -115,11 +115,12 @@ def main() -> None:
     """Measure and write microscope.md with its pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=16)
+    parser.add_argument("--optimizers", nargs="+", default=list(SUBJECTS), choices=SUBJECTS)
     parser.add_argument("--results", type=Path, default=record.RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sections, pictures = [], []
-    for name in (name for name in SUBJECTS if name in shipped()):
+    for name in arguments.optimizers:
         found, file = taken_apart(name, arguments.tasks)
         sections.append(section(name, found, file))
         pictures += pictures_of(name, file)

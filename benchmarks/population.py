@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import record
 import torch
@@ -25,6 +26,7 @@ from matplotlib import rc_context
 from torch import Tensor
 
 from learned_optimizers import Theta, new_theta
+from learned_optimizers.meta_training.choices import Refresh
 from learned_optimizers.meta_training.judging import Scaling, ThetaExam
 from learned_optimizers.meta_training.outer import Lengths, OuterTraining
 from learned_optimizers.meta_training.population import OuterRecipe, Population, SelectionRules, first_members
@@ -115,6 +117,7 @@ class Trial:
             rules = SelectionRules(
                 best=asked.best,
                 exploited=asked.exploited,
+                refresh=asked.refresh,
                 noise=asked.noise,
                 sigma_factor=asked.sigma_factor,
                 new_trainer=asked.new_trainer,
@@ -264,6 +267,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--init-scale", type=float, default=8.0)
     add("--best", type=int, default=2)
     add("--exploited", type=int, default=3)
+    add("--refresh", choices=get_args(Refresh), default="best", help="whose theta trainers' snapshots become")
     add("--noise", type=float, default=0.0)
     add("--sigma-factor", type=float, default=1.5)
     add("--new-trainer", type=float, default=0.5)

@@ -128,6 +128,9 @@ class LearnedOptimizer(Optimizer):
         if own is None or (own["architecture"], own["theta"]) != expected:
             found = "no learned optimizer's" if own is None else f"that of {own['architecture']}, {own['theta'][:8]}"
             raise ValueError(f"expected the state of {expected[0]} with theta {expected[1][:8]}, found {found}")
+        if set(own["state"]) != set(self.shared):
+            expected_names, names = sorted(self.shared), sorted(own["state"])
+            raise ValueError(f"expected the shared state {expected_names}, found {names}, as of another version")
         self._check_sizes(state_dict)
         super().load_state_dict(dict(state_dict))
         self._restore_single_precision(state_dict)

@@ -118,7 +118,8 @@ class Architecture(ABC):
     """A learned optimizer without its meta-parameters; all methods are pure, for vmap and for derivatives.
 
     shapes: of the meta-parameters by name; their order is that of `Theta.vector`.
-    accumulators: element state by name -> how many an element; all start at 0.  shares: 1 - decay of each, [c, 1].
+    accumulators: element state by name -> how many an element; all start at 0.  shares: 1 - decay of each,
+    or of one name's and then of the other's, [c, 1].
     sums: how many figures of a tensor `accumulate` gives.
     is_compiled: the compiled passes can take it.  is_normalised: steps are multiplied by what `factors` says.
     """

@@ -37,7 +37,10 @@ VECTOR = 0.3
 WIDTH_POWER = 0.5  # of 1/sqrt(rows) + 1/sqrt(columns), the part of a step of equal size that is spectral
 SIGNAL_POWER = 1.0  # of the share of signal in a tensor's gradients
 WARM_UP, LONG = 10.0, 100.0  # steps over which steps grow, and after which they fall as 1/sqrt(time)
-FLOORS = 0.2, 0.5  # least size of weights: of a vector's elements, and of a matrix's times the root of its wide side
+FLOORS = (
+    0.2,
+    0.5,
+)  # least size: of a vector's elements, and of a matrix's that starts at 0 times the root of its wide side
 MOST_CHANGE = 0.2  # of the size of a tensor's weights in a step
 BOUND = 1.0  # of the logarithm of the learned factor on a tensor's step
 LOOK_AHEAD = 0.9  # share of the momentum in the direction; the rest is the gradient
@@ -65,9 +68,8 @@ class General(Architecture):
         }
     )
     accumulators = MappingProxyType({"momenta": len(MOMENTUM_SHARES), "squares": len(SQUARE_SHARES)})
-    shares = MOMENTUM_SHARES
+    shares = torch.cat([MOMENTUM_SHARES, SQUARE_SHARES])
     sums = 9
-    is_compiled = False
     is_normalised = True
 
     def initial_tensors(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -80,8 +82,9 @@ class General(Architecture):
         return first_losses(tensors["input.bias"][0])
 
     def initial_of_tensors(self, tensors: Tensors, count: int) -> dict[str, Tensor]:
-        """Return the number of steps, 0."""
-        return {"steps": tensors["input.bias"].new_zeros(count, 1)}
+        """Return the number of steps and the size that weights had at the first, both 0."""
+        nothing = tensors["input.bias"].new_zeros(count, 1)
+        return {"steps": nothing, "first_size": nothing.clone()}
 
     def observe_training(self, shared: Tensors, loss: Tensor | None) -> dict[str, Tensor]:
         """Update running means of the loss; without one the trend stays what it was, at first none."""
@@ -106,8 +109,10 @@ class General(Architecture):
         momentum_scale, square_scale = correction(MOMENTUM_SHARES, count), correction(SQUARE_SHARES, count)
         means = TensorSums.of(sums, facts.sizes, momentum_scale, square_scale)
         sides, signals = Sides.of(facts), signal_shares(means)
-        reference = torch.maximum((means.params + LEAST).sqrt(), least_size(sides))
-        seen = tensor_features(means, shared, count, sides, reference, signals)
+        first_size = torch.where(count == 1, means.params.sqrt()[:, None], of_tensors["first_size"])
+        least = least_size(sides, first_size[:, 0])
+        reference = torch.maximum((means.params + LEAST).sqrt(), least)
+        seen = tensor_features(means, shared, count, sides, least, signals)
         hidden = torch.tanh(seen @ tensors["tensor.input.weight"].T + tensors["tensor.input.bias"])
         said = hidden @ tensors["tensor.output.weight"].T + tensors["tensor.output.bias"]
         factor = torch.exp(BOUND * torch.tanh(said[:, 0] / BOUND))
@@ -123,7 +128,8 @@ class General(Architecture):
         }
         of_elements = torch.cat([figures[name] for name in SPREAD], -1)
         length = (change * reference * facts.sizes.sqrt())[:, None]
-        return Plan({"of_elements": of_elements, "length": length}, {}), {"steps": count}, dict(shared)
+        plan = Plan({"of_elements": of_elements, "length": length}, {})
+        return plan, {"steps": count, "first_size": first_size}, dict(shared)
 
     def step(self, tensors: Tensors, block: Block, plan: Plan) -> tuple[Tensor, Tensor]:
         """Return the direction of every element, and the sum of its squares over each tensor."""
@@ -144,10 +150,15 @@ class General(Architecture):
         return plan.tensors["length"] / (sums + LEAST).sqrt()
 
 
-def least_size(sides: Sides) -> Tensor:
-    """Return what counts as the size of weights that are smaller, as biases are that start at 0: [k]."""
+def least_size(sides: Sides, first_size: Tensor) -> Tensor:
+    """Return what counts as the size of weights that are smaller: [k].
+
+    first_size: of weights at their first step, [k]; a matrix has it as its least size, in whatever unit its weights
+    are. A matrix that starts at 0 has no unit, and biases often start at 0: for these it is of their shape.
+    """
     vector, matrix = FLOORS
-    return torch.where(sides.is_vector, vector, matrix * torch.exp(-0.5 * sides.wide))
+    of_matrix = torch.where(first_size > 0, first_size, matrix * torch.exp(-0.5 * sides.wide))
+    return torch.where(sides.is_vector, vector, of_matrix)
 
 
 def designed_change(sides: Sides, signals: Tensor, count: Tensor) -> Tensor:

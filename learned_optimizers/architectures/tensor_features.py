@@ -14,7 +14,8 @@ MOMENTUM_SHARES = 1 - torch.tensor([0.5, 0.9, 0.99], dtype=torch.float64)[:, Non
 SQUARE_SHARES = 1 - torch.tensor([0.99, 0.999], dtype=torch.float64)[:, None]  # 1 - decay of squared gradients
 LEAST = 1e-36  # beside squares: far below those of any gradient, and still a normal number in float32
 SLOW, FAST = 0.01, 0.1  # shares of the newest loss in its running means
-LOSS_FIGURES = ("losses", "first_loss", "loss", "fast_loss", "slow_loss", "loss_spread")
+RISE, SHRINKS, GROWS, GROWS_AT_FIRST = 1.5, 0.4, 1.05, 1.25  # of `restrained`: what is a rise, and its factors
+LEAST_RESTRAINT = 0.01
 MOST_FEATURE = 3.0
 TYPICAL_SIGNALS = torch.tensor([0.5, 1.0, 1.5])  # minus the logarithms that noise alone would be near
 TENSOR_FEATURES = 20
@@ -80,10 +81,9 @@ def signal_shares(means: TensorSums) -> Tensor:
 
 def first_losses(like: Tensor) -> dict[str, Tensor]:
     """Running figures of the training loss before the first one."""
-    return {
-        name: torch.zeros_like(like)
-        for name in ("losses", "first_loss", "loss", "fast_loss", "slow_loss", "loss_spread")
-    }
+    zeros = ("losses", "first_loss", "loss", "fast_loss", "slow_loss", "loss_spread")
+    figures = {name: torch.zeros_like(like) for name in zeros}
+    return figures | {"restraint": torch.full_like(like, LEAST_RESTRAINT), "is_calm": torch.ones_like(like)}
 
 
 def with_loss(shared: Tensors, loss: Tensor) -> dict[str, Tensor]:
@@ -102,15 +102,29 @@ def with_loss(shared: Tensors, loss: Tensor) -> dict[str, Tensor]:
         "slow_loss": slow,
         "loss_spread": spread,
     }
-    return {**shared, **found}
+    return {**shared, **found, **restrained(shared, loss, first)}
+
+
+def restrained(shared: Tensors, loss: Tensor, first: Tensor) -> dict[str, Tensor]:
+    """Return the factor on all steps that follows the loss, and whether the loss never rose.
+
+    It grows from LEAST_RESTRAINT to 1 and shrinks where the loss is RISE times the first one and its faster mean, as
+    where inputs are large: one usual step may then be too long. After the first rise it grows slowly, as the window of
+    TCP does after a loss (Jacobson 1988).
+    """
+    is_rise = (first > 0) & (loss > RISE * torch.maximum(first, shared["fast_loss"]))
+    is_calm = torch.where(is_rise, 0, shared["is_calm"])
+    grown = (shared["restraint"] * torch.where(is_calm > 0, GROWS_AT_FIRST, GROWS)).clamp(max=1)
+    shrunk = (SHRINKS * shared["restraint"]).clamp(min=LEAST_RESTRAINT)
+    return {"restraint": torch.where(is_rise, shrunk, grown), "is_calm": is_calm}
 
 
 def brake(shared: Tensors) -> Tensor:
-    """Return a factor on all steps: less than 1 where the loss is above its slower mean, and far less above the first.
-
-    Powers of these figures over the loss, 2 and 4; a scalar.
+    """Return a factor on all steps, at most 1: the restraint, times less where the loss is above its slower mean and
+    above the first. Without losses it is 1; a scalar.
     """
-    return _at_most_1(shared["slow_loss"], shared["loss"]) ** 2 * _at_most_1(shared["first_loss"], shared["loss"]) ** 4
+    above = _at_most_1(shared["slow_loss"], shared["loss"]) * _at_most_1(shared["first_loss"], shared["loss"])
+    return torch.where(shared["losses"] > 0, above * shared["restraint"], 1)
 
 
 def _at_most_1(usual: Tensor, loss: Tensor) -> Tensor:
@@ -126,11 +140,11 @@ def loss_trend(shared: Tensors) -> Tensor:
 
 
 def tensor_features(
-    means: TensorSums, shared: Tensors, count: Tensor, sides: Sides, reference: Tensor, signals: Tensor
+    means: TensorSums, shared: Tensors, count: Tensor, sides: Sides, least: Tensor, signals: Tensor
 ) -> Tensor:
     """What the network over tensors reads: [k, 20], each of size about 1.
 
-    count: steps of each tensor, [k, 1].  reference: the size of weights that steps are measured by, [k].  signals: of
+    count: steps of each tensor, [k, 1].  least: the size that smaller weights count as, [k].  signals: of
     `signal_shares`.
     """
     noise = means.squares.mean(-1)
@@ -142,7 +156,7 @@ def tensor_features(
     alignment = means.alignment * middle.rsqrt() * slowest.rsqrt()
     growth = _log_ratio(means.squares[:, 0], means.squares[:, 1])
     spike = _log_ratio(means.gradients, noise)
-    moved = _log_ratio(means.params, reference.square())
+    moved = _log_ratio(means.params, least.square())
     own = torch.stack([*signals.T, agreement, alignment, growth, spike, moved], -1)
     around = own[:, :5].mean(0).expand(len(own), 5)
     time = torch.cat([torch.log1p(count) / 3 - 1, torch.exp(-count / 30)], -1)

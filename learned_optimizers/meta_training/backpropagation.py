@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +14,14 @@ from torch.func import grad_and_value, vmap
 
 from learned_optimizers.architectures.registry import architecture
 from learned_optimizers.meta_training.baselines import UpdateRule
+from learned_optimizers.meta_training.normalisation import normalised, weights_of_steps
 from learned_optimizers.meta_training.outer import EstimateMapper
 from learned_optimizers.meta_training.unroll import Draw
 from learned_optimizers.tasks import Bucket, Task, TaskTensors, seeded_generator
+from learned_optimizers.tasks.task import uniform
 from learned_optimizers.theta import Theta
 
-LEAST_LOSS = LEAST_LENGTH = 1e-12  # that something is divided by
+LEAST_LENGTH = 1e-12  # that something is divided by
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class BackpropagationRecipe:
     """What a step learns from. trainings: of a step.  tasks: of a bucket, from 0 up.  horizon: steps of a training.
 
     cap: largest loss that counts, where 1 is that of the start.  penalty: times the norm of theta, is added.
+    least_horizon: of shorter trainings, whose length is log-uniform up to the horizon; None for the horizon alone.
+    late, logarithmic: how losses count, as of `weights_of_steps` and `normalised`.
     """
 
     seed: int
@@ -35,13 +40,36 @@ class BackpropagationRecipe:
     horizon: int
     cap: float
     penalty: float
+    least_horizon: int | None = None
+    late: float = 0.0
+    logarithmic: bool = False
+
+    def length(self, step: int) -> int:
+        """Steps of the trainings of an outer step."""
+        if self.least_horizon is None:
+            return self.horizon
+        low, high = math.log(self.least_horizon), math.log(self.horizon)
+        return round(math.exp(uniform(low, high, seeded_generator(self.seed, "length", step))))
+
+    def losses(self, curve: Tensor) -> Tensor:
+        """Return what a mean over steps says of each training: [steps, trainings] -> [trainings].
+
+        Losses are over that of the start, which the optimizer has no part in; of their logarithms, LEAST_SHARE of the
+        start is 0.
+        """
+        start = curve[0].detach()
+        scale = torch.stack([start, torch.zeros_like(start)], -1)
+        values = normalised(curve, scale, self.cap, logarithmic=self.logarithmic)
+        weights = weights_of_steps(0, len(curve), len(curve), self.late)
+        return (weights[:, None] * values).mean(0)
 
 
 class BackpropagationTraining:
     """Theta and Adam, which takes the derivative of a mean over trainings, all of whose steps it looks through.
 
-    The outer loss is the mean over steps of min(f_t / f_0, cap), f the loss that the optimizer itself descends.
-    Buckets take turns. Everything random is drawn from the recipe's seed and the number of the step.
+    The outer loss is the mean over steps of min(f_t / f_0, cap), f the loss that the optimizer itself descends, or what
+    the recipe makes of it. Buckets take turns. Everything random is drawn from the recipe's seed and the number of the
+    step.
     """
 
     def __init__(
@@ -73,8 +101,8 @@ class BackpropagationTraining:
         """
         recipe = self.recipe
         vectors = self._vector.detach().expand(recipe.trainings, -1).clone().requires_grad_()
-        curve = loss_curve(self._start, vectors, self._draw(), recipe.horizon)
-        losses = (curve / curve[:1].detach().clamp(min=LEAST_LOSS)).clamp(max=recipe.cap).nan_to_num(recipe.cap).mean(0)
+        length_of_training = recipe.length(self.steps)
+        losses = recipe.losses(loss_curve(self._start, vectors, self._draw(), length_of_training))
         (gradients,) = torch.autograd.grad(losses.sum(), vectors)
         is_finite = gradients.isfinite().all(1, keepdim=True)
         gradients = torch.where(is_finite, gradients, 0)
@@ -89,7 +117,7 @@ class BackpropagationTraining:
             "gradient_norm": gradient.norm().item(),
             "clipped": (norms > self.clip).float().mean().item(),
             "not_finite": 1 - is_finite.float().mean().item(),
-            "length": recipe.horizon,
+            "length": length_of_training,
         }
 
     def state(self) -> dict[str, Any]:

@@ -14,6 +14,13 @@ from compiled import INT, POINTER, fields, load_library
 from learned_optimizers.architectures.base import Architecture, Plan, Tensors
 from learned_optimizers.architectures.features import DIRECTION_SCALE, MAGNITUDE_SCALE, SMALLEST
 
+OF_GENERAL = {
+    "general_accumulate_pass": [POINTER, POINTER],
+    "general_direction_pass": [POINTER, POINTER, POINTER],
+    "general_move_pass": [POINTER, POINTER],
+}
+"""The passes of architectures whose steps are normalised, with the types of their arguments."""
+
 
 class _Tensors(ctypes.Structure):
     _fields_ = (
@@ -31,15 +38,21 @@ class _Network(ctypes.Structure):
     )
 
 
+class _General(ctypes.Structure):
+    _fields_ = fields("figures rate first first_bias second second_bias output directions")
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """Return the compiled passes, or None where there are none to use; see `compiled.load_library`."""
     loaded = load_library("learned_optimizers.native._kernels")
     if loaded is None:
         return None
-    loaded.accumulate_pass.restype = loaded.step_pass.restype = None
-    loaded.accumulate_pass.argtypes = [POINTER, INT, POINTER]
-    loaded.step_pass.argtypes = [POINTER, POINTER, POINTER]
+    arguments = {"accumulate_pass": [POINTER, INT, POINTER], "step_pass": [POINTER, POINTER, POINTER]} | OF_GENERAL
+    for name, types in arguments.items():
+        if hasattr(loaded, name):  # one that was compiled from older sources has not all of them
+            one_pass = getattr(loaded, name)
+            one_pass.restype, one_pass.argtypes = None, types
     return loaded
 
 
@@ -64,8 +77,10 @@ def supports(rule: Architecture, elements: Elements) -> bool:
     """Return whether the passes take these: compiled code is there, and all is float32 on the CPU, without gaps."""
     if not rule.is_compiled:
         return False
-    rows = [row for name in rule.accumulators for row in elements.rows(name)]
-    return library() is not None and all(
+    loaded, rows = library(), [row for name in rule.accumulators for row in elements.rows(name)]
+    if loaded is None or (rule.is_normalised and not all(hasattr(loaded, name) for name in OF_GENERAL)):
+        return False
+    return all(
         value.dtype == torch.float32 and value.device.type == "cpu" and value.is_contiguous()
         for value in (*elements.params, *elements.gradients, *rows)
     )
@@ -75,9 +90,12 @@ def accumulate(rule: Architecture, elements: Elements, of_tensors: Tensors) -> T
     """Make the first pass, that of `Architecture.accumulate`, in place: sums over each tensor, [k, c]."""
     given = _given(rule, elements, rule.limit(of_tensors))
     sums = torch.zeros(len(elements.params), rule.sums, dtype=torch.float64, device="cpu")
-    library().accumulate_pass(  # type: ignore[union-attr] # `supports` has seen it
-        ctypes.byref(_tensors(given, elements)), rule.sums, sums.data_ptr()
-    )
+    passes: ctypes.CDLL = library()  # type: ignore[assignment] # `supports` has seen it
+    tensors = ctypes.byref(_tensors(given, elements))
+    if rule.is_normalised:
+        passes.general_accumulate_pass(tensors, sums.data_ptr())
+    else:
+        passes.accumulate_pass(tensors, rule.sums, sums.data_ptr())
     return sums.float()
 
 
@@ -86,6 +104,8 @@ def step(rule: Architecture, tensors: Tensors, elements: Elements, plan: Plan) -
 
     plan: its "rate", [k, 1], multiplies each step.
     """
+    if rule.is_normalised:
+        return _normalised_step(rule, tensors, elements, plan)
     layers = rule.layers(tensors, plan)
     weights = {"first": layers.first.T, "second": layers.second.T, "output": layers.output.T}
     floors = {"first_floor": layers.first_floor, "second_floor": layers.second_floor}
@@ -101,6 +121,27 @@ def step(rule: Architecture, tensors: Tensors, elements: Elements, plan: Plan) -
     )
     # the sum of a linear layer's outputs is its output for the sum of what it reads
     return None if layers.message is None else hidden.float() @ layers.message.T
+
+
+def _normalised_step(rule: Architecture, tensors: Tensors, elements: Elements, plan: Plan) -> Tensor:
+    """Make the second pass of an architecture that multiplies steps by what their squares sum up to."""
+    given = _given(rule, elements, None)
+    directions = [torch.empty_like(param) for param in elements.params]
+    weights = {"first": "input.weight", "second": "hidden.weight", "output": "output.weight"}
+    parts = {name: tensors[of].T for name, of in weights.items()}
+    parts |= {"first_bias": tensors["input.bias"], "second_bias": tensors["hidden.bias"]}
+    parts |= {"figures": plan.tensors["of_elements"]}
+    parts |= {"directions": torch.tensor([one.data_ptr() for one in directions], device="cpu")}
+    parts = _dense(parts)
+    sums = torch.zeros(len(elements.params), 1, dtype=torch.float64, device="cpu")
+    of_tensors, network = _tensors(given, elements), _General(**_addresses(parts))
+    passes: ctypes.CDLL = library()  # type: ignore[assignment] # `supports` has seen it
+    passes.general_direction_pass(ctypes.byref(of_tensors), ctypes.byref(network), sums.data_ptr())
+    total = sums.float()
+    rate = (plan.tensors["rate"] * rule.factors(plan, total)).contiguous()
+    network.rate = rate.data_ptr()
+    passes.general_move_pass(ctypes.byref(of_tensors), ctypes.byref(network))
+    return total
 
 
 def _given(rule: Architecture, elements: Elements, limit: Tensor | None) -> dict[str, Tensor]:

@@ -33,6 +33,12 @@ struct Network { // weights are [inputs, outputs]
     const float *first, *first_floor, *second, *second_floor, *output, *bias;
     float direction_scale, magnitude_scale;
 };
+
+struct General { // the network of the architecture of that name; weights are [inputs, outputs]
+    const float *figures, *rate; // of each tensor: [count, 11], as `Figures` in general.inl has them; [count]
+    const float *first, *first_bias, *second, *second_bias, *output;
+    float *const *directions; // [elements] of each
+};
 }
 
 constexpr int HIDDEN = 32, MOST_INPUTS = 32; // of all architectures
@@ -49,3 +55,11 @@ extern "C" void accumulate_pass(const Tensors *of, int columns, double *sums) {
 extern "C" void step_pass(const Tensors *of, const Network *network, double *sums) {
     DISPATCH(step(*of, *network, sums));
 }
+
+// Those of `general`: as accumulate_pass, sums [count, 9]; directions and the sums of their squares, [count, 1], which
+// say how long they are; params -= rate * direction.
+extern "C" void general_accumulate_pass(const Tensors *of, double *sums) { DISPATCH(accumulate_general(*of, sums)); }
+extern "C" void general_direction_pass(const Tensors *of, const General *network, double *sums) {
+    DISPATCH(direct_general(*of, *network, sums));
+}
+extern "C" void general_move_pass(const Tensors *of, const General *network) { DISPATCH(move_general(*of, *network)); }

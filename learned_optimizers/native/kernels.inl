@@ -221,16 +221,16 @@ static inline void inputs(const Tensors &of, Part part, const float *scale, Lane
 }
 
 // out[j] = max(start[j] + sum over i of weight[i][j] * x[i], floor[j]) for N vectors of elements. start: null for 0.
-template <int N>
+template <int N, int UNITS>
 static inline void layer(const float *x, int inputs, const float *weight, const float *start, const float *floor,
                          float *out) {
-    for (int j = 0; j < HIDDEN; j += OUTPUTS) {
+    for (int j = 0; j < UNITS; j += OUTPUTS) {
         Floats sum[OUTPUTS][N];
         for (int o = 0; o < OUTPUTS; ++o)
             for (int n = 0; n < N; ++n) sum[o][n] = start ? all<V>(start[j + o]) : Floats{};
         for (int i = 0; i < inputs; ++i)
             for (int o = 0; o < OUTPUTS; ++o)
-                for (int n = 0; n < N; ++n) sum[o][n] += at<V>(x + (i * N + n) * V) * weight[i * HIDDEN + j + o];
+                for (int n = 0; n < N; ++n) sum[o][n] += at<V>(x + (i * N + n) * V) * weight[i * UNITS + j + o];
         for (int o = 0; o < OUTPUTS; ++o)
             for (int n = 0; n < N; ++n)
                 at<V>(out + ((j + o) * N + n) * V) = at_least(sum[o][n], all<V>(floor[j + o]));
@@ -244,8 +244,8 @@ static inline void step_tile(const Tensors &of, const Network &network, Part par
     const int k = part.tensor, size = of.squares ? 3 + 4 * of.decays : 2 + of.decays;
     inputs<N>(of, part, network.scale + size_t(k) * size, lanes, x);
     const float *start = network.start ? network.start + size_t(k) * HIDDEN : nullptr;
-    layer<N>(x, size, network.first, start, network.first_floor, a);
-    layer<N>(a, HIDDEN, network.second, nullptr, network.second_floor, b);
+    layer<N, HIDDEN>(x, size, network.first, start, network.first_floor, a);
+    layer<N, HIDDEN>(a, HIDDEN, network.second, nullptr, network.second_floor, b);
     Floats direction[N], magnitude[N];
     for (int n = 0; n < N; ++n) direction[n] = all<V>(network.bias[0]), magnitude[n] = all<V>(network.bias[1]);
     for (int j = 0; j < HIDDEN; ++j)
@@ -276,3 +276,5 @@ static void step(const Tensors &of, const Network &network, double *sums) {
         for (int j = 0; sums && j < HIDDEN; ++j) add_lanes(block[j], total[j]);
     });
 }
+
+#include "learned_optimizers/native/general.inl"

@@ -125,7 +125,8 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
 def _prepared(folder: Path, experiment: Experiment, mapper: Mapper, *, begun: bool) -> MetaTraining:
     """A training before its first step. begun: it goes on from a checkpoint, so that nothing is to be imitated."""
     meta = experiment.meta
-    scales = measured_scales(folder, meta, mapper)
+    by_adam = not (meta.estimator == "backprop" and meta.logarithmic)  # whose losses are over those of the start
+    scales = measured_scales(folder, meta, mapper, by_adam=by_adam)
     of_training = scales_of_training(meta, scales)
     seed = stream_seed(experiment.seed, STAGE)
     theta, imitation = new_theta(meta.architecture, generator=torch.Generator().manual_seed(seed)), None
@@ -141,7 +142,10 @@ def _outer(
     """What takes the outer steps. scales: of the tasks that train."""
     if meta.estimator == "backprop":
         recipe = BackpropagationRecipe(
-            seed, meta.task_seed, meta.pairs, meta.tasks, meta.horizon, meta.cap, meta.penalty
+            *(seed, meta.task_seed, meta.pairs, meta.tasks, meta.horizon, meta.cap, meta.penalty),
+            least_horizon=meta.least_horizon,
+            late=meta.late,
+            logarithmic=meta.logarithmic,
         )
         rates = {"learning_rate": meta.learning_rate, "epsilon": meta.epsilon}
         return BackpropagationTraining(theta, recipe, list(scales), **rates, clip=meta.clip)

@@ -22,22 +22,23 @@ def perceptron(width, dtype):
 def trained(theta, *, width=16, steps=20, unit=1.0, reparametrised=1.0, dtype=torch.float64):
     """Weights after a training on random data, each times its factor. unit: of the loss.
 
-    reparametrised: w = factor * parameter for all tensors of a network.
+    reparametrised: w = factor * parameter for all matrices of a network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = perceptron(width, dtype)
         batches = [(torch.randn(32, 20, dtype=dtype), torch.randint(5, (32,))) for _ in range(steps)]
     weights = dict(network.named_parameters())
-    params = {name: nn.Parameter(weight.detach() / reparametrised) for name, weight in weights.items()}
+    factors = {name: reparametrised if weight.dim() > 1 else 1.0 for name, weight in weights.items()}
+    params = {name: nn.Parameter(weight.detach() / factors[name]) for name, weight in weights.items()}
     optimizer = LearnedOptimizer(params.values(), theta)
     for inputs, labels in batches:
-        used = {name: param * reparametrised for name, param in params.items()}
+        used = {name: param * factors[name] for name, param in params.items()}
         loss = unit * nn.functional.cross_entropy(torch.func.functional_call(network, used, (inputs,)), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(loss=loss.detach())
-    return [param.detach() * reparametrised for param in params.values()]
+    return [param.detach() * factors[name] for name, param in params.items()]
 
 
 def differ(found, expected):
@@ -62,13 +63,20 @@ def test_a_power_of_two_on_the_loss_does_not_change_a_bit(unit):
 
 
 @pytest.mark.parametrize("width", [16, *slowly(64, 1000)])
-@pytest.mark.parametrize("factor", [0.1, *slowly(1e-3, 0.5)])
+@pytest.mark.parametrize("factor", [1e3, *slowly(1e-3, 0.1, 10.0)])
 def test_the_unit_of_the_weights_does_not_change_the_trajectory(factor, width):
-    theta = theta_of("general")  # larger parameters than weights: no floor on the size of weights is near
-    assert (
-        differ(trained(theta, width=width, reparametrised=factor), trained(theta, width=width, reparametrised=1e-4))
-        < 1e-9
-    )
+    theta = theta_of("general")
+    expected = trained(theta, width=width)
+    assert differ(trained(theta, width=width, reparametrised=factor), expected) < 1e-9
+
+
+def test_a_matrix_that_starts_at_zero_is_trained_too():
+    weight = nn.Parameter(torch.zeros(20, 30))
+    optimizer = LearnedOptimizer([weight], load_theta("general"))
+    for _ in range(50):
+        weight.grad = weight.detach() - 1.0
+        optimizer.step(loss=(weight - 1).square().mean().detach())
+    assert weight.mean() > 0.3
 
 
 def poor_theta(seed, scale=1.0):
@@ -139,6 +147,25 @@ def test_the_largest_change_of_a_tensor_is_a_part_of_its_weights_whatever_the_me
             optimizer.step(loss=1.0)
             for now, then in zip(params, before, strict=True):
                 assert (now - then).norm() <= 0.2001 * then.norm()
+
+
+def test_steps_begin_short_grow_while_the_loss_does_not_rise_and_shrink_where_it_does():
+    def moved(losses):
+        weight = nn.Parameter(torch.ones(6, 6))
+        optimizer = LearnedOptimizer([weight], load_theta("general"))
+        for loss in losses:
+            weight.data.fill_(1)  # all steps start from the same size
+            weight.grad = torch.ones(6, 6)
+            optimizer.step(loss=loss)
+        return (weight.detach() - 1).norm().item()
+
+    calm = [1.0] * 30
+    assert moved(calm[:1]) < 1e-2 * moved(calm)
+    assert moved([*calm, 1.4]) > 0.4 * moved(calm)
+    rising = moved([*calm, 10.0])
+    assert rising < 0.1 * moved(calm)
+    assert moved([*calm, 10.0, 1.0]) < 0.5 * moved([*calm, 1.0, 1.0])  # it is remembered
+    assert moved([*calm, 10.0, *[1.0] * 40]) > 0.8 * moved([*calm, *[1.0] * 41])  # and forgotten
 
 
 def test_a_tensor_without_a_gradient_that_is_not_zero_stays_where_it_is():

@@ -148,6 +148,14 @@ def test_the_state_of_another_optimizer_is_refused():
         make(theta_of("mlp"), [torch.zeros(2), *params[1:]]).load_state_dict(state)
 
 
+def test_a_state_of_a_version_that_kept_fewer_figures_is_refused():
+    optimizer = LearnedOptimizer([torch.nn.Parameter(torch.ones(3))], theta_of("general"))
+    state = optimizer.state_dict()
+    del state["shared"]["state"]["restraint"]
+    with pytest.raises(ValueError, match=r"'restraint'.*as of another version"):
+        optimizer.load_state_dict(state)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_without_a_gradient_are_left_out(name):
     theta = theta_of(name)

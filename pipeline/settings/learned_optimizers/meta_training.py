@@ -94,6 +94,11 @@ class MetaSettings(Settings):
     tasks: Count = Field(16, description="tasks to draw from in each bucket of a family (a shape of its networks)")
     task_seed: Seed = Field(0, description="random seed of the tasks themselves")
     horizon: Count = Field(200, description="inner steps of a whole training")
+    least_horizon: Count | None = Field(
+        None,
+        description="inner steps of the shortest training, others are log-uniform up to meta.horizon; null for "
+        "meta.horizon alone; backprop alone",
+    )
     imitate: ImitationSettings = ImitationSettings()
     full: bool = Field(False, description="unroll whole trainings; else ever longer truncations, one after another")
     first_length: Count = Field(20, description="inner steps of a truncation at first; each is times U(.8, 1.2)")
@@ -158,6 +163,11 @@ class MetaSettings(Settings):
     def _backpropagation_is_through_whole_trainings(self) -> Self:
         if self.estimator == "backprop" and not self.full:
             raise ValueError("meta.estimator=backprop goes through whole trainings; set meta.full=true")
+        if self.least_horizon is not None and (self.estimator != "backprop" or self.least_horizon > self.horizon):
+            raise ValueError(
+                f"meta.least_horizon={self.least_horizon}: expected at most meta.horizon={self.horizon}, and "
+                "meta.estimator=backprop"
+            )
         if self.estimator == "backprop" and self.trainer is not None:
             raise ValueError("meta.estimator=backprop is for Adam; leave out meta.trainer, or use another estimator")
         return self

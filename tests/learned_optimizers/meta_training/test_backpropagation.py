@@ -1,6 +1,7 @@
 """Backpropagation through whole trainings: its derivative, its resumed bits, and what it learns."""
 
 import io
+import math
 
 import pytest
 import torch
@@ -91,6 +92,26 @@ def test_no_training_has_a_longer_gradient_than_the_clip_and_the_others_are_not_
     assert norm > 1e-2
     assert row["clipped"] == 1
     assert row["gradient_norm"] <= 1e-3 + 1e-6
+
+
+def test_lengths_of_trainings_are_log_uniform_between_their_bounds():
+    lengths = torch.tensor([recipe(horizon=160, least_horizon=40).length(step) for step in range(200)])
+    assert 40 <= lengths.min() < 45
+    assert 150 < lengths.max() <= 160
+    assert 70 < lengths.float().log().mean().exp() < 90  # sqrt(40 * 160) is 80
+    assert {recipe(horizon=160).length(step) for step in range(5)} == {160}
+
+
+def test_logarithms_of_losses_count_alike_in_all_units_and_later_ones_more():
+    curve = torch.tensor([[2.0, 4.0], [1.0, 1.0], [0.0, 8e9]])
+    found = recipe(logarithmic=True, late=0.6, cap=1.5).losses(curve)
+    least, weights = 1e-3, [0.6, 1.0, 1.4]
+    values = [1.0, math.log((0.5 + least) / least) / math.log((1 + least) / least), 0.0]
+    expected = sum(weight * value for weight, value in zip(weights, values, strict=True)) / 3
+    torch.testing.assert_close(found[0].item(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(recipe(logarithmic=True, late=0.6, cap=1.5).losses(100 * curve), found)
+    assert found[1] < (0.6 + 1.0 + 1.4 * 1.5) / 3
+    torch.testing.assert_close(recipe().losses(curve[:2]), torch.tensor([0.75, 0.625]))
 
 
 def test_a_loss_that_overflows_counts_as_the_cap_and_moves_nothing():

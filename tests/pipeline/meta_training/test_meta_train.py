@@ -87,6 +87,10 @@ def test_other_ways_of_training_run_to_their_end(tmp_path, call_script, override
         (["meta.full=true", "meta.estimator=pes"], "meta.estimator=pes is for truncations"),
         (["meta.trainer=''"], "meta.trainer: String should have at least 1 character"),
         (["meta.pairs=1"], "meta.pairs: Input should be greater than or equal to 2, found 1"),
+        (
+            ["meta.least_horizon=20"],
+            "meta.least_horizon=20: expected at most meta.horizon=200, and meta.estimator=backprop",
+        ),
         (["meta.estimator=reinforce"], "'es', 'rp', 'merged', 'pes' or 'backprop'"),
     ],
 )

@@ -19,7 +19,7 @@ class PlainTensor:
     momentum_decays, square_decays = (0.5, 0.9, 0.99), (0.99, 0.999)
 
     def __init__(self, param):
-        self.param, self.steps = param.copy(), 0
+        self.param, self.steps, self.first_size = param.copy(), 0, rms(param)
         self.momenta = [np.zeros_like(param) for _ in self.momentum_decays]
         self.squares = [np.zeros_like(param) for _ in self.square_decays]
         first, others = (param.shape[0] if param.ndim else 1), math.prod(param.shape[1:])
@@ -44,12 +44,16 @@ class PlainTensor:
             np.mean(fast * slow) / (rms(fast) * rms(slow)),
             0.5 * math.log(np.mean(corrected[0]) / np.mean(corrected[1])),
             math.log(rms(g) / math.sqrt(self.mean_square)),
-            math.log((rms(self.param) + 1e-18) / self.reference()),
+            math.log((rms(self.param) + 1e-18) / self.least_size()),
         ]
 
+    def least_size(self):
+        if self.narrow == 1:
+            return 0.2
+        return self.first_size or 0.5 / math.sqrt(self.wide)
+
     def reference(self):
-        least = 0.2 if self.narrow == 1 else 0.5 / math.sqrt(self.wide)
-        return max(rms(self.param), least)
+        return max(rms(self.param), self.least_size())
 
     def shape_features(self):
         sides = [math.log(side) / 3 - 1 for side in (self.narrow, self.wide)]
@@ -85,10 +89,17 @@ def loss_trend(losses):
 
 
 def brake(losses):
-    slow = 0.0
+    """The restraint after these losses, times how far the last one is above the slower mean and the first."""
+    fast = slow = 0.0
+    restraint, calm = 0.01, True
     for count, loss in enumerate(losses, start=1):
+        if loss > 1.5 * max(losses[0], fast):
+            restraint, calm = max(0.01, 0.4 * restraint), False
+        else:
+            restraint = min(1.0, restraint * (1.25 if calm else 1.05))
         slow += max(1 / count, 0.01) * (loss - slow)
-    return min(1.0, slow / losses[-1]) ** 2 * min(1.0, losses[0] / losses[-1]) ** 4
+        fast += max(1 / count, 0.1) * (loss - fast)
+    return restraint * min(1.0, slow / losses[-1]) * min(1.0, losses[0] / losses[-1])
 
 
 def plain_general(w, params, rows):
