@@ -3,47 +3,60 @@
     python benchmarks/generalisation.py --cifar FOLDER            # all of it; many hours on two cores
     python benchmarks/generalisation.py --seeds 1 --most-steps 200 --most-weights 100000    # an hour on one
     python benchmarks/generalisation.py --list development --theta runs/meta/theta.safetensors
+    python benchmarks/generalisation.py --rates-of benchmarks/results/generalisation.json    # a sixth of the time
 
 The judging list serves this table alone: what is chosen is chosen by the development list. Every optimizer starts from
 the same weights and sees the same batches. AdamW and SGD have seven rates, the best of which is that with the lowest
 training loss at the end, mean over the seeds; the learned ones and schedule-free AdamW (`pip install schedulefree`)
-run as they are. Finished trainings are kept in --runs, and none is done twice.
+run as they are. Finished trainings are kept in --runs, and none is done twice. With --rates-of, a record of before says
+which rate is the best on a task, and only that and AdamW's default are trained.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 
 import record
 import torch
 from generalisation_tasks import LISTS, BenchmarkTask
-from generalisation_tasks.comparison import TaskResult, compare
-from generalisation_tasks.contestants import FREE, WINDOW, Contestant, contestants, train
+from generalisation_tasks.comparison import BEST, BEST_SGD, DEFAULT_RATE, TaskResult, compare
+from generalisation_tasks.contestants import ADAMW, FREE, SGDM, WINDOW, Contestant, contestants, train
 from generalisation_tasks.report import all_tasks, by_family, by_task, draw_profile, figures
 from generalisation_tasks.runs import FinishedRuns, RunKey, key_of
 from generalisation_tasks.task import count_weights
 from matplotlib import rc_context
 
 from pipeline.presentation.style import STYLE
-from pipeline.runs.files import write_json
+from pipeline.runs.files import read_json, write_json
 from pipeline.runs.progress import progress_bar
 
 LEAST_STEPS = 2
+BestRates = Mapping[str, Mapping[str, tuple[float | None, ...]]]
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is run: tasks with the number of their weights, optimizers, seeds, and the most steps of a training."""
+    """What is run: tasks with the number of their weights, optimizers, seeds, and the most steps of a training.
+
+    rates: of tasks whose best rates are known, by the names of task and optimizer.
+    """
 
     tasks: Sequence[tuple[BenchmarkTask, int]]
     contestants: Sequence[Contestant]
     seeds: int
     most_steps: int | None
     cifar: Path | None
+    rates: BestRates
+
+    def contestants_of(self, task: BenchmarkTask) -> list[Contestant]:
+        """Return the optimizers, those with known rates at these alone."""
+        known = self.rates.get(task.name, {})
+        return [replace(one, rates=known.get(one.name, one.rates)) for one in self.contestants]
 
     def steps(self, task: BenchmarkTask) -> int:
         """Steps of a task's trainings."""
@@ -52,10 +65,9 @@ class Chosen:
     def trainings(self) -> Iterator[tuple[RunKey, BenchmarkTask, Contestant]]:
         """Yield every training that the tables need."""
         for task, _ in self.tasks:
-            for contestant in self.contestants:
-                for rate in contestant.rates:
-                    for seed in range(self.seeds):
-                        yield key_of(task, contestant, rate, seed, self.steps(task)), task, contestant
+            for contestant in self.contestants_of(task):
+                for rate, seed in product(contestant.rates, range(self.seeds)):
+                    yield key_of(task, contestant, rate, seed, self.steps(task)), task, contestant
 
 
 def choose(arguments: argparse.Namespace) -> Chosen:
@@ -76,7 +88,18 @@ def choose(arguments: argparse.Namespace) -> Chosen:
     sized = [(task, size) for task, size in sized if arguments.most_weights is None or size <= arguments.most_weights]
     if not sized:
         raise SystemExit("no task of the list is asked for; --tasks takes names and families, with * for any letters")
-    return Chosen(sized, found, arguments.seeds, arguments.most_steps, arguments.cifar)
+    rates = {} if arguments.rates_of is None else known_rates(arguments.rates_of)
+    return Chosen(sized, found, arguments.seeds, arguments.most_steps, arguments.cifar, rates)
+
+
+def known_rates(path: Path) -> BestRates:
+    """Read the rates of AdamW and SGD out of a record: AdamW's default and best one, and SGD's best."""
+    tasks = read_json(path)["tasks"]
+    best = {row["task"]: {name: one["rate"] for name, one in row["optimizers"].items()} for row in tasks}
+    return {
+        name: {ADAMW: tuple(dict.fromkeys((DEFAULT_RATE, rates[BEST]))), SGDM: (rates[BEST_SGD],)}
+        for name, rates in best.items()
+    }
 
 
 def size_of(task: BenchmarkTask, cifar: Path | None) -> int:
@@ -95,7 +118,7 @@ def measure(chosen: Chosen, path: Path) -> list[TaskResult]:
             rate = "" if key.rate is None else f" at {key.rate:g}"
             bar.advance(f"{task.family}: {task.name} | {contestant.name}{rate} | loss {outcome.final:.3g}")
     return [
-        compare(task, weights, chosen.steps(task), chosen.contestants, chosen.seeds, runs)
+        compare(task, weights, chosen.steps(task), chosen.contestants_of(task), chosen.seeds, runs)
         for task, weights in chosen.tasks
     ]
 
@@ -112,6 +135,8 @@ def what_was_run(chosen: Chosen, list_name: str) -> str:
     shortened = sum(chosen.steps(task) < task.steps for task, _ in chosen.tasks)
     parts = [f"The {list_name} list, {len(chosen.tasks)} tasks, {chosen.seeds} seed(s)"]
     parts += [f"{missing} tasks left out"] if missing else []
+    known = sum(task.name in chosen.rates for task, _ in chosen.tasks)
+    parts += [f"the best rates of {known} tasks taken from a sweep before"] if known else []
     parts += [f"the trainings of {shortened} tasks cut to {chosen.most_steps} steps"] if shortened else []
     return ", ".join(parts) + "."
 
@@ -141,6 +166,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--most-steps", type=int, help="of a training; by default a task's own")
     parser.add_argument("--most-weights", type=int, help="of a network; by default any")
     parser.add_argument("--cifar", type=Path, help="folder of CIFAR-10, as data.path of data=huggingface")
+    parser.add_argument("--rates-of", type=Path, help="record of a sweep before, a JSON file of this script")
     parser.add_argument("--runs", type=Path, default=Path("runs/generalisation/trainings.jsonl"))
     parser.add_argument("--results", type=Path, default=record.RESULTS)
     arguments = parser.parse_args()

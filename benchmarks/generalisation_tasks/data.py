@@ -130,6 +130,7 @@ SOURCES: Mapping[str, Callable[[], Examples]] = {
     "rows of digits": digit_rows,
     "wine, raw": partial(measurements, "wine", standardised=False),
     "cancer": partial(measurements, "breast_cancer"),
+    "cancer, raw": partial(measurements, "breast_cancer", standardised=False),
     "diabetes": partial(measurements, "diabetes"),
     "text": text,
     "sums": sums,

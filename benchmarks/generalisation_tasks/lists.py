@@ -182,6 +182,7 @@ DEVELOPMENT: tuple[BenchmarkTask, ...] = (
         "perceptrons",
         ("3 x 48, batch 48", STANDARDISED, MLP, _dense(3, 48), {"batch_size": 48}),
         ("5 x 200, cancer", "cancer", MLP, _dense(5, 200), {}),
+        ("2 x 400, cancer, raw, batch 16", "cancer, raw", MLP, _dense(2, 400), {"batch_size": 16}),
         ("2 x 700, spirals, 500 steps", "spirals", MLP, _dense(2, 700), {"steps": 500}),
         ("3 x 40, loss x 30", DIGITS, MLP, _dense(3, 40), {"unit": 30.0}),
         ("3 x 40, loss / 30, 2,000 steps", DIGITS, MLP, _dense(3, 40), {"unit": 1 / 30, "steps": 2000}),

@@ -136,6 +136,22 @@ def test_a_curve_has_its_points_at_steps_up_to_the_last(steps):
     assert len(found) <= 201
 
 
+def test_known_rates_leave_those_and_the_default_to_be_trained(tmp_path):
+    best = {BEST: {"rate": 0.03}, generalisation.BEST_SGD: {"rate": 0.3}, "learned: mlp": {"rate": None}}
+    tasks = [{"task": "3 x 48, batch 48", "optimizers": best}]
+    (tmp_path / "record.json").write_text(json.dumps({"tasks": tasks}))
+    rates = generalisation.known_rates(tmp_path / "record.json")
+    sized = [(named(name), 1) for name in ("3 x 48, batch 48", "10-30, batch norm")]
+    chosen = generalisation.Chosen(sized, contestants(["mlp"]), 2, None, None, rates)
+    tried = [(key.task, key.optimizer, key.rate) for key, *_ in chosen.trainings() if key.seed == 1]
+    assert [(name, rate) for task, name, rate in tried if task == sized[0][0].name and name == ADAMW] == [
+        (ADAMW, 1e-3),
+        (ADAMW, 0.03),
+    ]
+    assert sum(task == sized[0][0].name for task, name, _ in tried if name != ADAMW and "Free" not in name) == 2
+    assert sum(task == sized[1][0].name for task, name, _ in tried if name == ADAMW) == 7
+
+
 def test_the_script_writes_table_picture_and_figures_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     words = ["--list", "development", "--tasks", "3 x 48*", "rnn of 40*", "--seeds", 2, "--most-steps", 22]
     words += ["--runs", tmp_path / "trainings.jsonl", "--results", tmp_path]
@@ -143,7 +159,7 @@ def test_the_script_writes_table_picture_and_figures_and_goes_on_where_it_was(tm
     generalisation.main()
     text = (tmp_path / "generalisation-development.md").read_text()
     assert (
-        "The development list, 2 tasks, 2 seed(s), 14 tasks left out, the trainings of 2 tasks cut to 22 steps" in text
+        "The development list, 2 tasks, 2 seed(s), 15 tasks left out, the trainings of 2 tasks cut to 22 steps" in text
     )
     assert re.search(r"^\| learned: mlp \| \d of 2 \|", text, re.MULTILINE)
     assert "| perceptrons: 3 x 48, batch 48 | 8,314 |" in text

@@ -23,7 +23,7 @@ from tests.support.optimization.learned_steps import (
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_is_that_of_the_description_read_element_by_element(name):
     theta = theta_of(name)
-    params, rows = problem()
+    params, rows = problem(steps=14 if name == "general" else 4)  # whose first steps are short
     expected = plain(theta, params, rows)
     assert min((p - e).abs().max() for p, e in zip(params, expected, strict=True)) > 1e-4  # there is something to see
     close(functional(theta, params, rows), expected, 1e-12)
