@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from e2rnas.run import Run, open_run, retrain, search
     from e2rnas.stored import load_network, published_cell, published_cells
     from e2rnas.studies import compare, meta_train, pareto, study, tabulate
+    from e2rnas.zoo import load, shipped
     from pipeline.studies.tables.table import load_table
 else:
     __getattr__ = exports(__name__, __file__)
@@ -39,6 +40,7 @@ __all__ = [
     "compare",
     "evaluate",
     "images",
+    "load",
     "load_network",
     "load_table",
     "meta_train",
@@ -48,6 +50,7 @@ __all__ = [
     "published_cells",
     "retrain",
     "search",
+    "shipped",
     "study",
     "tabulate",
 ]
