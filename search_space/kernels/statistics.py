@@ -33,12 +33,14 @@ class Statistics:
     """
 
     batch_norm: Callable[[Tensor], Tensor]
-    normalised_relu: Callable[[Tensor, Tensor], Tensor]
+    normalised_relus: Callable[[Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
     normalised_sum: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Tensor]
     synchronised: bool
 
 
-OF_ONE_PROCESS = Statistics(batch_norm.normalise_batch, fused.normalised_relu, fused.normalised_sum, synchronised=False)
+OF_ONE_PROCESS = Statistics(
+    batch_norm.normalise_batch, fused.normalised_relus, fused.normalised_sum, synchronised=False
+)
 
 
 class Normalising:
@@ -179,9 +181,11 @@ def _batch_norm(images: Tensor) -> Tensor:
     return as_images(_normalised(as_rows(images)), images)
 
 
-def _normalised_relu(images: Tensor, weight: Tensor) -> Tensor:
-    rectified = _normalised(_pointwise(images, weight)).relu()
-    return as_images(rectified.transpose(0, 1).flatten(1), images)
+def _normalised_relus(images: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    products = [_pointwise(each, weight) for each, weight in zip(images, weights, strict=True)]
+    normalised = _normalised(torch.cat(products))  # at once: each all-reduce waits for the other processes
+    parts = torch.split(normalised.relu(), [len(weight) for weight in weights])
+    return [as_images(part.transpose(0, 1).flatten(1), each) for part, each in zip(parts, images, strict=True)]
 
 
 def _normalised_sum(terms: Sequence[Tensor], weights: Sequence[Tensor], scales: Sequence[Tensor]) -> Tensor:
@@ -191,4 +195,4 @@ def _normalised_sum(terms: Sequence[Tensor], weights: Sequence[Tensor], scales: 
     return as_images(torch.einsum("g,gpc->pc", scale, normalised), terms[0])
 
 
-OF_ALL_PROCESSES = Statistics(_batch_norm, _normalised_relu, _normalised_sum, synchronised=True)
+OF_ALL_PROCESSES = Statistics(_batch_norm, _normalised_relus, _normalised_sum, synchronised=True)

@@ -39,7 +39,7 @@ WEIGHT_FREE = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
 """Computed once a state for all edges that leave it, a skip of stride 2 excepted."""
 
 
-class SeparableEdges(Normalising, nn.Module):
+class SeparableEdges(nn.Module):
     """One separable operation on all edges that enter a node.
 
     depthwise: of each stage [edges * C, 1, k, k].  pointwise: of each stage [edges, C, C].
@@ -56,28 +56,25 @@ class SeparableEdges(Normalising, nn.Module):
             _uniform(edges, channels, channels, fan_in=channels) for _ in range(operation.stages)
         )
 
-    def forward(self, rectified: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-        """States after ReLU -> features [N, edges * C, H, W] and the last pointwise weights [edges, C, C] for them.
+    def forward(self, rectified: Sequence[tuple[Tensor, int]]) -> Tensor:
+        """What the first pointwise convolution reads: states after ReLU -> features [N, edges * C, H, W].
 
         rectified: the states joined along channels, [N, some * C, H, W], by the stride of the edges that leave them.
         """
-        features = self._first_depthwise(rectified)
-        for stage in range(1, self.operation.stages):
-            hidden = self.statistics.normalised_relu(features, self.pointwise[stage - 1])
-            features = depthwise(hidden, self.depthwise[stage], dilation=self.operation.dilation)
-        return features, self.pointwise[-1]
-
-    def frozen(self) -> native.SeparableWeights:
-        """Return the weights as compiled code takes them."""
-        return native.SeparableWeights(self.operation.dilation, list(self.depthwise), list(self.pointwise))
-
-    def _first_depthwise(self, rectified: Sequence[tuple[Tensor, int]]) -> Tensor:
         weights = self.depthwise[0].split([joined.shape[1] for joined, _ in rectified])
         parts = [
             depthwise(joined, weight, stride=stride, dilation=self.operation.dilation)
             for (joined, stride), weight in zip(rectified, weights, strict=True)
         ]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+    def next_features(self, stage: int, hidden: Tensor) -> Tensor:
+        """What a later stage's pointwise convolution reads, by what the stage before it gave [N, edges * C, H, W]."""
+        return depthwise(hidden, self.depthwise[stage], dilation=self.operation.dilation)
+
+    def frozen(self) -> native.SeparableWeights:
+        """Return the weights as compiled code takes them."""
+        return native.SeparableWeights(self.operation.dilation, list(self.depthwise), list(self.pointwise))
 
 
 class ReducingSkips(nn.Module):
@@ -152,8 +149,16 @@ class MixedNode(Normalising, nn.Module):
     def _fused_sum(self, scales: Tensor, *rectified: Tensor) -> Tensor:
         parts = ((rectified[: self.strided], 2), (rectified[self.strided :], 1))
         joined = [(torch.cat(part, dim=1), stride) for part, stride in parts if part]
-        features, weights = zip(*(edges(joined) for edges in self.separable.children()), strict=True)
-        return self.statistics.normalised_sum(features, weights, scales.unbind())
+        operations = [cast("SeparableEdges", edges) for edges in self.separable.children()]
+        features = [edges(joined) for edges in operations]
+        for stage in range(1, max(edges.operation.stages for edges in operations)):
+            more = [place for place, edges in enumerate(operations) if edges.operation.stages > stage]
+            weights = [operations[place].pointwise[stage - 1] for place in more]
+            hidden = self.statistics.normalised_relus([features[place] for place in more], weights)
+            for place, images in zip(more, hidden, strict=True):
+                features[place] = operations[place].next_features(stage, images)
+        last = [edges.pointwise[-1] for edges in operations]
+        return self.statistics.normalised_sum(features, last, scales.unbind())
 
     def _of(self, name: str, probabilities: Tensor) -> Tensor:
         return probabilities[:, self.operations.index(name)]

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from cuda_phases import command
 from cuda_phases.journal import COMPLETE, Journal
 from cuda_phases.phases import PHASES, WHOLE, Phase, run, text_of
 from cuda_phases.place import PAPER, TINY, Place
@@ -66,11 +67,14 @@ def test_all_phases_run(tmp_path):
     assert all(row["agrees"] for row in compared), compared
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_is_refused_in_one_line(tmp_path):
-    done = cuda("--out", tmp_path / "results")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "expected a CUDA device, found none" in done.stderr
+def test_without_a_gpu_it_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["cuda.py", "--out", str(tmp_path / "results")])
+    with pytest.raises(SystemExit) as stop:
+        command.main("")
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out, err.count("\n")) == (2, "", 1)
+    assert "expected a CUDA device, found none" in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from search_space.kernels.folding import Fold, fold, fold_backward
 from search_space.kernels.native.loading import library
 
 _FIRST_FORWARD, _SECOND_FORWARD, _MIX, _MIX_BACKWARD, _SECOND_BACKWARD, _FIRST_BACKWARD = range(6)
+_MIXING = -1  # among the folds of operations
 
 
 class _State(ctypes.Structure):
@@ -76,7 +78,7 @@ class NodePasses:
             for stage, weight in zip(("first", "second"), operation.depthwise, strict=False):
                 self._put(of, f"{stage}_weight", weight.flatten(1).t())
                 self._put(of, stage, torch.empty(self.features, dtype=torch.float32))
-        self.first_fold: list[Fold | None] = [None for _ in operations]
+        self.folds: dict[int, Fold] = {}  # of the first stages, by operation, and of what they are mixed with
         self.scales = scales
 
     def forward(self) -> Tensor:
@@ -90,10 +92,11 @@ class NodePasses:
                 moments[index] = self._second_forward(index, operation, moments[index])
         means, seconds = zip(*(self._averages(kept) for kept in moments), strict=True)
         weight = torch.cat([of.pointwise[-1] for of in self.operations]).double()
-        self.mixing_fold = torch.cat(means), torch.cat(seconds), weight, self.scales.flatten().double()
-        folded, bias = fold(*self.mixing_fold)
-        self._put(self.node, "bias", bias.sum(dim=0).float())
-        for of, part in zip(self.of, torch.split(folded.float(), len(self.states)), strict=True):
+        mixing = self.folds[_MIXING] = fold(
+            torch.cat(means), torch.cat(seconds), weight, self.scales.flatten().double()
+        )
+        self._put(self.node, "bias", mixing.bias.sum(dim=0).float())
+        for of, part in zip(self.of, torch.split(mixing.folded.float(), len(self.states)), strict=True):
             self._put(of, "mixing_weight", part)
         total = torch.empty(self.features[1:], dtype=torch.float32)
         self._run(_MIX, values=total)
@@ -109,22 +112,22 @@ class NodePasses:
             of.mixing_moments = kept.data_ptr()
         self._run(_MIX_BACKWARD, values=slope)
         products, sums = self._split(moments.flatten(0, 1))
-        *parts, _, of_scales = fold_backward(self.mixing_fold, products, sums, self.pixels)
+        found = fold_backward(self.folds[_MIXING], products, sums, self.pixels, wants_weight=False)
         of_states = [torch.empty_like(state) if want else None for state, want in zip(states, wanted, strict=True)]
         if any(wanted):
+            parts = self.folds[_MIXING].folded, found.offset, found.matrix
             by_operation = [torch.split(part, len(states)) for part in parts]
             for index, (folded, offset, matrix) in enumerate(zip(*by_operation, strict=True)):
                 self._through(index, self._fold_slopes(slope, False, folded, offset, matrix))
             for state, of_state in zip(self.states, of_states, strict=True):
                 state.slope = None if of_state is None else of_state.data_ptr()
             self._run(_FIRST_BACKWARD)
-        return of_scales.view_as(self.scales).float(), of_states
+        return cast("Tensor", found.scale).view_as(self.scales).float(), of_states
 
     def _second_forward(self, index: int, operation: SeparableWeights, first_moments: Tensor) -> Tensor:
         of, weight, moments = self.of[index], operation.pointwise[0].double(), self._moments()
-        fold_of = (*self._averages(first_moments), weight, weight.new_ones(len(weight)))
-        self.first_fold[index] = fold_of
-        for name, value in zip(("hidden_weight", "hidden_bias"), fold(*fold_of), strict=True):
+        first_fold = self.folds[index] = fold(*self._averages(first_moments), weight)
+        for name, value in (("hidden_weight", first_fold.folded), ("hidden_bias", first_fold.bias)):
             self._put(of, name, value.float())
         of.second_moments = moments.data_ptr()
         self._run(_SECOND_FORWARD, index)
@@ -132,7 +135,7 @@ class NodePasses:
 
     def _through(self, index: int, of_last: _FoldSlopes) -> None:
         """Lead the gradient in an operation's last features back to its first."""
-        of, first_fold = self.of[index], self.first_fold[index]
+        of, first_fold = self.of[index], self.folds.get(index)
         if first_fold is None:
             of.of_first = of_last
             return
@@ -140,8 +143,8 @@ class NodePasses:
         self._put(of, "hidden_slope", hidden)
         of.of_second, of.hidden_moments = of_last, moments.data_ptr()
         self._run(_SECOND_BACKWARD, index)
-        folded, offset, matrix, _, _ = fold_backward(first_fold, *self._split(moments), self.pixels)
-        of.of_first = self._fold_slopes(hidden, True, folded, offset, matrix)
+        found = fold_backward(first_fold, *self._split(moments), self.pixels, wants_weight=False, wants_scale=False)
+        of.of_first = self._fold_slopes(hidden, True, first_fold.folded, found.offset, found.matrix)
 
     def _fold_slopes(
         self, slope: Tensor, by_group: bool, folded: Tensor, offset: Tensor, matrix: Tensor
@@ -183,12 +186,18 @@ class NodePasses:
         setattr(structure, name, self.kept[-1].data_ptr())
 
     def release(self) -> list[Tensor]:
-        """Hand over all that the passes were given, which is theirs no longer."""
+        """Hand over all that the passes were given and have found, which is theirs no longer."""
         kept, self.kept = self.kept, []
-        return kept
+        folds, self.folds = self.folds, {}
+        self.folded = list(folds)
+        return [*kept, *(tensor for of in folds.values() for tensor in of.tensors())]
 
     def restore(self, kept: Sequence[Tensor]) -> None:
         """Give back what forward released, perhaps computed anew and elsewhere."""
-        self.kept, self.places = list(kept), self.places[: len(kept)]
-        for (structure, name), value in zip(self.places, kept, strict=True):
+        of_folds = len(Fold._fields) * len(self.folded)
+        self.kept, rest = list(kept[: len(kept) - of_folds]), kept[len(kept) - of_folds :]
+        for operation in self.folded:
+            self.folds[operation], rest = Fold.read(rest)
+        self.places = self.places[: len(self.kept)]
+        for (structure, name), value in zip(self.places, self.kept, strict=True):
             setattr(structure, name, value.data_ptr())

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from search_space import SearchSpace, Supernet
 from search_space.kernels.batch_norm import normalise_batch
 from search_space.kernels.depthwise import depthwise
-from search_space.kernels.fused import normalised_relu, normalised_sum
+from search_space.kernels.fused import normalised_relus, normalised_sum
 from tests.support.slowly import slowly
 
 OTHER_OPERATIONS = ("none", "skip_connect", "sep_conv_7x7", "conv_7x1_1x7", "dil_conv_3x3")
@@ -115,12 +115,17 @@ def doubles(*shape):
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
-def test_normalised_relu_is_convolution_batch_norm_and_relu():
+def test_normalised_relus_are_convolution_batch_norm_and_relu_of_each():
     torch.manual_seed(0)
-    images, weight = doubles(3, 4, 3, 3), doubles(2, 2, 3)
-    torch.testing.assert_close(normalised_relu(images, weight), F.relu(batch_norm_of_convolution(images, weight)))
-    assert gradcheck(normalised_relu, (images, weight))
-    assert gradgradcheck(normalised_relu, (images, weight), atol=1e-4)
+    images, weights = (doubles(2, 4, 2, 2), doubles(2, 2, 2, 2)), (doubles(2, 2, 3), doubles(1, 2, 3))
+    for found, *each in zip(normalised_relus(images, weights), images, weights, strict=True):
+        torch.testing.assert_close(found, F.relu(batch_norm_of_convolution(*each)))
+
+    def ours(*tensors):
+        return normalised_relus(tensors[:2], tensors[2:])
+
+    assert gradcheck(ours, (*images, *weights))
+    assert gradgradcheck(ours, (*images, *weights), atol=1e-4)
 
 
 def test_normalised_sum_is_a_sum_of_scaled_batch_norms():
