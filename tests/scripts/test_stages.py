@@ -244,7 +244,7 @@ def test_a_published_cell_goes_through_all_stages_without_a_search(tmp_path, suc
 
 
 @pytest.mark.parametrize("beside", [False, *slowly(True)], ids=["in this process", "in processes beside"])
-def test_the_demo_sets_the_searched_cell_beside_a_published_one(tmp_path, succeed, monkeypatch, beside):
+def test_the_demo_sets_the_searched_cell_beside_a_published_and_a_random_one(tmp_path, succeed, monkeypatch, beside):
     if not beside:
         monkeypatch.setattr(demo, "start", InThisProcess)
         monkeypatch.setattr(demo, "ThreadPoolExecutor", AtOnce)
@@ -255,6 +255,10 @@ def test_the_demo_sets_the_searched_cell_beside_a_published_one(tmp_path, succee
     rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert "searched" in rows
     assert "DARTS_V2" in rows
+    assert "demo-random" in rows
+    assert "95 % interval" in out
+    assert "The time went to: search" in out
+    assert "evaluate.verify=true" in out
     page = (tmp_path / "demo" / "report.html").read_text()
     assert "retrain.parameters" in page  # the one setting in which the two runs differ
     for name in ("network.safetensors", "genotype_darts.py", "normal.svg", "figures/accuracy.png"):

@@ -1,0 +1,40 @@
+"""The demo's last sentences say what intervals allow, and what the searched cell costs."""
+
+import pytest
+
+from e2rnas.cli.stages.demo_sentence import in_a_sentence
+from tests.support.runs.folders import accuracy, write_network, write_robustness
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    """A run folder by its name, channels, and images of 200 that are right under attack."""
+
+    def make(name, channels, right):
+        folder = tmp_path / name
+        description = write_network(folder, name=name, channels=channels)
+        write_robustness(folder, description, [accuracy("clean", 190), accuracy("pgd-20", right)])
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"),
+    [
+        (100, "cannot be told from other by 200 images and one training each"),
+        (40, "is more robust than other"),
+        (170, "is less robust than other"),
+    ],
+)
+def test_the_searched_cell_is_set_beside_others_by_intervals(right, verdict, evaluated):
+    text = in_a_sentence(evaluated("searched", 4, 104), {"other": evaluated("other", 4, right)})
+    assert text.startswith("Under pgd-20 the searched cell's 95 % interval is 45.1 to 58.8 %.")
+    assert verdict in text
+    assert "1.00 and 1.00 times those of other" in text
+
+
+def test_what_it_costs_is_said_beside_the_others(evaluated):
+    text = in_a_sentence(evaluated("searched", 8, 104), {"other": evaluated("other", 4, 100)})
+    more = [float(word) for word in text.split(", ")[-1].split() if word[0].isdigit()]
+    assert all(2 < factor < 4.5 for factor in more), text
