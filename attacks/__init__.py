@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from attacks.evaluation_attacks import evaluation_attack
     from attacks.expectation import ExpectedLogits
     from attacks.guarded_model import undisturbed
+    from attacks.later_checks import LaterChecks, checked_later, collected_checks
     from attacks.passes import Passes, counted_passes
     from attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS, EvaluationAttack
     from attacks.training_attacks import ContinuedPGD, training_attack
@@ -22,8 +23,11 @@ __all__ = [
     "ContinuedPGD",
     "EvaluationAttack",
     "ExpectedLogits",
+    "LaterChecks",
     "Passes",
     "check_images",
+    "checked_later",
+    "collected_checks",
     "counted_passes",
     "evaluation_attack",
     "training_attack",

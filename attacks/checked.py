@@ -1,6 +1,6 @@
 """An attack that checks its images and labels, keeps the caller's random state, and leaves the model as it was."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from attacks.expectation import ExpectedLogits
 from attacks.guarded_model import GuardedModel, undisturbed
+from attacks.later_checks import check
 from attacks.leaving import build_saving
 from attacks.spec import AttackSpec, ImageAttack
 
@@ -24,6 +25,7 @@ class CheckedAttack:
 
     Give the bare module, on the images' device, and not its DistributedDataParallel wrapper, which would wait for
     gradients of parameters. Tensors that the model uses without registering them are not protected from CW and FAB.
+    Within `checked_later` what a device has to be asked for is judged after the attack.
 
     spec: what to run; `settings` is the same as plain JSON values.
     build: makes the attack from a model; None is spec.build.
@@ -88,10 +90,10 @@ def check_images(images: Tensor) -> None:
         _check_range(*torch.stack(images.detach().aminmax()).tolist())
 
 
-def _check_batch(images: Tensor, labels: Tensor) -> int:
-    """Raise ValueError unless images are such, and labels int64 [N], none negative; return the largest label.
+def _check_batch(images: Tensor, labels: Tensor) -> Tensor:
+    """Raise ValueError unless images are such, and labels int64 [N], none negative; return the largest label [].
 
-    Whether labels are classes of the model is checked against its logits. A device is waited for once.
+    Whether labels are classes of the model is checked against its logits. A device is waited for once, or later.
     """
     _check_kind(images)
     if labels.dtype != torch.int64:
@@ -99,13 +101,18 @@ def _check_batch(images: Tensor, labels: Tensor) -> int:
     if labels.shape != images.shape[:1]:
         raise ValueError(f"expected labels [{len(images)}], one an image, found shape {tuple(labels.shape)}")
     if not images.numel():
-        return 0
-    ends = (*images.detach().aminmax(), *labels.aminmax())
-    low, high, smallest, largest = torch.stack([end.double() for end in ends]).tolist()
+        return labels.new_zeros(())
+    smallest, largest = labels.aminmax()
+    check(torch.stack([end.double() for end in (*images.detach().aminmax(), smallest)]), _check_ends)
+    return largest
+
+
+def _check_ends(read: Sequence[float]) -> None:
+    """Raise ValueError unless pixels and labels lie where they may: least and largest pixel, and least label."""
+    low, high, smallest = read
     _check_range(low, high)
     if smallest < 0:
         raise ValueError(f"expected labels of at least 0, found {int(smallest)}; leave unlabelled images out")
-    return int(largest)
 
 
 def _check_kind(images: Tensor) -> None:

@@ -1,12 +1,14 @@
 """The model under attack: left exactly as it was, and watched for outputs that no attack can use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from attacks.later_checks import check
 from attacks.spec import BatchNormStatistics
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -70,10 +72,11 @@ class GuardedModel(nn.Module):
     """The model as torchattacks sees it: the same logits, in the images' precision, and a refusal where they mislead.
 
     sign(NaN) is 0 in torch: a model whose gradient is NaN would return its images untouched and look robust.
-    The first logits are checked at once; gradients are checked on the device and read once, by `check_gradients`.
+    The first logits are checked at once; gradients are checked on the device and read once, by `check_gradients`. Both
+    are read later within `checked_later`.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor, largest_label: int, num_classes: int | None = None) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, largest_label: Tensor, num_classes: int | None = None) -> None:
         super().__init__()
         # torchattacks takes its device from the first parameter: the images' own, so that it moves nothing.
         self.anchor = nn.Parameter(images.new_zeros(()), requires_grad=False)
@@ -110,11 +113,7 @@ class GuardedModel(nn.Module):
 
     def check_gradients(self) -> None:
         """Raise FloatingPointError if any gradient so far was not finite."""
-        if not self.gradients_finite:
-            raise FloatingPointError(
-                "expected finite gradients at the images, found NaN or infinite ones; the attack would have left its "
-                "images in place and the model would look robust: look for a division by 0 or a root of 0 in it"
-            )
+        check(self.gradients_finite, _judge_gradients)
 
     def _check_logits(self, logits: Any) -> None:
         images, num_classes = self.shape
@@ -127,12 +126,26 @@ class GuardedModel(nn.Module):
         classes = logits.shape[1]
         if num_classes not in (None, classes):
             raise ValueError(f"expected {num_classes} logits, found {classes}; pass num_classes={classes}")
-        if self.largest_label >= classes:
-            raise ValueError(
-                f"expected labels in [0, {classes - 1}] for {classes} logits, found {self.largest_label}; "
-                "build the model with as many classes as the data has"
-            )
-        if logits.isnan().any():
-            raise FloatingPointError(
-                "expected finite logits, found NaN; the weights have diverged or the images overflow"
-            )
+        values = torch.stack([self.largest_label.double(), logits.isnan().any().double()])
+        check(values, partial(_judge_logits, classes))
+
+
+def _judge_logits(classes: int, read: Sequence[float]) -> None:
+    """Raise where labels are no classes or logits are NaN: the largest label, and whether any logit is NaN."""
+    largest_label, has_nan = read
+    if largest_label >= classes:
+        raise ValueError(
+            f"expected labels in [0, {classes - 1}] for {classes} logits, found {int(largest_label)}; "
+            "build the model with as many classes as the data has"
+        )
+    if has_nan:
+        raise FloatingPointError("expected finite logits, found NaN; the weights have diverged or the images overflow")
+
+
+def _judge_gradients(read: Sequence[float]) -> None:
+    """Raise FloatingPointError unless all gradients were finite."""
+    if not all(read):
+        raise FloatingPointError(
+            "expected finite gradients at the images, found NaN or infinite ones; the attack would have left its "
+            "images in place and the model would look robust: look for a division by 0 or a root of 0 in it"
+        )

@@ -1,6 +1,7 @@
 """Attacks run inside search and adversarial training: cheap, at every step, on the model that is being trained."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.checked import CheckedAttack
+from attacks.later_checks import check
 from attacks.registry import RECIPE_ATTACKS, TRAINING_ATTACKS
 from attacks.spec import AttackSpec, BatchNormStatistics, ImageAttack, Part
 from on_demand import chosen
@@ -97,8 +99,9 @@ class ContinuedPGD:
         start: the perturbation to begin with, of the images' shape; it is first brought into the ball and the range.
         Raises ValueError when it has another shape or is not finite.
         """
-        if start.shape != images.shape or not bool(start.isfinite().all()):
+        if start.shape != images.shape:
             raise ValueError(f"expected a finite start of shape {list(images.shape)}, found shape {list(start.shape)}")
+        check(start.isfinite().all(), _judge_start)
         return CheckedAttack(self.model, self.spec, build=partial(self._from, start))(images, labels)
 
     def _from(self, start: Tensor, model: nn.Module) -> ImageAttack:
@@ -121,3 +124,8 @@ def _check(step: float, steps: int) -> None:
         raise ValueError(f"expected step > 0, found {step}; a quarter of eps is common")
     if steps < 1:
         raise ValueError(f"expected steps >= 1, found {steps}; 7 or 10 are common")
+
+
+def _judge_start(read: Sequence[float]) -> None:
+    if not all(read):
+        raise ValueError("expected a finite start, found values that are not")

@@ -21,6 +21,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from attacks import checked_later
 from mgda import Aggregator, balance
 from pipeline.compute.processes import mean_over_processes
 from pipeline.data import Batch
@@ -47,11 +48,14 @@ class WeightStep:
 
     def step(self, train: Batch) -> dict[str, Any]:
         """Descend d L_train(w, alpha)/dw; returns the figures of metrics.jsonl."""
-        loss = self.losses.training(train)()
+        with checked_later() as checks:
+            loss = self.losses.training(train)()
         # zeros where a cell that is adapted leaves an output to `none` alone
         gradients = torch.autograd.grad(loss, self.weights, materialize_grads=True)
         *slopes, loss = mean_over_processes(self.fabric, [*gradients, loss.detach()])
-        loss_value, norm = clipped_step(self.optimizer, self.weights, slopes, self.clip, figures=loss[None])
+        loss_value, norm = clipped_step(
+            self.optimizer, self.weights, slopes, self.clip, figures=loss[None], checks=checks
+        )
         return {"training_loss": loss_value, "weight_gradient_norm": norm}
 
 
@@ -74,7 +78,9 @@ class ArchitectureStep:
 
     def step(self, train: Batch, valid: Batch) -> dict[str, Any]:
         """Descend along the direction that balances the objectives' gradients; returns the figures of metrics.jsonl."""
-        self.found.update(on_cpu(self.evaluate_objectives(train, valid)))
+        with checked_later() as checks:
+            found = self.evaluate_objectives(train, valid)
+        self.found.update(on_cpu(found, checks))
         for name, result in self.found.items():
             if not math.isfinite(result.value):
                 raise FloatingPointError(f"objective {name}: its value is {result.value.item()}")

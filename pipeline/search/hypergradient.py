@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import grad
 from torch.optim import Optimizer
 
+from attacks import LaterChecks
 from pipeline.search.linear_solvers import Solver, make_solver
 from pipeline.search.objectives import Loss
 from pipeline.settings import SearchSettings
@@ -46,11 +47,15 @@ class ObjectiveGradient:
     residual: float | None = None
 
 
-def on_cpu(found: Mapping[str, ObjectiveGradient]) -> dict[str, ObjectiveGradient]:
-    """Bring all values and gradients to the CPU by one copy, for which alone a device is waited for."""
+def on_cpu(found: Mapping[str, ObjectiveGradient], checks: LaterChecks) -> dict[str, ObjectiveGradient]:
+    """Bring all values and gradients to the CPU by one copy, for which alone a device is waited for.
+
+    checks: of the attacks behind them, which are read with them. Raises what they raise.
+    """
     parts = [part for result in found.values() for part in (result.value, result.gradient)]
-    flat = torch.cat([part.detach().double().flatten() for part in parts]).cpu()
-    split = torch.split(flat, [part.numel() for part in parts])
+    flat = torch.cat([*checks.values, *(part.detach().double().flatten() for part in parts)]).cpu()
+    read, *split = torch.split(flat, [sum(map(len, checks.values)), *(part.numel() for part in parts)])
+    checks.judge(read.tolist())
     here = iter([own.view(part.shape).to(part.dtype) for own, part in zip(split, parts, strict=True)])
     return {name: ObjectiveGradient(next(here), next(here), result.residual) for name, result in found.items()}
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import fmean
 
 import torch
 from lightning_fabric import Fabric
@@ -75,11 +74,10 @@ class PathLosses(SupernetLosses):
         values = []
         for network in networks:
             self._path.run(network)
-            values.append(objective(self, batch).item())
-        alphas = self._supernet.alphas
-        mean = fmean(values)
+            values.append(objective(self, batch).detach())
+        losses = torch.stack(values).double()
         # less the mean of the others is less the mean of all, times n / (n - 1)
-        weights = [(value - mean) / (len(values) - 1) for value in values]
-        scores = [self._cells.log_probability(alphas, path) for path in paths]
-        surrogate = torch.stack([weight * score for weight, score in zip(weights, scores, strict=True)]).sum()
-        return mean + surrogate - surrogate.detach()
+        weights = (losses - losses.mean()) / (len(values) - 1)
+        scores = self._cells.log_probabilities(self._supernet.alphas, paths)
+        surrogate = (weights.to(scores) * scores).sum()
+        return losses.mean().to(scores) + surrogate - surrogate.detach()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from attacks import CheckedAttack, ContinuedPGD, training_attack
+from attacks import CheckedAttack, ContinuedPGD, LaterChecks, collected_checks, training_attack
 from learned_optimizers import LearnedOptimizer
 from pipeline.options.recipes import RECIPES
 from pipeline.settings import AttackSettings, RetrainSettings
@@ -21,9 +21,14 @@ from pipeline.training.recipes import BatchLoss
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Put `where` before the message of a figure that stopped being finite: an objective, a step, an epoch."""
+    """Put `where` before the message of a figure that stopped being finite: an objective, a step, an epoch.
+
+    So it stands before those of checks in the block that are judged after it.
+    """
+    later = collected_checks()
     try:
-        yield
+        with later.named(where) if later else nullcontext():
+            yield
     except FloatingPointError as error:
         raise FloatingPointError(f"{where}: {error}") from error
 
@@ -79,17 +84,22 @@ def clipped_step(
     clip: float | None,
     *,
     figures: Tensor,
+    checks: LaterChecks | None = None,
 ) -> list[float]:
     """Make one step of the optimizer on gradients of at most the norm `clip`; returns figures and norm before clipping.
 
     figures: [n] of the step, over all processes, the training loss first, for an optimizer that sees it. They are read
-    with the norm, as a device is waited for whenever something is.
-    Raises FloatingPointError, before the weights change, when the norm is not finite, and as `take_step` does.
+    with the norm, as a device is waited for whenever something is. checks: of the step's attack, read with them.
+    Raises FloatingPointError, before the weights change, when the norm is not finite, and as `take_step` does; before
+    that what the checks raise.
     """
     for weight, slope in zip(weights, slopes, strict=True):
         weight.grad = slope
     norm = torch.nn.utils.clip_grad_norm_(weights, float("inf") if clip is None else clip)
-    read: list[float] = torch.cat([figures.double(), norm.double()[None]]).tolist()
+    later = checks or LaterChecks()
+    joined: list[float] = torch.cat([figures.double(), norm.double()[None], *later.values]).tolist()
+    read, found = joined[: len(figures) + 1], joined[len(figures) + 1 :]
+    later.judge(found)
     if not math.isfinite(read[-1]):
         advice = "" if isinstance(optimizer, LearnedOptimizer) else "; lower weight_optimizer.learning_rate"
         raise FloatingPointError(f"the gradient of the training loss is not finite{advice}")

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks import CheckedAttack
+from attacks import CheckedAttack, checked_later
 from pipeline.compute.processes import mean_over_processes, of_all_processes
 from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
@@ -62,7 +62,8 @@ class TrainingStep:
     def step(self, images: Tensor, labels: Tensor, *, epoch: int, rate: float) -> dict[str, float]:
         """Train on a batch at a learning rate, by the loss of the recipe on images that its attack changes first."""
         set_learning_rate(self.optimizer, rate)
-        attacked = self.attacked(images, labels)
+        with checked_later() as checks:
+            attacked = self.attacked(images, labels)
         leaves = [*self.weights, *([self.free.value] if self.free else [])]
         with self._weights_of_step(images, attacked.detach(), labels, epoch):
             loss, accuracy = self._loss(images, attacked, labels)
@@ -71,7 +72,9 @@ class TrainingStep:
             self.free.ascend(slopes.pop())
         *slopes, figures = mean_over_processes(self._fabric, [*slopes, torch.stack([loss.detach(), accuracy])])
         clip = self._experiment.weight_optimizer.clip
-        loss_value, accuracy_value, norm = clipped_step(self.optimizer, self.weights, slopes, clip, figures=figures)
+        loss_value, accuracy_value, norm = clipped_step(
+            self.optimizer, self.weights, slopes, clip, figures=figures, checks=checks
+        )
         if self._average:
             self._average.update(self._network)
         return {"training_loss": loss_value, "training_accuracy": accuracy_value, "gradient_norm": norm}

@@ -20,6 +20,7 @@ from search_space.kernels.statistics import Normalising, synchronise_statistics
 from search_space.network.network import Network
 from search_space.network.operations import is_parametric
 from search_space.network.passes import announce
+from search_space.supernet.host_copies import on_host
 from search_space.supernet.inheritance import network_of_path, shared_tensors
 from search_space.supernet.operation_weights import gumbel
 from search_space.supernet.relaxation import Relaxation
@@ -51,10 +52,11 @@ class PathDistribution:
     def __init__(self, space: SearchSpace, relaxation: Relaxation) -> None:
         self._space, self._relaxation = space, relaxation
         self._sizes = [len(sources) for sources in space.sources]
+        self._masks: dict[torch.device, Tensor] = {}
 
     def draw(self, alphas: Tensor, generator: torch.Generator) -> Path:
         """Draw one cell. alphas: of the relaxation's shape; zeros draw uniformly."""
-        operations, edges = self._logits(alphas.detach().cpu().double())
+        operations, edges = self._logits(on_host(alphas).double())
         while True:
             noise = torch.rand((*edges.shape, operations.shape[-1] + 1), generator=generator, dtype=torch.float64)
             best = (operations + gumbel(noise[..., :-1])).argmax(dim=-1)
@@ -75,15 +77,23 @@ class PathDistribution:
                 training[..., column] = log(self._relaxation.parametric_odds)
         return training
 
-    def log_probability(self, alphas: Tensor, path: Path) -> Tensor:
-        """Compute the logarithm of a cell's probability among all that are drawn, dead ones included; a scalar.
+    def log_probabilities(self, alphas: Tensor, paths: Sequence[Path]) -> Tensor:
+        """Compute the logarithm of each cell's probability among all that are drawn, dead ones included: [paths].
 
         Its gradient in the alphas is the score of Williams (1992). Edges that the cell leaves out have no part in it
         but by their own alphas.
         """
         operations, edges = self._logits(alphas)
-        kinds, places, names = (list(column) for column in zip(*path.held, strict=True))
-        total = torch.log_softmax(operations, dim=-1)[kinds, places, names].sum()
+        _, of_kind, of_edge = operations.shape
+        places = [(kind * of_kind + edge) * of_edge + name for path in paths for kind, edge, name in path.held]
+        chosen = torch.log_softmax(operations, dim=-1).flatten()[torch.tensor(places).to(alphas.device)]
+        of_paths = torch.split(chosen, [len(path.held) for path in paths])
+        return torch.stack(
+            [self._with_edges(part.sum(), edges, path) for part, path in zip(of_paths, paths, strict=True)]
+        )
+
+    def _with_edges(self, total: Tensor, edges: Tensor, path: Path) -> Tensor:
+        """Add what the choice of edges has to do with a cell's probability to that of its operations."""
         for kind, first, size, order in path.chosen:
             left = edges[kind, first : first + size]
             for place in order:
@@ -94,8 +104,14 @@ class PathDistribution:
     def _logits(self, alphas: Tensor) -> tuple[Tensor, Tensor]:
         """Return those of operations, -inf where a derived cell may not hold one, and those of edges."""
         operations, edges = self._relaxation.split(self._space, alphas)
-        operations = operations.masked_fill(~self._space.keepable.to(alphas.device), -torch.inf)
+        operations = operations.masked_fill(self._forbidden(alphas.device), -torch.inf)
         return operations, operations.new_zeros(operations.shape[:-1]) if edges is None else edges
+
+    def _forbidden(self, device: torch.device) -> Tensor:
+        """Return which operations a derived cell may not hold, on a device; sent there once."""
+        if device not in self._masks:
+            self._masks[device] = (~self._space.keepable).to(device)
+        return self._masks[device]
 
     def _path(self, genotype: Genotype, strengths: Tensor, best: Tensor) -> Path:
         held = tuple(

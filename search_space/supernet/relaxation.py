@@ -20,6 +20,7 @@ from torch import Tensor
 
 from search_space.cells.genotype import Genotype
 from search_space.cells.space import SearchSpace
+from search_space.supernet.host_copies import on_host
 from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS, RelaxationChoices
 
 
@@ -85,7 +86,7 @@ class Relaxation(RelaxationChoices):
         """
         if tuple(alphas.shape) != self.alpha_shape(space):
             raise ValueError(f"alphas here are {list(self.alpha_shape(space))}, found {list(alphas.shape)}")
-        here = alphas.detach().cpu()  # in one copy
+        here = on_host(alphas)
         if not bool(torch.isfinite(here).all()):
             raise ValueError("alphas are not finite")
         return space.strongest(self.strengths(space, here.double()))

@@ -63,7 +63,7 @@ def test_a_model_whose_gradient_is_nan_does_not_look_robust(name, model, batch):
 @pytest.mark.parametrize("pixel", [0.5, torch.nan])
 def test_a_nan_gradient_is_the_models_fault_only_where_the_images_are_finite(pixel, batch):
     _, labels = batch
-    guarded = GuardedModel(nn.Sequential(RootOfZero(), nn.Flatten()), torch.rand(32, 1, 8, 8), int(labels.max()))
+    guarded = GuardedModel(nn.Sequential(RootOfZero(), nn.Flatten()), torch.rand(32, 1, 8, 8), labels.max())
     guarded.unseen = False
     guarded(torch.full((32, 1, 8, 8), pixel, requires_grad=True)).sum().backward()
     with nullcontext() if math.isnan(pixel) else pytest.raises(FloatingPointError):

@@ -55,7 +55,7 @@ def test_all_probabilities_sum_to_one_and_are_those_of_torch_distributions():
     total = 0.0
     for held in product(range(len(OPERATIONS)), repeat=len(ALL_KEPT.edges)):
         path = Path(None, tuple((0, edge, operation) for edge, operation in enumerate(held)), ())
-        found = distribution.log_probability(alphas, path)
+        found = distribution.log_probabilities(alphas, [path])[0]
         torch.testing.assert_close(found, oracle.log_prob(torch.tensor(held)))
         total += found.exp()
     torch.testing.assert_close(total, torch.tensor(1.0, dtype=torch.float64))
@@ -78,7 +78,7 @@ def test_cells_come_as_often_as_their_probability_says(space, relaxation):
         for path in paths
     ]
     counts = Counter(normal)
-    chances = {cell: distribution.log_probability(alphas, cell).exp().item() for cell in counts}
+    chances = {cell: distribution.log_probabilities(alphas, [cell])[0].exp().item() for cell in counts}
     often = [key for key, chance in chances.items() if chance * DRAWS > 10]
     alive = sum(chances.values())  # nearly all that can be drawn; dead cells are not
     expected = torch.tensor([chances[key] / alive * DRAWS for key in often])

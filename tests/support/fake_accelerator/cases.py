@@ -28,6 +28,7 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import EvaluateSettings, SearchSettings
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED
+from search_space.supernet.host_copies import on_host
 from tests.support.fake_accelerator.device import DEVICE, FakeAccelerator
 from tests.support.fake_accelerator.fabric import FakeFabric
 from tests.support.optimization.quick_attacks import quick
@@ -172,6 +173,19 @@ def planted_reads_and_copies() -> dict[str, Any]:
         return counts.taken()
 
 
+def planted_change() -> dict[str, Any]:
+    """Change a parameter of which there is a copy on the CPU: the next copy shows it, and a third reads nothing."""
+    with FakeAccelerator() as counts:
+        parameter = torch.nn.Parameter(torch.zeros(2, device=DEVICE))
+        before = on_host(parameter).tolist()
+        with torch.no_grad():
+            parameter += 1
+        counts.reset()
+        after = [on_host(parameter).tolist() for _ in range(2)]
+        assert (before, after, counts.reads) == ([0, 0], [[1, 1], [1, 1]], 1)
+        return counts.taken()
+
+
 def _configurations(group: str) -> Iterator[str]:
     """Yield the names of a configuration group."""
     yield from (file.stem for file in sorted((CONF / group).glob("*.yaml")))
@@ -181,10 +195,12 @@ def cases() -> dict[str, Case]:
     """Return all cases by name."""
     found: dict[str, Case] = {
         "counted search": partial(search_step, *BOUNDED, FEW_OPERATIONS, steps=2),
+        "counted single paths": partial(search_step, ROBUST, FEW_OPERATIONS, "relaxation=single_path", steps=2),
         "counted retraining": partial(retraining_step, "recipe=pgd_at", steps=2),
         "planted generator": planted_generator,
         "planted mixture": planted_mixture,
         "planted reads and copies": planted_reads_and_copies,
+        "planted change": planted_change,
     }
 
     def add(name: str, case: Callable[..., dict[str, Any]], *arguments: Any) -> None:
