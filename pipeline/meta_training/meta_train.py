@@ -34,7 +34,7 @@ from pipeline.meta_training.meta_recipe import (
 )
 from pipeline.meta_training.population_training import train_population
 from pipeline.meta_training.task_scales import measured_scales
-from pipeline.meta_training.theta_result import read_finished, write_result
+from pipeline.meta_training.theta_result import is_scaled_by_starts, read_finished, write_result
 from pipeline.runs.checkpoints import Checkpoints, going_on_from
 from pipeline.runs.files import write_atomically
 from pipeline.runs.metrics import MetricLog, read_metrics
@@ -125,7 +125,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
 def _prepared(folder: Path, experiment: Experiment, mapper: Mapper, *, begun: bool) -> MetaTraining:
     """A training before its first step. begun: it goes on from a checkpoint, so that nothing is to be imitated."""
     meta = experiment.meta
-    by_adam = not (meta.estimator == "backprop" and meta.logarithmic)  # whose losses are over those of the start
+    by_adam = not is_scaled_by_starts(meta.estimator, logarithmic=meta.logarithmic)
     scales = measured_scales(folder, meta, mapper, by_adam=by_adam)
     of_training = scales_of_training(meta, scales)
     seed = stream_seed(experiment.seed, STAGE)

@@ -42,11 +42,18 @@ def read_finished(folder: Path) -> ThetaFile:
     return read_as(folder / "theta.json", ThetaFile, STAGE)
 
 
+def is_scaled_by_starts(estimator: str, *, logarithmic: bool) -> bool:
+    """Return whether losses are over those of a training's start alone, with no Adam beside."""
+    return estimator == "backprop" and logarithmic
+
+
 def describe(folder: Path) -> str:
     """What a finished training gave, in a line."""
     found = read_finished(folder)
-    best, members = found.best, found.settings["meta"].get("population", {}).get("members", 0)
-    scale = "1 is the loss at the start" if members else "0 is a swept Adam's best"
+    best, meta = found.best, found.settings["meta"]
+    members = meta.get("population", {}).get("members", 0)
+    is_of_start = members or is_scaled_by_starts(meta["estimator"], logarithmic=meta.get("logarithmic", False))
+    scale = "1 is the loss at the start" if is_of_start else "0 is a swept Adam's best"
     of_many = f", the best of a population of {members} that trained itself" if members else ""
     return (
         f"{folder / 'theta.safetensors'}: {found.architecture}, {found.parameters:,} meta-parameters of outer "
