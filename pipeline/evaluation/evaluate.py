@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from pipeline.compute.environment import environment
 from pipeline.data import ImageData, ImageSet, balanced_indices
@@ -19,6 +20,7 @@ from pipeline.evaluation.examples import EXAMPLES_ATTACK as EXAMPLES_ATTACK
 from pipeline.evaluation.examples import keep_examples
 from pipeline.evaluation.gradient_masking import NEEDED, Verdict, masking_verdict
 from pipeline.evaluation.measuring.adversarial_examples import keep_adversarial
+from pipeline.evaluation.measuring.borrowed_starts import stored_perturbations, try_perturbations
 from pipeline.evaluation.measuring.measure import EvaluationCase, Measurement, measure
 from pipeline.evaluation.probing import probe
 from pipeline.evaluation.stored_evaluation import (
@@ -67,6 +69,8 @@ def evaluate(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabr
     images = tested(data, experiment.evaluate.images).to(fabric.device)
     probed = probe(network, images, name=subject.description.name, settings=experiment.evaluate, fabric=fabric)
     plan = planned(probed, experiment, data, fabric)
+    if experiment.evaluate.starts:
+        plan = plan | {"attacks": [_with_starts(case, folder, experiment, network, images) for case in plan["attacks"]]}
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         evaluation = _measure_all(folder, experiment, data, fabric, subject, plan, images)
         if fabric.is_global_zero and probed.gradient != "none":
@@ -135,6 +139,21 @@ def _measured(
         fabric=fabric,
         bar=bar,
     )
+
+
+def _with_starts(
+    case: EvaluationCase, folder: Path, experiment: Experiment, network: nn.Module, images: ImageSet
+) -> EvaluationCase:
+    """Let AutoAttack begin with what is stored of other attacks when its turn comes."""
+    most, settings = experiment.evaluate.starts, experiment.evaluate
+    if case.name != "autoattack" or case.draws > 1:
+        return case
+
+    def before(inputs: Tensor, labels: Tensor) -> Tensor:
+        found = stored_perturbations(folder, images, Protocol.of(experiment).key, most)
+        return try_perturbations(network, inputs, labels, found, eps=settings.eps, norm=settings.norm)
+
+    return replace(case, settings=case.settings | {"starts": most}, before=before)
 
 
 def _look_up(lists: Iterable[Iterable[Accuracy]], case: EvaluationCase) -> Accuracy | None:

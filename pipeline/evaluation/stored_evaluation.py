@@ -27,7 +27,9 @@ NEEDED_SIZES = ("parameters", "conv_linear_macs")
 SECTIONS = ("attacks", "sweep", "check_rows", "corruptions")
 """The lists of accuracies of a protocol."""
 
-WHAT_IS_TRIED = ("attacks", "sweep", "sweep_attack", "checks", "surrogate", "corruptions", "models", "transfer_attack")
+WHAT_IS_TRIED = (
+    *("attacks", "starts", "sweep", "sweep_attack", "checks", "surrogate", "corruptions", "models", "transfer_attack"),
+)
 WHOSE = ("model", "model_arguments", "weights")
 """Settings that say which rows there are, and of which network; on all others every row depends."""
 

@@ -71,6 +71,12 @@ class EvaluateSettings(Settings):
     replace: bool = Field(
         False, description="begin robustness.json or transfer.json anew; the old file is kept beside it under a number"
     )
+    starts: int = Field(
+        0,
+        ge=0,
+        description="autoattack: perturbations kept in adversarial/ that are tried on each image before its parts "
+        "(Liu et al. 2022); what they fool is added to what the parts find",
+    )
     verify: bool = Field(
         False, description="measure nothing: check the adversarial examples behind the figures of robustness.json again"
     )

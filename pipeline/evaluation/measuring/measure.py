@@ -32,6 +32,7 @@ class EvaluationCase:
     generator: what `change` draws from, on the CPU; it is seeded anew for each batch.
     draws: passes over what the images were changed into, more than 1 of a network that draws at random.
     zero_gradient: the attack follows a gradient that was found to be zero.
+    before: what is tried on the images before the attack; what it fools is fooled.
     """
 
     name: str
@@ -41,14 +42,17 @@ class EvaluationCase:
     generator: torch.Generator | None = None
     draws: int = 1
     zero_gradient: bool = False
+    before: Change | None = None
 
     @property
     def stages(self) -> Sequence[Change]:
         """Return attacks in turn, each on the images that those before left; none where nothing attacks."""
         if self.change is None or not self.is_attack:
             return ()
-        in_turn = isinstance(self.change, CheckedAttack) and self.draws == 1
-        return self.change.stages if in_turn and isinstance(self.change, CheckedAttack) else (self.change,)
+        if self.draws > 1:
+            return (self.change,)
+        parts = self.change.stages if isinstance(self.change, CheckedAttack) else (self.change,)
+        return parts if self.before is None else (self.before, *parts)
 
 
 @dataclass(frozen=True)
