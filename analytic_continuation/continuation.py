@@ -20,6 +20,7 @@ from analytic_continuation.spectrum import Spectrum, described
 from analytic_continuation.whitening import whitened
 
 NORM_ERROR = 1e-4  # of a known norm, as a part of it: about what quadrature on a grid leaves
+LEAST_COUNTS = 300.0  # that a learned default model is worth: the least alpha times the norm
 FLAT_PART = 1e-3  # of a learned default model: entropy never leaves 0
 
 
@@ -160,15 +161,16 @@ def _learned_spectra(
 def _neural_maxent(question: _Question) -> Spectrum:
     default = (1 - FLAT_PART) * _learned(question).values + FLAT_PART * question.plain
     asked = replace(question, plain=default, alpha_rule="historic")
-    return _maxent(asked, "maxent_neural", {"default": "learned", "model": str(question.model)})
+    told = {"default": "learned", "model": str(question.model)}
+    return _maxent(asked, "maxent_neural", told, least_alpha=LEAST_COUNTS / question.norm)
 
 
-def _maxent(question: _Question, method: str, details: dict[str, Any]) -> Spectrum:
+def _maxent(question: _Question, method: str, details: dict[str, Any], *, least_alpha: float = 0.0) -> Spectrum:
     """Return the spectrum of maximum entropy nearest to the question's plain default model."""
     cell = weights(question.omega)
     known = question.norm if question.norm_is_known else None
     problem = whitened(question.green, question.omega, norm=known, norm_error=NORM_ERROR * question.norm)
-    found = maximum_entropy(problem, question.plain * cell, question.alpha_rule)
+    found = maximum_entropy(problem, question.plain * cell, question.alpha_rule, least_alpha=least_alpha)
     told = {
         "alpha": found.alpha,
         "alpha_rule": question.alpha_rule,

@@ -20,16 +20,19 @@ TOLERANCE = 1e-3  # of log10 alpha
 Path = list[EntropySolution]
 
 
-def maximum_entropy(problem: WhitenedProblem, default: NDArray[np.float64], rule: str = "chi2kink") -> EntropySolution:
+def maximum_entropy(
+    problem: WhitenedProblem, default: NDArray[np.float64], rule: str = "chi2kink", *, least_alpha: float = 0.0
+) -> EntropySolution:
     """Return the spectrum of maximum entropy at the alpha that a rule chooses.
 
     problem: whitened data.  default: integrals of the default model over the cells, [m].
     rule: "chi2kink", where log chi^2 leaves its plateau (Bergeron & Tremblay 2016; Kaufmann & Held 2023); "classic",
     the most probable alpha (Gull 1989); "historic", where chi^2 is the number of data, or as near to it as it gets.
+    least_alpha: a smaller alpha is not taken, whatever the rule says.
     Raises ValueError where Newton's method does not converge.
     """
     path = _path(problem, default)
-    alpha = RULES[rule](problem, default, path)
+    alpha = max(RULES[rule](problem, default, path), least_alpha)
     nearest = min(path, key=lambda found: abs(np.log(found.alpha / alpha)))
     return solve_entropy(problem, default, alpha, start=nearest.dual * nearest.alpha / alpha)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import signal
 import sys
 import time
@@ -77,12 +78,14 @@ def solved(problem: dict[str, Any], settings: dict[str, Any]) -> np.ndarray:
 
 
 def main() -> None:
-    """Answer until standard input ends; what ana_cont prints is not part of the answers."""
+    """Answer until standard input ends; what ana_cont prints, by Python or below it, is not part of the answers."""
     warnings.simplefilter("ignore")
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     for line in sys.stdin:
         with contextlib.redirect_stdout(io.StringIO()):
             found = answer(json.loads(line))
-        print(json.dumps(found), flush=True)
+        print(json.dumps(found), file=replies, flush=True)
 
 
 if __name__ == "__main__":

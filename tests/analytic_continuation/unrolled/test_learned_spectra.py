@@ -137,3 +137,10 @@ def test_peaks_lie_in_their_bands_in_order_and_their_weights_are_the_norm(kernel
 def test_methods_without_bands_tell_no_peaks():
     assert continue_spectrum(measured(), GRID, "maxent", norm=1.0).peaks == ()
     assert continue_spectrum(measured(), GRID, norm=1.0, positive=False).peaks == ()
+
+
+def test_noise_does_not_tear_the_learned_default_model_apart():
+    green = measured(noise=1e-2, seed=3)
+    found, learned = continue_spectrum(green, GRID, "maxent_neural", norm=1.0), continue_spectrum(green, GRID, norm=1.0)
+    assert found.details["alpha"] >= 300
+    assert distance(found, green.kernel) < distance(learned, green.kernel) + 0.03
