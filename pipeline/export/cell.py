@@ -23,8 +23,10 @@ LAYOUTS: Mapping[str, tuple[str, Callable[[Genotype], str]]] = MappingProxyType(
 )
 """Name of a layout -> its file and the text in it, a ValueError where the layout cannot say the genotype."""
 
-PICTURES = "svg"
-CELL_FORMS = (*LAYOUTS, PICTURES)
+PICTURES = ("svg", "pdf")
+"""Forms of a picture of each cell."""
+
+CELL_FORMS = (*LAYOUTS, *PICTURES)
 
 
 def can_say(layout: str, genotype: Genotype) -> bool:
@@ -38,8 +40,8 @@ def can_say(layout: str, genotype: Genotype) -> bool:
 
 def cell_files(form: str, genotype: Genotype) -> dict[str, bytes]:
     """Name -> content of the files of one of CELL_FORMS. Raises RunError when the form cannot say the genotype."""
-    if form == PICTURES:
-        return _pictures(genotype)
+    if form in PICTURES:
+        return _pictures(genotype, form)
     name, write = LAYOUTS[form]
     try:
         return {name: write(genotype).encode()}
@@ -48,9 +50,9 @@ def cell_files(form: str, genotype: Genotype) -> dict[str, bytes]:
         raise RunError(f"export.formats has {form}: {error}; this cell fits {', '.join(fitting)}") from None
 
 
-def _pictures(genotype: Genotype) -> dict[str, bytes]:
+def _pictures(genotype: Genotype, form: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as temporary:
-        paths = [Path(temporary) / f"{name}.svg" for name in genotype.cells]
+        paths = [Path(temporary) / f"{name}.{form}" for name in genotype.cells]
         for path, cell in zip(paths, genotype.cells.values(), strict=True):
             save_cell(cell, path)
         return {path.name: path.read_bytes() for path in paths}

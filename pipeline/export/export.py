@@ -126,7 +126,7 @@ def export(
 def _check_same_cell(folder: Path, genotype: Genotype, files: Mapping[str, bytes]) -> None:
     """genotype.json and the pictures are the search's own files too."""
     theirs = folder / LAYOUTS[JSON][0]
-    replaced = [name for name in files if name == theirs.name or name.endswith(f".{PICTURES}")]
+    replaced = [name for name in files if name == theirs.name or name.endswith(PICTURES)]
     if replaced and theirs.exists() and load_genotype(str(theirs))[1] != genotype:
         raise RunError(f"{theirs} is of another cell, whose {', '.join(replaced)} would be lost; choose another run=")
 

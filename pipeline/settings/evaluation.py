@@ -118,7 +118,7 @@ class EvaluateSettings(Settings):
         return self
 
 
-ExportForm = Literal["json", "darts", "fair_darts", "nasbench201", "svg", "safetensors", "onnx", "torch_export"]
+ExportForm = Literal["json", "darts", "fair_darts", "nasbench201", "svg", "pdf", "safetensors", "onnx", "torch_export"]
 
 
 class ExportSettings(Settings):
@@ -126,8 +126,8 @@ class ExportSettings(Settings):
 
     formats: tuple[ExportForm, ...] | None = Field(
         None,
-        description="of the cell (the first five) and of the trained network; null for all that fit, but json and svg, "
-        "which the search writes",
+        description="of the cell (the first six) and of the trained network; null for all that fit, but json and svg, "
+        "which the search writes, and pdf",
     )
     images: Count = Field(
         256, description="onnx, torch_export: they are checked on at most so many test images, clean and attacked"

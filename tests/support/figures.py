@@ -14,7 +14,11 @@ from search_space.drawing import draw
 BLANK = base64.b64decode(
     b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )  # a PNG of one grey pixel
-BLANK_CELLS = {".png": BLANK, ".svg": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>\n'}
+BLANK_CELLS = {
+    ".png": BLANK,
+    ".svg": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>\n',
+    ".pdf": b"%PDF-1.4\n",
+}
 
 
 class Nothing:

@@ -1,6 +1,7 @@
 """The command `e2rnas`: the same programs as scripts/, under one name."""
 
 import importlib
+import subprocess
 import sys
 import tomllib
 
@@ -65,3 +66,10 @@ def test_a_program_of_the_command_is_the_script_of_that_name(call_command, call_
     assert sys.argv[0] == "cells.py"
     call_command("search", "seach.epochs=3")
     assert sys.argv[0] == str(ROOT / "scripts" / "search.py")  # by which the other processes of a run are started
+
+
+def test_windows_is_refused_in_one_line_before_what_it_lacks_is_imported():
+    code = "import sys; sys.platform = 'win32'; import e2rnas.cli.main"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: Windows is not supported; use the Windows Subsystem for Linux\n"

@@ -70,7 +70,7 @@ def test_onnx_without_its_packages_is_refused_with_the_extra(tmp_path, monkeypat
 def test_the_genotype_and_pictures_of_a_search_are_not_replaced_by_those_of_another_cell(tmp_path):
     (tmp_path / "genotype.json").write_text(OTHER.to_json())
     exported = find(tmp_path, "DARTS_V2")
-    for form in ("json", "svg"):
+    for form in ("json", "svg", "pdf"):
         with pytest.raises(RunError, match="is of another cell"):
             export(tmp_path, Experiment(), exported, (form,), None)
     export(tmp_path, Experiment(), exported, ("darts",), None)
@@ -79,12 +79,13 @@ def test_the_genotype_and_pictures_of_a_search_are_not_replaced_by_those_of_anot
 
 @pytest.mark.parametrize("name", ["DARTS_V2", "NASNet", *slowly(*sorted(PUBLISHED.keys() - {"DARTS_V2", "NASNet"}))])
 def test_a_published_cell_is_exported_by_its_name(tmp_path, call_script, name):
-    formats = "export.formats=[json,darts,fair_darts,svg]"
+    formats = "export.formats=[json,darts,fair_darts,svg,pdf]"
     status, out, err = call_script("export", f"run={tmp_path}", f"genotype={name}", formats)
     assert status == 0, err
-    assert len(out.splitlines()) == 5
+    assert len(out.splitlines()) == 7
     assert load_genotype(str(tmp_path / "genotype_fair_darts.py"))[1] == PUBLISHED[name].genotype
     assert (tmp_path / "normal.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "reduction.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_cells_are_listed_with_their_published_sizes_and_those_of_this_setting(call_script):
