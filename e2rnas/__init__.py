@@ -6,7 +6,7 @@ run = e2rnas.search(
     "runs/mine",
     preset="demo",
     data=e2rnas.images(train_x, train_y, test_x, test_y),  # [N, H, W] or [N, H, W, 3], and classes [N]
-    objectives={"parameters": (18e3, 26e3)},
+    objectives={"parameters": (8e3, 11e3)},
 )
 print(run.genotype, run.cost, run.history[-1])
 run.retrain(epochs=10)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 
+from e2rnas.cli.demo_sentence import in_a_sentence
 from e2rnas.cli.main import SCRIPTS
 from e2rnas.cli.output import show
-from e2rnas.cli.stages.demo_sentence import in_a_sentence
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.interruption import start
 from pipeline.data import ImageData, load

@@ -2,7 +2,7 @@
 
 import pytest
 
-from e2rnas.cli.stages.demo_sentence import in_a_sentence
+from e2rnas.cli.demo_sentence import in_a_sentence
 from tests.support.runs.folders import accuracy, write_network, write_robustness
 
 
