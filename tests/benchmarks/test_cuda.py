@@ -48,13 +48,19 @@ def assert_complete(folder, phases):
         assert (folder / device / "cuda.md").read_text().count("complete, ") == len(expected)
 
 
-def test_phases_run_on_the_cpu_and_on_a_device_that_is_not_there(tmp_path):
-    phases = ("machine", "capture", "trainings", "projection")
-    done = cuda("--out", tmp_path, "--dry-run", "--phases", *phases)
-    assert done.returncode == 0, done.stderr
-    assert_complete(tmp_path, phases)
+def test_phases_run_on_the_cpu(tmp_path):
+    phases = [phase for phase in PHASES if phase.name in ("machine", "capture")]
+    assert command.measure(phases, command.place_of("cpu"), tmp_path, time.monotonic() + 100)
+    assert endings(tmp_path / "cuda.jsonl") == {"machine": COMPLETE, "capture": COMPLETE}
+    assert "| gradient in the images |" in (tmp_path / "cuda.md").read_text()
+
+
+def test_phases_run_on_a_device_that_is_not_there_and_nothing_forbids_to_capture_them(tmp_path):
+    phases = ("capture", "trainings")
+    assert command.start_on_fake(tmp_path, phases)
+    assert endings(tmp_path / "acc" / "cuda.jsonl") == dict.fromkeys(phases, COMPLETE)
     captured = [row for row in lines_of(tmp_path / "acc" / "cuda.jsonl") if "region" in row]
-    assert [(row["waits"], row["copies"]) for row in captured] == [(0, 0)] * 3  # nothing forbids to capture them
+    assert [(row["waits"], row["copies"]) for row in captured] == [(0, 0)] * 3
 
 
 @pytest.mark.slow
