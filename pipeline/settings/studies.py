@@ -145,7 +145,9 @@ class StudySettings(Settings):
         None, min_length=1, description="attack by which its cells are compared; null for the last one"
     )
     leave_out: CountOrZero = Field(
-        0, description="first cells of the table that the study leaves out, such as those that settings were chosen on"
+        0,
+        description="cells that the study leaves out, such as those that settings were chosen on: so many of the first "
+        "in the order in which tabulate trains them",
     )
     seeds: AtLeastTwo = Field(20, description="times that each searcher searches, with seeds that count up from seed")
     searchers: tuple[Annotated[str, OneOf(SEARCHERS)], ...] = Field(

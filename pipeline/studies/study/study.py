@@ -19,7 +19,7 @@ from pipeline.studies.study.searchers.bench import Bench
 from pipeline.studies.study.study_file import STUDY_FILE, StudyFile, TableFacts
 from pipeline.studies.study.supernets.searches import check_searches
 from pipeline.studies.study.supernets.supernet_study import search_by_supernets
-from pipeline.studies.study.table_settings import bounds_in_table, check_answers, experiment_of_table
+from pipeline.studies.study.table_settings import bounds_in_table, cells_left_out, check_answers, experiment_of_table
 from pipeline.studies.study.table_study import equal_cost_tests, table_judgements, table_outcomes
 from pipeline.studies.tables.table import load_table
 from pipeline.studies.work import seeds
@@ -37,7 +37,7 @@ def study(folder: Path, experiment: Experiment, searches: Mapping[str, Experimen
     settings = experiment.study
     table = load_table(settings.table, settings.attack)
     check_answers(table, settings, searches)
-    bench = Bench(table, bounds_in_table(experiment), settings.leave_out)
+    bench = Bench(table, bounds_in_table(experiment), cells_left_out(table, settings))
     asks_networks = any(JUDGES[name].reads == "network" for name in settings.judges)
     needs_images = asks_networks or bool(searches)
     of_table = experiment_of_table(experiment, table.own_header, settings.table) if needs_images else experiment

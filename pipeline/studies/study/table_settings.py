@@ -12,8 +12,10 @@ from pipeline.runs.metrics import flattened
 from pipeline.runs.same_settings import differences
 from pipeline.search.objectives import bounds_of
 from pipeline.settings import HOW_IMAGES_ARE_READ, Experiment, StudySettings
+from pipeline.studies.tables.distinct_cells import distinct_cells
 from pipeline.studies.tables.rows import Header
 from pipeline.studies.tables.table import Interval, Table
+from search_space import canonical_form
 
 GROUPS = ("data", "space", "weight_optimizer", "retrain", "evaluate")
 OF_THE_MACHINE = ("data.path", *(f"data.{key}" for key in HOW_IMAGES_ARE_READ))
@@ -59,12 +61,21 @@ def check_answers(table: Table, settings: StudySettings, searches: Collection[st
         for name in settings.judges
         if JUDGES[name].reads_curves or JUDGES[name].reads == "network"
     ]
+    asked += ["study.leave_out"] * bool(settings.leave_out)
     asked += ["study.supernets"] * bool(searches) + ["study.equal=seconds"] * (settings.equal == "seconds")
     if asked:
         raise ValueError(
             f"study.table={settings.table}: others published neither curves nor seconds nor how they trained; do "
             f"without {', '.join(asked)} (experiment=study_published does)"
         )
+
+
+def cells_left_out(table: Table, settings: StudySettings) -> frozenset[str]:
+    """Return the canonical forms of the cells that tabulate trained first, study.leave_out of them."""
+    if not settings.leave_out:
+        return frozenset()
+    made = _experiment(table.own_header.settings, settings.table)
+    return frozenset(map(canonical_form, distinct_cells(made.space.build(), settings.leave_out, made.seed)))
 
 
 def bounds_in_table(experiment: Experiment) -> dict[str, Interval]:

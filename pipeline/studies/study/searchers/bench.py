@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.search.selection.accuracy_model import edges_held
 from pipeline.studies.study.searchers.costs import ONE_TRAINING, Cost, training_passes
 from pipeline.studies.tables.table import Entry, Interval, Table, percentile_among
+from search_space import canonical_form
 
 Integers = NDArray[np.int64]
 DIGITS = 9  # of a mean: equal counts in another order of trainings are equal
@@ -18,7 +19,7 @@ DIGITS = 9  # of a mean: equal counts in another order of trainings are equal
 class Bench:
     """The cells of a table inside the bounds, numbered from 0, and what each would show a searcher.
 
-    leave_out: so many first cells of the table are none of them.
+    left_out: canonical forms of cells that are none of them.
 
     places: of the cells in the table.  accuracies: on validation images under the table's attack, [cells, trainings].
     curves: the same under the recipe's PGD after each epoch, [cells, epochs, trainings].
@@ -27,10 +28,11 @@ class Bench:
     Raises ValueError where fewer than two cells are inside.
     """
 
-    def __init__(self, table: Table, within: Mapping[str, Interval], leave_out: int = 0) -> None:
-        places = [place for place in table.inside(within) if place >= leave_out]
+    def __init__(self, table: Table, within: Mapping[str, Interval], left_out: Container[str] = ()) -> None:
+        inside = table.inside(within)
+        places = [place for place in inside if canonical_form(table[place].genotype) not in left_out]
         if len(places) < 2:
-            left = f" that study.leave_out={leave_out} leaves" if leave_out else ""
+            left = " that study.leave_out leaves" if len(inside) > len(places) else ""
             raise ValueError(f"{len(places)} of the {len(table):,} cells of the table{left} are inside {dict(within)}")
         self.table, self.within, self.places = table, within, places
         self.entries: list[Entry] = [table[place] for place in places]

@@ -8,8 +8,12 @@ from pipeline.settings import StudySettings
 from pipeline.studies.study.searchers.bench import Bench, Trainings
 from pipeline.studies.study.searchers.sampling import random_search, rungs_of, successive_halving
 from pipeline.studies.study.searchers.walks import climb
+from pipeline.studies.study.table_settings import cells_left_out
 from pipeline.studies.study.table_study import search_table
-from tests.support.cells.tables import SPACE, table_by_hand
+from pipeline.studies.tables.distinct_cells import distinct_cells
+from pipeline.studies.tables.table import Table
+from search_space import canonical_form
+from tests.support.cells.tables import RECIPE, SPACE, header_by_hand, rows_by_hand, table_by_hand
 
 CELLS = 40
 TRAINING = sorted(name for name, option in SEARCHERS.items() if option.trains)
@@ -123,8 +127,8 @@ def test_sizes_choose_without_training_inside_the_bounds():
         cell, cost = chosen(bench, name, 0, 0)
         assert bench.entries[cell].parameters == place
         assert cost.passes == 0
-    with pytest.raises(ValueError, match=r"study\.leave_out=39 leaves are inside"):
-        Bench(bench_of().table, {}, leave_out=39)
+    with pytest.raises(ValueError, match=r"0 of the 40 cells .* study\.leave_out leaves are inside"):
+        Bench(bench_of().table, {}, left_out=[canonical_form(entry.genotype) for entry in bench_of().entries])
     with pytest.raises(ValueError, match="1 of the 40 cells of the table are inside"):
         bench_of(parameters=(None, 1000))
 
@@ -160,9 +164,12 @@ def test_a_predictor_finds_better_cells_than_random_search_where_edges_tell_of_a
     assert np.mean(found["predictor"]) > np.mean(found["random_search"]) + 2
 
 
-def test_cells_that_are_left_out_are_the_first_of_the_table():
-    whole = bench_of(noise=0.2)
-    rest = Bench(whole.table, {}, leave_out=25)
-    assert rest.places == whole.places[25:]
-    assert rest.means.tolist() == whole.means[25:].tolist()
-    assert rest.percentile(rest.means.max()) > whole.percentile(rest.means.min())
+def test_cells_that_are_left_out_are_those_that_tabulate_trained_first():
+    space = {"family": SPACE.family, "nodes": SPACE.nodes, "operations": SPACE.operations}
+    header = header_by_hand({"seed": 0, "retrain": RECIPE, "space": space})
+    table = Table.of_rows(header, list(rows_by_hand(np.linspace(0, 1, CELLS)[:, None])))
+    settings = StudySettings(table="by_hand", leave_out=25)
+    rest = Bench(table, {}, cells_left_out(table, settings))
+    forms = {canonical_form(entry.genotype) for entry in rest.entries}
+    assert forms == {canonical_form(cell) for cell in distinct_cells(SPACE, len(table), seed=0)[25:]}
+    assert rest.means.tolist() == [table.mean(entry.genotype) for entry in rest.entries]
