@@ -64,6 +64,7 @@ def checked_later() -> Iterator[LaterChecks]:
     Shapes and types are checked at once all the same. Labels that are no classes of the model may fail before they are
     judged, in the words of PyTorch.
 
+    >>> import torch
     >>> with checked_later() as checks:
     ...     check(torch.tensor([1.0, 2.0]), lambda values: print("judged:", *values))
     >>> checks.judge(torch.cat(checks.values).tolist())

@@ -9,6 +9,7 @@ All objectives take the same order, and their weights' answer is part of each gr
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,14 +51,19 @@ class ObjectiveGradient:
 def on_cpu(found: Mapping[str, ObjectiveGradient], checks: LaterChecks) -> dict[str, ObjectiveGradient]:
     """Bring all values and gradients to the CPU by one copy, for which alone a device is waited for.
 
-    checks: of the attacks behind them, which are read with them. Raises what they raise.
+    checks: of the attacks behind them, which are read with them. Raises what they raise, and FloatingPointError that
+    names an objective whose value is not finite.
     """
     parts = [part for result in found.values() for part in (result.value, result.gradient)]
     flat = torch.cat([*checks.values, *(part.detach().double().flatten() for part in parts)]).cpu()
     read, *split = torch.split(flat, [sum(map(len, checks.values)), *(part.numel() for part in parts)])
     checks.judge(read.tolist())
     here = iter([own.view(part.shape).to(part.dtype) for own, part in zip(split, parts, strict=True)])
-    return {name: ObjectiveGradient(next(here), next(here), result.residual) for name, result in found.items()}
+    values = {name: ObjectiveGradient(next(here), next(here), result.residual) for name, result in found.items()}
+    for name, result in values.items():
+        if not math.isfinite(result.value):
+            raise FloatingPointError(f"objective {name}: its value is {result.value.item()}")
+    return values
 
 
 def hypergradients(
