@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attacks.expectation import ExpectedLogits
 from attacks.guarded_model import GuardedModel, undisturbed
 from attacks.later_checks import check
-from attacks.leaving import build_saving
+from attacks.saving.leaving import build_saving
 from attacks.spec import AttackSpec, ImageAttack
 
 
@@ -29,8 +29,8 @@ class CheckedAttack:
 
     spec: what to run; `settings` is the same as plain JSON values.
     build: makes the attack from a model; None is spec.build.
-    saves_passes: leave out those whose outcome is known (attacks/saving_model.py). The images that fall are the same,
-    and each is returned as what fooled it first, which need not be what the attack would have ended with.
+    saves_passes: leave out those whose outcome is known (attacks/saving/saving_model.py). The same images fall, and
+    each is returned as what fooled it first, which need not be what the attack would have ended with.
     """
 
     model: nn.Module

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, CheckedAttack, counted_passes, evaluation_attack
-from attacks.saving_model import EveryImageFooledError, SavingModel
+from attacks.saving.saving_model import EveryImageFooledError, SavingModel
 from tests.support.images.digits_network import digits
 from tests.support.optimization.quick_attacks import EPS, LEAVE, fallen, quick
 

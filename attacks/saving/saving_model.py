@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.known_answers import KnownAnswers, Pass, Place, digests_of
+from attacks.saving.known_answers import KnownAnswers, Pass, Place, digests_of
 from attacks.spec import Norm
 from attacks.verdict import SURE, error_margin, inside_ball
 

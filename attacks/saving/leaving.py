@@ -14,7 +14,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from attacks.saving_model import EveryImageFooledError, SavingModel
+from attacks.saving.saving_model import EveryImageFooledError, SavingModel
 from attacks.spec import AttackSpec, ImageAttack
 
 

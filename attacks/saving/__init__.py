@@ -1,0 +1,1 @@
+"""Attacks that pass no image through the model whose answer is known, and find the same."""
