@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -162,7 +162,9 @@ class SideBySideTraining:
         found = {CLEAN: self.right_in(images, None, CLEAN)}
         for name in self._experiment.evaluate.attacks:
             if set(EVALUATION_ATTACKS[name].classes) <= TOGETHER:
-                found[name] = self.right_in(images, self._evaluation_attack(name, self.kept), name)
+                # its network hangs on an image's place in the batch, so that none may be left out
+                attack = replace(self._evaluation_attack(name, self.kept), saves_passes=False)
+                found[name] = self.right_in(images, attack, name)
             else:
                 alone = (self.kept.eval().alone(index) for index in range(len(self._seeds)))
                 found[name] = tuple(self._right_alone(images, network, name) for network in alone)

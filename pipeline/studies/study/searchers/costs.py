@@ -1,7 +1,6 @@
 """What a search costs: passes of images through a network, and seconds of one core.
 
 A pass is one image forward and backward; forward alone counts a third of one, as the backward pass takes twice as long.
-An attack of the evaluation costs all passes that it asks for, also those whose answer is known and which are not made.
 """
 
 from __future__ import annotations

@@ -38,9 +38,7 @@ def seen():
 
 
 @pytest.mark.parametrize("recipe", ["standard", "pgd_at", "fast"])
-def test_the_passes_of_a_training_are_those_that_its_network_sees(recipe, seen, monkeypatch):
-    # those whose outcome is known are left out otherwise
-    monkeypatch.setattr("attacks.checked.build_saving", lambda spec, model: spec.build(model))
+def test_the_passes_of_a_training_are_those_that_its_network_sees(recipe, seen):
     experiment = compose_experiment([*TINY, f"recipe={recipe}", "evaluate.attacks=[pgd-20]"])
     data, fabric = load(experiment.data), make_fabric(experiment.fabric)
     expected = training_passes(header_of(experiment, data, CELL), "pgd-20")
