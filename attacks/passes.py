@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -30,7 +31,7 @@ class Passes:
 def counted_passes(network: nn.Module) -> Iterator[Passes]:
     """Count what passes through the network inside; the network is left as it was.
 
-    network: called on images [N, ...], returns logits [N, classes].
+    network: called on images [N, ...], returns logits [N, classes]. One of TorchScript cannot be watched: it counts 0.
 
         >>> import torch
         >>> network = nn.Linear(2, 3)
@@ -41,6 +42,9 @@ def counted_passes(network: nn.Module) -> Iterator[Passes]:
         Passes(forwards=5, backwards=5)
     """
     passes = Passes()
+    if isinstance(network, torch.jit.ScriptModule):
+        yield passes
+        return
 
     def count_backward(gradient: Tensor) -> None:
         passes.backwards += len(gradient)

@@ -63,7 +63,9 @@ def measure_on_fake(phases: Sequence[Phase], folder: Path, deadline: float) -> b
 def start_on_fake(out: Path, names: Sequence[str]) -> bool:
     """Run phases on the device that is not there, in a process of its own."""
     options = ["--out", str(out), "--dry-run", "--device", FAKE, "--phases", *names]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    # its folder too, which Python leaves out where PYTHONSAFEPATH is set
+    places = [str(ROOT), str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     done = subprocess.run([sys.executable, str(SCRIPT), *options], env=environment, check=False)  # noqa: S603
     return done.returncode == 0
 

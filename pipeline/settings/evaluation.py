@@ -14,6 +14,7 @@ from pydantic import (
 from attacks.registry import EVALUATION_ATTACKS
 from pipeline.settings.base import (
     Count,
+    CountOrZero,
     OneOf,
     Positive,
     Settings,
@@ -71,9 +72,8 @@ class EvaluateSettings(Settings):
     replace: bool = Field(
         False, description="begin robustness.json or transfer.json anew; the old file is kept beside it under a number"
     )
-    starts: int = Field(
+    starts: CountOrZero = Field(
         0,
-        ge=0,
         description="autoattack: perturbations kept in adversarial/ that are tried on each image before its parts "
         "(Liu et al. 2022); what they fool is added to what the parts find",
     )

@@ -8,7 +8,7 @@ import numpy as np
 from tests.support.scripts import ROOT
 
 EXAMPLES = ROOT / "examples"
-DOCUMENT = ROOT / "docs" / "continuation.md"
+DOCUMENT = ROOT / "docs" / "how_to" / "continuation.md"
 
 
 def test_the_shipped_file_is_what_its_script_writes(tmp_path):
