@@ -6,7 +6,7 @@
 
 The phases come in a fixed order, each within its budget of seconds. Each row is on the disk, in cuda.jsonl, before the
 next is begun; cuda.md has the tables of the phases that have ended. The same command goes on after the last of them.
-A dry run shows that each phase runs; its figures mean nothing. docs/scaling.md lists what must be installed.
+A dry run shows that each phase runs; its figures mean nothing. docs/about/scaling.md lists what must be installed.
 """
 
 import sys

@@ -55,7 +55,12 @@ def _run(
         try:
             best, right, loss, found = single_run(images, labels)
         except EveryImageFooledError:
-            return run.found, torch.zeros_like(labels, dtype=torch.bool), torch.zeros(len(labels)), run.found
+            return (
+                run.found,
+                torch.zeros_like(labels, dtype=torch.bool),
+                torch.zeros(len(labels), device=labels.device),
+                run.found,
+            )
         found[run.left] = run.found[run.left]
         return best, right, loss, found
 

@@ -21,6 +21,14 @@ SMALL_SEARCH = (
     "retrain.batch_size=24",
 )
 
+TABLE = (
+    "space.nodes=2",
+    "data.limit=120",
+    "data.test_limit=40",
+    "retrain.layers=3",
+    "retrain.epochs=1",
+    "retrain.batch_size=32",
+)
 
 SMALLER = {
     "search": (
@@ -60,22 +68,12 @@ SMALLER = {
         "pareto.attack.steps=1",
     ),
     "tabulate": (
-        "space.nodes=2",
-        "data.limit=120",
-        "data.test_limit=40",
-        "retrain.layers=3",
-        "retrain.epochs=1",
-        "retrain.batch_size=32",
+        *TABLE,
         "tabulate.seeds=2",
         "evaluate.attacks=[fgsm]",
     ),
     "study": (
-        "space.nodes=2",
-        "data.limit=120",
-        "data.test_limit=40",
-        "retrain.layers=3",
-        "retrain.epochs=1",
-        "retrain.batch_size=32",
+        *TABLE,
         "evaluate.attacks=[fgsm]",
         "search.derived_layers=3",
         "study.judges=[macs,gradient_norm]",

@@ -91,23 +91,19 @@ class AccuracyModel:
         targets = (accuracies - middle) / unit
         likelihood, means, deviations = -np.inf, np.zeros(0), np.zeros(0)
         trusts = TRUSTS if self.judgements.shape[1] else (0.0,)
+        sizes = self._held.sum(axis=1)
+        differing = (sizes[:, None] + sizes[None, cells]) / 2 - self._held @ self._held[cells].T
         for reach, trust, noise in product(REACHES, trusts, NOISES):
-            across, variances = self._covariances(cells, reach, trust)
+            across: Floats = np.exp(-differing / reach) + trust * self.judgements @ self.judgements[cells].T
             factor = cho_factor(across[cells] + noise * np.eye(len(cells)), lower=True)
             weights = cho_solve(factor, targets)
             found = -0.5 * targets @ weights - np.log(np.diag(factor[0])).sum()
             if found > likelihood:
                 likelihood, means = found, middle + unit * (across @ weights)
                 explained = (across * cho_solve(factor, across.T).T).sum(axis=1)
+                variances = 1 + trust * (self.judgements**2).sum(axis=1)
                 deviations = unit * np.sqrt(np.clip(variances - explained, 0, None))
         return means, deviations
-
-    def _covariances(self, cells: Sequence[int], reach: float, trust: float) -> tuple[Floats, Floats]:
-        """Return that of every cell with the given ones, [cells, given], and the variance of every cell, [cells]."""
-        sizes, judgements = self._held.sum(axis=1), self.judgements
-        differing = (sizes[:, None] + sizes[None, cells]) / 2 - self._held @ self._held[cells].T
-        across: Floats = np.exp(-differing / reach) + trust * judgements @ judgements[cells].T
-        return across, 1 + trust * (judgements**2).sum(axis=1)
 
 
 def most_promising(model: AccuracyModel, seen: Mapping[int, float], order: Sequence[int]) -> int:
