@@ -98,11 +98,11 @@ class ArchitectureStep:
         return of_images | first_order(sizes, alphas, list)
 
     def _move_alphas(self, direction: Tensor) -> None:
-        """Move alpha by Adam against a direction, and against the zero-one loss where there is one."""
+        """Move alpha by Adam against a direction, and against a penalty of the relaxation where there is one."""
         alphas, relaxation = self.supernet.alphas, self.supernet.relaxation
         alphas.grad = direction.to(alphas.device).view_as(alphas)
-        if relaxation.zero_one:
-            alphas.grad += relaxation.penalty_gradient(self.supernet.space, alphas)
+        if relaxation.has_penalty:
+            alphas.grad += relaxation.penalty_gradient(self.supernet.space, alphas, self.supernet.relaxation_state)
         self.optimizer.step()
         self.optimizer.zero_grad()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from mgda import Aggregator
 from pipeline.compute.fabric import lay_out
@@ -165,6 +165,11 @@ class BilevelSearch:
         self.architecture_step.optimizer.state.clear()  # averages of Adam
         if not self.guard.has_stopped:
             multiply_weight_decay(self.weight_step.optimizer, self.experiment.search.guard.decay_factor)
+
+    def take_alphas(self, alphas: Tensor) -> None:
+        """Put others in the place of the alphas."""
+        with torch.no_grad():
+            self.alphas.copy_(alphas)
 
     def settle(self) -> None:
         """Move the last epoch's alphas until the derived network keeps all bounds, where they can."""

@@ -31,6 +31,7 @@ from pipeline.search.collapse.signs import signs_of_collapse
 from pipeline.search.objectives import exact_cost
 from pipeline.search.search_images import STAGE
 from pipeline.search.selection.candidate_selection import Candidate, best_first, draw_candidates, try_cells
+from pipeline.search.selection.perturbation import operations_missed
 from pipeline.search.selection.predicted_choice import JudgedPool, try_predicted
 from pipeline.search.selection.supernet_ranking import (
     best_judged,
@@ -138,6 +139,8 @@ def _candidates_tried(bilevel: BilevelSearch, folder: Path, data: ImageData) -> 
 
     Of a pool that is larger than the candidates, those that the supernet judges best, or that a predictor proposes.
     """
+    if bilevel.experiment.search.selection.strengths == "perturbation":
+        bilevel.take_alphas(operations_missed(bilevel))
     bilevel.settle()
     experiment, selection, fabric = bilevel.experiment, bilevel.experiment.search.selection, bilevel.fabric
     genotypes = draw_candidates(

@@ -35,6 +35,9 @@ class RelaxationSettings(Settings):
         False, description="weights of a node's edges too: softmax of an alpha an edge (PC-DARTS)"
     )
     zero_one: NotNegative = Field(0.0, description="sigmoid: weight of FairDARTS's zero-one loss; 10 as published")
+    beta_decay: NotNegative = Field(
+        0.0, description="weight of beta-DARTS's loss on the alphas at the end of the search; grows from 0 to it"
+    )
     auxiliary_skip: NotNegative = Field(
         0.0, description="added to skip_connect, falling to 0 over the search; 1 as published (DARTS-)"
     )
@@ -109,6 +112,11 @@ class ImplicitSettings(Settings):
 class SelectionSettings(Settings):
     """The last choice of a search, between its likeliest cells."""
 
+    strengths: Literal["alphas", "perturbation"] = Field(
+        "alphas",
+        description="by what cells are derived and drawn: the alphas, or how much worse the supernet gets without each "
+        "operation at the end (DARTS-PT), which alphas.safetensors then has as the last epoch's",
+    )
     candidates: Count = Field(
         1, description="cells drawn from the alphas' probabilities inside the bounds; 1 takes the likeliest untried"
     )
@@ -240,6 +248,16 @@ class SearchSettings(Settings):
                         f"{setting} is for a mixture that alphas are differentiated through; search.relaxation.paths="
                         f"{self.relaxation.paths} draws single cells instead"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _a_perturbation_has_a_mixture_of_operations(self) -> Self:
+        relaxation = self.relaxation
+        if self.selection.strengths == "perturbation" and (relaxation.paths or relaxation.normalised_edges):
+            raise ValueError(
+                "search.selection.strengths=perturbation leaves single operations out of a mixture; it does not fit "
+                "search.relaxation.paths and normalised_edges"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,8 +2,10 @@
 
 Published remedies for collapse, and sampling, are changes of this map; each is off by default, and they combine:
 
-- softmax of an edge's alphas (DARTS; Liu et al. 2019), sigmoid of each (FairDARTS; Chu et al. 2020), or a
-  straight-through sample of one operation an edge (GDAS; Dong & Yang 2019);
+- softmax of an edge's alphas (DARTS; Liu et al. 2019), sigmoid of each (FairDARTS; Chu et al. 2020), a straight-through
+  sample of one operation an edge (GDAS; Dong & Yang 2019), or a sample of a Dirichlet distribution (DrNAS; Chen et al.
+  2021);
+- beta-decay, which keeps an edge's alphas small while they compete (Ye et al. 2022);
 - edge normalisation, half of PC-DARTS (Xu et al. 2020); the other half, partial channels, is a matter of the cell;
 - an auxiliary skip that decays (DARTS-; Chu et al. 2021), drop path on operations, subsets of operations and of edges;
 - single cells in the place of a mixture (Guo et al. 2020), which `paths` draws and runs.
@@ -28,10 +30,10 @@ from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS, Relaxati
 class RelaxationNoise:
     """Hold what is random in one step: uniform numbers in [0, 1), one tensor a purpose.
 
-    gumbel, dropout, operations: [cells, edges, operations].  edges: [cells, edges].
+    weights, of the operations' weights; dropout, operations: [cells, edges, operations].  edges: [cells, edges].
     """
 
-    gumbel: Tensor
+    weights: Tensor
     dropout: Tensor
     operations: Tensor
     edges: Tensor
@@ -41,8 +43,8 @@ class RelaxationNoise:
         """Draw on the CPU, so that every device sees the same numbers."""
         *edges, operations = space.alpha_shape
         drawn = torch.rand(*edges, 3 * operations + 1, generator=generator).to(device)
-        gumbel, dropout, kept, of_edges = torch.split(drawn, [operations] * 3 + [1], dim=-1)
-        return cls(gumbel, dropout, kept, of_edges.squeeze(-1))
+        weights, dropout, kept, of_edges = torch.split(drawn, [operations] * 3 + [1], dim=-1)
+        return cls(weights, dropout, kept, of_edges.squeeze(-1))
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Relaxation(RelaxationChoices):
     def strengths(self, space: SearchSpace, alphas: Tensor) -> Tensor:
         """Return what derivation and expected sizes read [..., edges, operations]: no schedule and no noise in it.
 
-        The weights' limit at the end of a search; for gumbel the probability of each operation.
+        The weights' limit at the end of a search; of random ones, their mean.
         """
         logits, edges = self.split(space, alphas)
         strengths = self._of_operations(logits, None, 1.0)
@@ -98,7 +100,7 @@ class Relaxation(RelaxationChoices):
         if noise is not None and self.sampled_operations is not None:
             logits = logits.masked_fill(~_largest(noise.operations, self.sampled_operations, logits), -torch.inf)
         first, last = self.temperature
-        uniform = None if noise is None else noise.gumbel
+        uniform = None if noise is None else noise.weights
         weights = self._of_operations(logits, uniform, first + (last - first) * state.progress)
         if noise is not None and self.dropout:
             weights = weights * (noise.dropout >= self.dropout) / (1 - self.dropout)
@@ -109,11 +111,22 @@ class Relaxation(RelaxationChoices):
         factors = self._edge_weights(space, edges, noise)
         return weights if factors is None else weights * factors.unsqueeze(-1)
 
-    def penalty_gradient(self, space: SearchSpace, alphas: Tensor) -> Tensor:
-        """Gradient in alphas of zero_one times L_01 = -mean (sigmoid(alpha) - 1/2)^2 (FairDARTS)."""
+    @property
+    def has_penalty(self) -> bool:
+        """Return whether `penalty_gradient` is of anything."""
+        return bool(self.zero_one or self.beta_decay)
+
+    def penalty_gradient(self, space: SearchSpace, alphas: Tensor, state: RelaxationState) -> Tensor:
+        """Gradient in alphas of what acts on them alone, at one moment of the search.
+
+        zero_one times -mean (sigmoid(alpha) - 1/2)^2 (FairDARTS), and beta_decay, which grows in a line from 0 over the
+        search, times the mean over edges of log sum exp(alpha) (beta-DARTS).
+        """
         free = alphas.detach().requires_grad_()
         logits, _ = self.split(space, free)
-        loss = -self.zero_one * (torch.sigmoid(logits) - 0.5).square().mean()
+        loss = self.beta_decay * state.progress * torch.logsumexp(logits, dim=-1).mean()
+        if self.zero_one:
+            loss = loss - self.zero_one * (torch.sigmoid(logits) - 0.5).square().mean()
         return torch.autograd.grad(loss, free)[0]
 
     def split(self, space: SearchSpace, alphas: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -42,6 +42,14 @@ OPERATION_WEIGHTS: Mapping[str, OperationWeights] = {
         code="search_space.supernet.operation_weights:gumbel_softmax",
         is_random=True,
     ),
+    "dirichlet": OperationWeights(
+        label="Dirichlet",
+        meaning="drawn anew in each step from a Dirichlet distribution of concentrations elu(alpha) + 1 "
+        "(DrNAS; Chen et al. 2021)",
+        code="search_space.supernet.operation_weights:dirichlet",
+        is_random=True,
+        strengths="mean weights",
+    ),
 }
 
 
@@ -52,6 +60,8 @@ class RelaxationChoices:
     operations: weights of an edge's operations, a key of OPERATION_WEIGHTS.
     normalised_edges: multiply by the softmax, over the edges that enter a node, of the edges' alphas.
     zero_one: weight of FairDARTS's loss that drives each sigmoid to 0 or 1; 10 as published.
+    beta_decay: weight, at the end of the search, of a loss that keeps an edge's largest alphas small; it grows in a
+    line from 0, to 50 as published.
     auxiliary_skip: added to the weight of skip_connect, falling in a line to 0 over the search; 1 as published.
     dropout: probability that an operation is left out of a step; the others grow by 1 / (1 - dropout).
     sampled_operations, sampled_edges: as many of an edge's operations, and of a node's edges, take part in a step,
@@ -65,6 +75,7 @@ class RelaxationChoices:
     operations: str = "softmax"
     normalised_edges: bool = False
     zero_one: float = 0.0
+    beta_decay: float = 0.0
     auxiliary_skip: float = 0.0
     dropout: float = 0.0
     sampled_operations: int | None = None
@@ -77,6 +88,10 @@ class RelaxationChoices:
         chosen("weights of operations", OPERATION_WEIGHTS, self.operations)
         if self.zero_one and self.operations != "sigmoid":
             raise ValueError(f"the zero-one loss acts on sigmoids, and operations is {self.operations}")
+        if self.beta_decay and self.operations not in ("softmax", "gumbel"):
+            raise ValueError(
+                f"beta-decay acts on alphas that share a softmax, and operations is {self.operations}"
+            )
         for name, count, shares in (
             ("operations", self.sampled_operations, True),
             ("edges", self.sampled_edges, self.normalised_edges),

@@ -114,7 +114,7 @@ class Walk:
         attack = attack_of_settings(self._judged, self.experiment.pareto.attack)
         seed_stream(self.experiment.seed, STAGE, "judge")
         started, clean, robust = time.monotonic(), 0, 0
-        for inputs, labels in _even_batches(self.held_back, self.experiment.search.batch_size):
+        for inputs, labels in even_batches(self.held_back, self.experiment.search.batch_size):
             with self.search.fabric.autocast():
                 right = classified_right(self._judged, inputs, labels)
                 clean += int(right.sum())
@@ -128,7 +128,7 @@ class Walk:
         )
 
 
-def _even_batches(images: ImageSet, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def even_batches(images: ImageSet, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in batches of about `size`, none of them small: their statistics are what BatchNorm uses."""
     parts = max(1, len(images) // size)
     for _, inputs, labels in images.read(torch.arange(len(images)).tensor_split(parts)):

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import expit, softmax
+from scipy.stats import gamma
 
 from pipeline.search.objectives import Bound, project_onto_bounds, resource_losses
 from search_space import CostTable, NetworkShape, SearchSpace, Supernet, network_cost
+from search_space.supernet.operation_weights import log_gamma_quantile
 from search_space.supernet.relaxation import DARTS, Relaxation, RelaxationNoise, RelaxationState
 
 SPACE = SearchSpace()
@@ -19,6 +21,8 @@ EVERY = {
     "softmax": DARTS,
     "sigmoid": Relaxation(operations="sigmoid", zero_one=10.0),
     "gumbel": Relaxation(operations="gumbel"),
+    "dirichlet": Relaxation(operations="dirichlet"),
+    "beta-decay": Relaxation(beta_decay=50.0),
     "normalised edges": Relaxation(normalised_edges=True),
     "auxiliary skip": Relaxation(auxiliary_skip=1.0),
     "dropout": Relaxation(dropout=0.4),
@@ -148,7 +152,57 @@ def test_the_zero_one_loss_drives_sigmoids_away_from_a_half_as_its_derivative_sa
     relaxation, alphas = EVERY["sigmoid"], draw_alphas(DARTS)
     p = expit(alphas.numpy())
     expected = -10.0 * 2 * (p - 0.5) * p * (1 - p) / p.size
-    np.testing.assert_allclose(relaxation.penalty_gradient(SPACE, alphas).numpy(), expected, rtol=1e-12)
+    found = relaxation.penalty_gradient(SPACE, alphas, RelaxationState(0.3))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
+def test_beta_decay_pulls_each_alpha_down_by_its_share_of_the_edge_and_grows_over_the_search(progress):
+    relaxation, alphas = EVERY["beta-decay"], draw_alphas(DARTS)
+    edges = alphas.shape[0] * alphas.shape[1]
+    expected = 50.0 * progress / edges * softmax(alphas.numpy(), axis=-1)
+    found = relaxation.penalty_gradient(SPACE, alphas, RelaxationState(progress))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+
+
+def test_beta_decay_leaves_the_alphas_of_edges_alone():
+    relaxation = Relaxation(beta_decay=1.0, normalised_edges=True)
+    assert not relaxation.penalty_gradient(SPACE, draw_alphas(relaxation), RelaxationState(1.0))[..., -1].any()
+
+
+def test_dirichlet_weights_have_the_moments_of_their_distribution():
+    relaxation, alphas = EVERY["dirichlet"], draw_alphas(DARTS)
+    concentrations = torch.nn.functional.elu(alphas) + 1
+    total = concentrations.sum(dim=-1, keepdim=True)
+    mean = concentrations / total
+    torch.testing.assert_close(relaxation.strengths(SPACE, alphas), mean)
+    variance = mean * (1 - mean) / (total + 1)
+    found = mean_weights(relaxation, alphas, count=1000)
+    assert ((found - mean).abs() < 5 * (variance / 1000).sqrt()).all()
+
+
+def test_the_gradient_of_dirichlet_weights_is_the_pathwise_one_of_the_same_sample():
+    relaxation, alphas = EVERY["dirichlet"], draw_alphas(DARTS).requires_grad_()
+    state = draw()
+    weights = relaxation.weights(SPACE, alphas, state)
+    slope = torch.randn(weights.shape, generator=generator(5), dtype=torch.float64)
+    (found,) = torch.autograd.grad((weights * slope).sum(), alphas)
+    for place in [(0, 0, 0), (1, 13, 7), (0, 5, 3)]:
+        with torch.no_grad():
+            up, down = alphas.clone(), alphas.clone()
+            up[place] += 1e-5
+            down[place] -= 1e-5
+            moved = relaxation.weights(SPACE, up, state) - relaxation.weights(SPACE, down, state)
+        assert found[place].item() == pytest.approx((moved * slope).sum().item() / 2e-5, rel=1e-4, abs=1e-6)
+
+
+def test_quantiles_of_gamma_variables_are_those_of_scipy_from_tiny_to_large_concentrations():
+    concentrations = torch.logspace(-2, 2, 60, dtype=torch.float64).repeat(5)
+    chances = torch.tensor([2.0**-24, 0.01, 0.5, 0.99, 1 - 2.0**-24], dtype=torch.float64).repeat_interleave(60)
+    expected = gamma.ppf(chances.numpy(), concentrations.numpy())
+    found = log_gamma_quantile(concentrations, chances)
+    held = expected > 1e-300
+    np.testing.assert_allclose(found.numpy()[held], np.log(expected[held]), atol=1e-7)
 
 
 def test_gumbel_draws_one_operation_an_edge_as_often_as_the_softmax_says():
@@ -163,7 +217,7 @@ def test_gumbel_draws_one_operation_an_edge_as_often_as_the_softmax_says():
 def test_the_gradient_of_a_gumbel_sample_is_that_of_its_softmax_at_the_present_temperature():
     relaxation, alphas = Relaxation(operations="gumbel", temperature=(4.0, 2.0)), draw_alphas(DARTS).requires_grad_()
     state, slope = draw(progress=0.5), torch.randn(SPACE.alpha_shape, generator=generator(5), dtype=torch.float64)
-    noise = -torch.log(-torch.log(state.noise.gumbel))
+    noise = -torch.log(-torch.log(state.noise.weights))
     (expected,) = torch.autograd.grad((torch.softmax((alphas + noise) / 3.0, dim=-1) * slope).sum(), alphas)
     (found,) = torch.autograd.grad((relaxation.weights(SPACE, alphas, state) * slope).sum(), alphas)
     torch.testing.assert_close(found, expected)
@@ -245,6 +299,10 @@ def test_the_default_supernet_is_that_of_the_softmax_and_random_ones_need_a_mome
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"beta_decay": 1.0, "operations": "sigmoid"},
+            "beta-decay acts on alphas that share a softmax, and operations is",
+        ),
         ({"zero_one": 1.0}, "the zero-one loss acts on sigmoids, and operations is softmax"),
         ({"sampled_operations": 1}, "sampled_operations is at least 2 here, found 1"),
         ({"sampled_edges": 0}, "sampled_edges is at least 1 here, found 0"),

@@ -179,6 +179,16 @@ SEARCH = [
         "search.relaxation.zero_one=1",
         "search.relaxation: the zero-one loss acts on sigmoids, and operations is",
     ),
+    (
+        "search",
+        "search.relaxation.operations=sigmoid search.relaxation.beta_decay=1",
+        "search.relaxation: beta-decay acts on alphas that share a softmax, and operations is",
+    ),
+    (
+        "search",
+        "relaxation=single_path search.selection.strengths=perturbation",
+        "search: search.selection.strengths=perturbation leaves single operations out of a mixture; it does not fit",
+    ),
     ("search", "search.relaxation.dropout=1", "search.relaxation.dropout: Input should be less than 1, found 1"),
     (
         "search",
