@@ -48,7 +48,8 @@ class ComparisonSettings(Settings):
     random_seeds: Count = Field(1, description="retrainings of each random cell, seeds count up from seed")
     random_searches: CountOrZero | None = Field(
         None,
-        description="last choices between random cells, as many as a search has candidates; null for one a search",
+        description="searches without a supernet, of each kind, which train as many cells as a search has candidates; "
+        "null for one a search",
     )
     processes: Processes | None = Field(None, description="retrainings at once; null for one a core")
     results: str = Field("benchmarks/results", min_length=1, description="folder of the table and the pictures")

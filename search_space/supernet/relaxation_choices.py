@@ -89,9 +89,7 @@ class RelaxationChoices:
         if self.zero_one and self.operations != "sigmoid":
             raise ValueError(f"the zero-one loss acts on sigmoids, and operations is {self.operations}")
         if self.beta_decay and self.operations not in ("softmax", "gumbel"):
-            raise ValueError(
-                f"beta-decay acts on alphas that share a softmax, and operations is {self.operations}"
-            )
+            raise ValueError(f"beta-decay acts on alphas that share a softmax, and operations is {self.operations}")
         for name, count, shares in (
             ("operations", self.sampled_operations, True),
             ("edges", self.sampled_edges, self.normalised_edges),

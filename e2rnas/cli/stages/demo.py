@@ -27,7 +27,7 @@ from pipeline.runs.files import write_atomically
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.search.search import search
 from pipeline.settings import Experiment
-from pipeline.studies.comparison.comparison import random_cells
+from pipeline.studies.comparison.searches_without_supernet import random_cells
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate
 from pipeline.training.retrain import retrain
 from search_space import PUBLISHED, CostTable

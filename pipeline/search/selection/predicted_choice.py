@@ -31,16 +31,17 @@ from search_space import Genotype
 
 @dataclass(frozen=True)
 class JudgedPool:
-    """Cells to choose from, with their accuracies in a supernet and the parameters of their networks."""
+    """Cells to choose from, with their accuracies in a supernet, if there is one, and their networks' parameters."""
 
     genotypes: Sequence[Genotype]
-    accuracies: Sequence[float]
+    accuracies: Sequence[float] | None
     parameters: Sequence[int]
 
     @property
     def judgements(self) -> Floats:
-        """Return the ranks by supernet and by parameters, [cells, 2], each of mean 0 and variance 1."""
-        return np.stack([standard_ranks(self.accuracies), standard_ranks(self.parameters)], axis=1)
+        """Return the ranks by supernet, if any, and by parameters, [cells, judges], of mean 0 and variance 1 each."""
+        scores = [self.parameters] if self.accuracies is None else [self.accuracies, self.parameters]
+        return np.stack([standard_ranks(each) for each in scores], axis=1)
 
 
 def try_predicted(
@@ -48,16 +49,17 @@ def try_predicted(
 ) -> list[Candidate]:
     """Train search.selection.candidates cells of a pool, and return them, the one of the highest expectation first.
 
-    Each is the most promising by an `AccuracyModel` of those before, and trained and measured as `try_cells` does
-    without finalists.
+    All of a smaller pool are trained. Each is the most promising by an `AccuracyModel` of those before, and trained and
+    measured as `try_cells` does without finalists.
     """
     selection = experiment.search.selection
     trials = Trials(folder, experiment, data, fabric, with_finalists=False)
     _, held = edges_held(pool.genotypes)
     model = AccuracyModel(held, pool.judgements)
     seen: dict[int, float] = {}
-    with progress_bar("select", selection.candidates, show=fabric.is_global_zero) as bar:
-        while len(seen) < selection.candidates:
+    count = min(selection.candidates, len(held))
+    with progress_bar("select", count, show=fabric.is_global_zero) as bar:
+        while len(seen) < count:
             place = most_promising(model, seen, range(len(held)))
             seen[place] = trials.accuracy(place, pool.genotypes[place], selection.epochs)
             bar.advance(f"best {max(seen.values()):.1%}")

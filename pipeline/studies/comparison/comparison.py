@@ -1,7 +1,7 @@
 """The honest comparison: searched cells beside random ones of the same size, published ones and a ResNet.
 
-A random search has as many candidates as a search, drawn at random, and makes the same last choice between them: beside
-what it finds stands what the supernets add (Li and Talwalkar 2019, Yu et al. 2020). Every cell is retrained by one
+Searches without a supernet make the same last choice (searches_without_supernet.py): beside what they find stands what
+the supernets add (Li and Talwalkar 2019, Yu et al. 2020). Every cell is retrained by one
 recipe with the same settings and seeds, and attacked on the same test images. Searches and retrainings are run folders
 of their own, so that a comparison that was stopped goes on where it was.
 """
@@ -10,23 +10,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import torch
-from lightning_fabric import Fabric
 
 from pipeline.compute.fabric import make_fabric
-from pipeline.compute.seeds import stream_seed
-from pipeline.data import ImageData
 from pipeline.evaluation.accuracy import CLEAN, Accuracy
 from pipeline.networks.description import genotype_to_plain
-from pipeline.search.objectives import Bound, bounds_of, check_attainable, derived_shape
+from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.search.search import search
-from pipeline.search.selection.candidate_selection import best_first, try_cells
 from pipeline.search.selection.supernet_ranking import check_supernet_ranking, supernet_accuracies
 from pipeline.settings import Experiment
 from pipeline.studies.comparison.comparison_statistics import (
@@ -34,19 +27,18 @@ from pipeline.studies.comparison.comparison_statistics import (
     CONTROL,
     PUBLISHED_KIND,
     RANDOM,
-    RANDOM_SEARCH,
     SEARCHED,
     CellResult,
+)
+from pipeline.studies.comparison.searches_without_supernet import (
+    of_cells,
+    random_cells,
+    searches_without_supernet,
 )
 from pipeline.studies.retrain_and_evaluate import check_retrain_and_evaluate, retrain_and_evaluate
 from pipeline.studies.work import images_of, in_processes, seeded, seeds
 from search_space import PUBLISHED, CostTable, Genotype, channels_for_parameters
 from search_space.cells.resnet import BASIC_BLOCK, resnet_layers
-from search_space.quantities import QUANTITIES
-
-MOST_RANDOM_DRAWS = 20_000  # of random cells, for one inside the bounds
-T = TypeVar("T")
-LookAtCells = Callable[[Path, Experiment, ImageData, Fabric, Sequence[Genotype]], Sequence[T]]
 
 
 @dataclass(frozen=True)
@@ -101,13 +93,6 @@ class RetrainingWork:
         )
 
 
-def of_cells(
-    look: LookAtCells[T], folder: Path, experiment: Experiment, genotypes: tuple[Genotype, ...]
-) -> Sequence[T]:
-    """What `supernet_accuracies` or `try_cells` says of each cell, on the images and the machine of the experiment."""
-    return look(folder, experiment, images_of(experiment.data), make_fabric(experiment.fabric), genotypes)
-
-
 def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
     """Search, draw random cells, retrain and evaluate all, and let the supernets judge them; searched cells first.
 
@@ -127,8 +112,9 @@ def compare(folder: Path, experiment: Experiment) -> list[CellResult]:
     contenders = [
         *(Contender(SEARCHED, f"searched-{index}", genotype) for index, genotype in enumerate(found)),
         *(
-            Contender(RANDOM_SEARCH, f"random-search-{index}", genotype)
-            for index, genotype in enumerate(_random_searches(folder, experiment, table))
+            Contender(kind, f"{kind.replace(' ', '-')}-{index}", genotype)
+            for kind, cells in searches_without_supernet(folder, experiment, table).items()
+            for index, genotype in enumerate(cells)
         ),
         *(Contender(RANDOM, f"random-{index}", genotype) for index, genotype in enumerate(drawn)),
         *(Contender(PUBLISHED_KIND, name, PUBLISHED[name].genotype) for name in settings.published),
@@ -174,21 +160,6 @@ def _check_stages(experiment: Experiment, genotype: Genotype) -> None:
     check_retrain_and_evaluate(experiment, data, fabric, genotype)
 
 
-def _random_searches(folder: Path, experiment: Experiment, table: CostTable) -> list[Genotype]:
-    """Return what the last choice of a search takes of as many random cells as it has candidates; one cell a seed."""
-    settings, candidates = experiment.comparison, experiment.search.selection.candidates
-    count = settings.searches if settings.random_searches is None else settings.random_searches
-    if candidates == 1:  # it would be one more random cell
-        return []
-    works = []
-    for seed in seeds(experiment, count):
-        own = seeded(experiment, seed)
-        drawn = tuple(random_cells(own, table, candidates, "random search"))
-        works.append(partial(of_cells, try_cells, folder / "random_searches" / f"seed{seed}", own, drawn))
-    found = in_processes("random search", works, settings.processes)
-    return [tried[best_first(tried)[0]].genotype for tried in found]
-
-
 def cost_table(experiment: Experiment) -> CostTable:
     """Sizes of the space's networks. Raises ValueError when random cells would not have the size of searched ones."""
     search, recipe = experiment.search, experiment.retrain
@@ -204,30 +175,6 @@ def cost_table(experiment: Experiment) -> CostTable:
     table = CostTable(experiment.space.build(), derived_shape(experiment, images_of(experiment.data)))
     check_attainable(bounds_of(experiment.objectives), table)
     return table
-
-
-def random_cells(experiment: Experiment, table: CostTable, count: int, stream: str = "random cells") -> list[Genotype]:
-    """Cells drawn uniformly from those of the space that keep the bounds of the search (rejection sampling).
-
-    stream: what the draws are for; draws for something else are others.
-    Raises ValueError when one of MOST_RANDOM_DRAWS cells is not inside.
-    """
-    bounds = bounds_of(experiment.objectives).values()
-    generator = torch.Generator().manual_seed(stream_seed(experiment.seed, stream))
-    cells: list[Genotype] = []
-    for _ in range(count):
-        candidates = (table.space.random_genotype(generator) for _ in range(MOST_RANDOM_DRAWS))
-        inside = next((cell for cell in candidates if keeps_bounds(cell, bounds, table)), None)
-        if inside is None:
-            raise ValueError(f"none of {MOST_RANDOM_DRAWS:,} random cells keeps the bounds of the search; widen them")
-        cells.append(inside)
-    return cells
-
-
-def keeps_bounds(genotype: Genotype, bounds: Iterable[Bound], table: CostTable) -> bool:
-    """Return whether the genotype's network keeps all bounds."""
-    cost = table.exact(genotype)
-    return not any(bound.violation(cost[QUANTITIES.index(bound.quantity)]) > 0 for bound in bounds)
 
 
 def retrainings(

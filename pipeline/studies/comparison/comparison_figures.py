@@ -18,6 +18,7 @@ from pipeline.presentation.style import (
     GREY,
     HEIGHT,
     ORANGE,
+    PURPLE,
     STYLE,
     VERMILLION,
     WIDTH,
@@ -33,6 +34,7 @@ from pipeline.presentation.words import magnitude, percent
 from pipeline.studies.comparison.comparison_statistics import (
     CONTROL,
     OF_THE_SPACE,
+    PREDICTOR,
     PUBLISHED_KIND,
     RANDOM,
     RANDOM_SEARCH,
@@ -43,6 +45,7 @@ from pipeline.studies.comparison.comparison_statistics import (
 
 LOOKS: Mapping[str, tuple[str, str]] = {
     SEARCHED: (VERMILLION, "D"),
+    PREDICTOR: (PURPLE, "s"),
     RANDOM_SEARCH: (ORANGE, "^"),
     RANDOM: (GREY, "o"),
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.studies.comparison.comparison_statistics import (
     CONTROL,
+    PREDICTOR,
     RANDOM,
     RANDOM_SEARCH,
     SEARCHED,
@@ -20,6 +21,13 @@ from pipeline.studies.comparison.comparison_statistics import (
     seed_anova,
 )
 
+WITHOUT_SUPERNET: Mapping[str, str] = {
+    RANDOM_SEARCH: "A random search has as many candidates, drawn at random within the bounds, and the same last "
+    "choice, but no supernet",
+    PREDICTOR: "A predictor makes the same last choice among cells drawn at random within the bounds, by their sizes "
+    "alone",
+}
+
 
 def findings(standings: Sequence[CellResult], attack: str) -> str:
     """Return the differences between kinds, their errors and the places of the searched cells, in Markdown."""
@@ -27,7 +35,7 @@ def findings(standings: Sequence[CellResult], attack: str) -> str:
     parts = [
         "Of a cell: mean ± sample deviation over its retrainings. Of a mean: ± its standard error over the cells.",
         f"**Searched minus random, accuracy under {attack}: {_points(found)}** ± is the standard error.",
-        *_over_random_search(standings, attack),
+        *_over_searches(standings, attack),
         *_over_control(standings, attack),
         *_told_apart(standings, attack),
         _places(standings, attack),
@@ -53,15 +61,12 @@ def _told_apart(standings: Sequence[CellResult], attack: str) -> list[str]:
     ]
 
 
-def _over_random_search(standings: Sequence[CellResult], attack: str) -> list[str]:
-    """Return what a supernet adds to the last choice, where there were random searches."""
-    if not of_kind(standings, RANDOM_SEARCH):
-        return []
-    found = mean_difference(standings, attack, RANDOM_SEARCH)
-    return [
-        f"**Searched minus random search: {_points(found)}** A random search has as many candidates, drawn at "
-        "random within the bounds, and the same last choice, but no supernet: this is what the supernets add."
-    ]
+def _over_searches(standings: Sequence[CellResult], attack: str) -> Iterator[str]:
+    """Yield what a supernet adds to each kind of search without one that is there."""
+    for kind, meaning in WITHOUT_SUPERNET.items():
+        if of_kind(standings, kind):
+            found = mean_difference(standings, attack, kind)
+            yield f"**Searched minus {kind}: {_points(found)}** {meaning}: this is what the supernets add."
 
 
 def _over_control(standings: Sequence[CellResult], attack: str) -> list[str]:

@@ -25,6 +25,7 @@ from pipeline.studies.comparison.comparison_statistics import (
     CONTROL,
     KINDS,
     OF_THE_SPACE,
+    PREDICTOR,
     RANDOM_SEARCH,
     CellResult,
     Mean,
@@ -54,6 +55,7 @@ class ComparisonFile(Schema):
     cells: list[dict[str, Any]]
     searched_minus_random: dict[str, float | None]
     searched_minus_random_search: dict[str, float | None] | None = None
+    searched_minus_predictor: dict[str, float | None] | None = None
     agreement: dict[str, float | None] | None
 
 
@@ -106,11 +108,15 @@ def figures(experiment: Experiment, standings: Sequence[CellResult], command: st
         "attack": attack,
         "cells": [asdict(standing) for standing in standings],
         "searched_minus_random": _finite(asdict(mean_difference(standings, attack))),
-        "searched_minus_random_search": _finite(asdict(mean_difference(standings, attack, RANDOM_SEARCH)))
-        if of_kind(standings, RANDOM_SEARCH)
-        else None,
+        "searched_minus_random_search": _searched_minus(RANDOM_SEARCH, standings, attack),
+        "searched_minus_predictor": _searched_minus(PREDICTOR, standings, attack),
         "agreement": None if agreed is None else _finite(asdict(agreed)),
     }
+
+
+def _searched_minus(kind: str, standings: Sequence[CellResult], attack: str) -> dict[str, Any] | None:
+    """Return the difference from a kind that may not be there."""
+    return _finite(asdict(mean_difference(standings, attack, kind))) if of_kind(standings, kind) else None
 
 
 def text(experiment: Experiment, standings: Sequence[CellResult]) -> str:
@@ -154,7 +160,7 @@ def _sizes(experiment: Experiment, standings: Sequence[CellResult]) -> str:
             f"- One recipe for all: {counted(recipe.layers, 'layer')}, C={recipe.channels} (published cells: the C "
             f"nearest in parameters{_control(standings)}), {counted(recipe.epochs, 'epoch')} "
             f"{recipe_in_words(recipe.model_dump())}; checkpoint chosen on held-back training images.",
-            f"- {_searches('search', settings.searches)}; {_random_searches(standings, selection.candidates)}"
+            f"- {_searches('search', settings.searches)}; {_other_searches(standings, selection)}"
             f"{settings.random} random cells, uniform within the same bounds; {settings.seeds} retrainings of a cell, "
             f"{settings.random_seeds} of a random one.",
         ]
@@ -180,19 +186,26 @@ def _last_choice(selection: SelectionSettings, recipe: RetrainSettings) -> str:
     """Say which cells are chosen from, and by what; nothing where the alphas alone choose."""
     if selection.candidates == 1:
         return ""
-    pool = "" if selection.pool is None else f", of {selection.pool} those that the supernet judges best,"
+    chosen = {"supernet": "those that the supernet judges best", "predictor": "those that a predictor proposes"}
+    pool = "" if selection.pool is None else f", of {selection.pool} {chosen[selection.proposals]},"
     rounds = f"after {counted(selection.epochs, 'epoch')} of training, by accuracy on {COMPARED_ON[selection.measure]}"
     final = f", the best {selection.finalists} of which go on to {counted(recipe.epochs, 'epoch')}"
     choice = f"; choice between {counted(selection.candidates, 'cell')}{pool} {rounds}"
     return choice + (final if selection.finalists > 1 else "")
 
 
-def _random_searches(standings: Sequence[CellResult], candidates: int) -> str:
-    """Return what a random search is, where there are some."""
+def _other_searches(standings: Sequence[CellResult], selection: SelectionSettings) -> str:
+    """Return what searches without a supernet are, where there are some."""
+    said, candidates = "", selection.candidates
     count = len(of_kind(standings, RANDOM_SEARCH))
     verb = "chooses" if count == 1 else "choose"
-    searches = _searches("random search", count)
-    return f"{searches}, which {verb} in the same way between {candidates} random cells; " if count else ""
+    if count:
+        said += f"{_searches('random search', count)}, which {verb} in the same way between {candidates} random cells; "
+    count = len(of_kind(standings, PREDICTOR))
+    verb = "trains" if count == 1 else "train"
+    if count:
+        said += f"{counted(count, 'predictor')}, which {verb} {candidates} of {selection.pool} random cells each; "
+    return said
 
 
 def _searches(noun: str, count: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import f, kendalltau, spearmanr, ttest_ind
 
-OF_THE_SPACE = SEARCHED, RANDOM_SEARCH, RANDOM = ("searched", "random search", "random")
+OF_THE_SPACE = SEARCHED, PREDICTOR, RANDOM_SEARCH, RANDOM = ("searched", "predictor", "random search", "random")
 BROUGHT = PUBLISHED_KIND, CONTROL = ("published", "hand-made")
 """Kinds of cells that are not of the space; their networks have channels of their own."""
 KINDS = OF_THE_SPACE + BROUGHT

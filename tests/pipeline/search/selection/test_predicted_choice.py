@@ -55,6 +55,15 @@ def test_the_first_cells_are_the_judges_best_and_no_cell_is_tried_twice(monkeypa
     assert expected == sorted(expected, reverse=True)
 
 
+def test_a_pool_without_a_supernet_is_judged_by_its_sizes_alone_and_trained_whole_where_it_is_small(monkeypatch):
+    genotypes = pool_of(np.zeros(4), np.zeros(4)).genotypes
+    pool = JudgedPool(genotypes, None, [30, 10, 40, 20])
+    assert pool.judgements.shape == (4, 1)
+    tried, places = tried_of(pool, np.array([0.3, 0.1, 0.4, 0.2]), monkeypatch, 8)
+    assert places == [2, 0, 3, 1]
+    assert tried[0].genotype == genotypes[2]
+
+
 def test_a_predictor_that_has_a_good_judge_finds_better_cells_than_one_that_has_none(monkeypatch):
     random = np.random.default_rng(1)
     found = {"good": [], "none": []}

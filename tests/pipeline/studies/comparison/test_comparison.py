@@ -15,14 +15,17 @@ from pipeline.search.selection.continued_search import fix_cell
 from pipeline.studies.comparison.comparison import (
     Contender,
     cost_table,
-    keeps_bounds,
-    random_cells,
     retrainings,
 )
 from pipeline.studies.comparison.comparison_report import OUTDATED, READING, strongest_attack, text, write
 from pipeline.studies.comparison.comparison_statistics import (
     BROUGHT,
     CellResult,
+)
+from pipeline.studies.comparison.searches_without_supernet import (
+    keeps_bounds,
+    random_cells,
+    searches_without_supernet,
 )
 from pipeline.studies.work import in_processes
 from search_space import PUBLISHED, Genotype, Network, SearchSpace, Supernet, network_cost
@@ -141,6 +144,31 @@ def test_searched_cells_stand_also_beside_random_searches(experiment):
     said = text(evaluated(experiment), [*cells, cell("random search", 0.5), cell("random search", 0.7)])
     assert "- 1 search; 2 random searches, which choose in the same way between 2 random cells; 2 random cells," in said
     assert "**Searched minus random search: +10.0 ± 14.1 points (Welch's t test: p 0.55).**" in said
+
+
+def test_predictors_stand_between_searched_cells_and_random_searches(experiment):
+    kinds = {"searched": 0.6, "predictor": 0.5, "random search": 0.4, "random": 0.3}
+    cells = [cell(kind, mean + off) for kind, mean in kinds.items() for off in (-0.01, 0.01)]
+    said = text(evaluated(experiment), cells)
+    assert "2 predictors, which train 2 of 3 random cells each; " in said
+    assert "**Searched minus predictor: +10.0 ± 1.4 points" in said
+    rows = [line.split(" ")[1] for line in said.splitlines() if line.startswith("| ")]
+    assert rows.index("predictor-0.49") < rows.index("random")
+
+
+def test_a_predictor_trains_cells_of_random_ones_inside_the_bounds_and_takes_one_of_them(tmp_path):
+    predicted = ["search.selection.proposals=predictor", "search.selection.pool=4", "search.selection.candidates=2"]
+    experiment = compose_experiment([*SMALL, *predicted, "search.selection.finalists=1", "comparison.processes=1"])
+    table = cost_table(experiment)
+    found = searches_without_supernet(tmp_path, experiment, table)
+    assert list(found) == ["random search", "predictor"]
+    (chosen,) = found["predictor"]
+    assert keeps_bounds(chosen, bounds_of(experiment.objectives).values(), table)
+    folders = sorted((tmp_path / "predictors" / "seed0").iterdir())
+    assert len(folders) == 2
+    trained = [json.loads((folder / "network.json").read_text())["genotype"] for folder in folders]
+    assert json.loads(chosen.to_json()) in trained
+    assert searches_without_supernet(tmp_path, experiment, table) == found
 
 
 def test_the_sizes_name_the_norm_and_the_images_that_are_attacked(experiment):
