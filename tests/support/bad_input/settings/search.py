@@ -187,7 +187,7 @@ SEARCH = [
     (
         "search",
         "relaxation=single_path search.selection.strengths=perturbation",
-        "search: search.selection.strengths=perturbation leaves single operations out of a mixture; it does not fit",
+        "search.selection.strengths=perturbation leaves single operations out of a mixture; it does not fit",
     ),
     ("search", "search.relaxation.dropout=1", "search.relaxation.dropout: Input should be less than 1, found 1"),
     (
