@@ -1,5 +1,5 @@
 # The README's two commands. Everything is installed into .venv, on the first call and when pyproject.toml
-# or the compiled code changes.
+# or the compiled code changes. All processors compile its modules, where pip would take one.
 PYTHON ?= python3
 BIN := .venv/bin
 # one more than there are processors: some tests wait for processes that they started
@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -23,11 +23,11 @@ slow: .venv/with_ray
 	$(BIN)/python -m pytest -m slow
 
 # the site, into build/site; a warning is an error
-docs: .venv/with_docs
+docs: .venv/installed
 	$(BIN)/sphinx-build -W --keep-going -q -c docs . build/site
 
 # the tutorials as notebooks, into build/notebooks
-notebooks: .venv/with_docs
+notebooks: .venv/installed
 	$(BIN)/python docs/write_notebooks.py
 
 clean:
@@ -35,13 +35,10 @@ clean:
 
 .venv/installed: pyproject.toml $(wildcard */native/kernels.* */*/native/kernels.* compiled/*.h compiled/*.inl)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx,balancing,joblib,slurm,optuna,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[onnx,balancing,joblib,slurm,optuna,docs,dev]'
+	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
 	touch $@
 
 .venv/with_ray: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray]'
-	touch $@
-
-.venv/with_docs: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@

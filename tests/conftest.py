@@ -11,6 +11,7 @@ import torch
 
 from pipeline.presentation import style
 from tests.support.figures import drawing, undrawn
+from tests.support.longest_files import longest_first
 from tests.support.scripts import status_of
 
 
@@ -52,6 +53,10 @@ def _read_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sklearn.datasets, "load_digits", lambda: copy.deepcopy(digits()))
         yield
+
+
+def pytest_collection_modifyitems(items):
+    longest_first(items)
 
 
 def pytest_collection_finish():
