@@ -8,11 +8,16 @@ from functools import cache
 import pytest
 import sklearn.datasets
 import torch
+from hypothesis import HealthCheck, settings
 
 from pipeline.presentation import style
 from tests.support.figures import drawing, undrawn
 from tests.support.longest_files import longest_first
 from tests.support.scripts import status_of
+
+# how long an example takes says how busy the machine is
+settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

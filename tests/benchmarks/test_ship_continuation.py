@@ -8,17 +8,14 @@ import ship_continuation
 
 from analytic_continuation.unrolled.model_files import load_model
 from pipeline.errors import RunError
-from tests.support.scripts import TINY_CONTINUATION, run_script
+from tests.support.scripts import TINY_CONTINUATION, finish_script
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run folder after a training on the wide shapes."""
     folder = tmp_path_factory.mktemp("runs") / "wide"
-    status, _, err = run_script(
-        "train_continuation", *TINY_CONTINUATION, "continuation_training.shapes=wide", f"run={folder}"
-    )
-    assert status == 0, err
+    finish_script("train_continuation", *TINY_CONTINUATION, "continuation_training.shapes=wide", f"run={folder}")
     return folder
 
 
