@@ -11,6 +11,7 @@ from mgda.registry import BALANCES
 from on_demand import table
 from pipeline.options.guards import GUARD_RULES
 from pipeline.options.judges import JUDGES
+from pipeline.options.loggers import LOGGERS
 from pipeline.options.objectives import OBJECTIVES
 from pipeline.options.recipes import RECIPES
 from pipeline.options.searchers import SEARCHERS
@@ -32,6 +33,7 @@ REGISTRIES = {
     "Attacks in evaluation: `evaluate.attacks`": EVALUATION_ATTACKS,
     "Recipes: `retrain.recipe`, or `recipe=`": RECIPES,
     "Weights of operations: `search.relaxation.operations`, or `relaxation=`": OPERATION_WEIGHTS,
+    "Loggers: `logger.name`, or `logger=`": LOGGERS,
     "Rules of a guard: `search.guard.rule`": GUARD_RULES,
     "Families of search spaces: `space.family`": FAMILIES,
     "Learned optimizers: `meta.architecture`": ARCHITECTURES,

@@ -23,22 +23,27 @@ if TYPE_CHECKING:
     from e2rnas.evaluation import evaluate
     from e2rnas.results import Accuracies, Comparison, ExportedFiles, Study
     from e2rnas.run import Run, open_run, retrain, search
+    from e2rnas.sharing import PushedNetwork, from_pretrained, push_to_hub
     from e2rnas.stored import load_network, published_cell, published_cells
     from e2rnas.studies import compare, meta_train, pareto, study, tabulate
-    from e2rnas.zoo import load, shipped
+    from e2rnas.zoo import Card, card, load, shipped
     from pipeline.studies.tables.table import load_table
 else:
     __getattr__ = exports(__name__, __file__)
 
 __all__ = [
     "Accuracies",
+    "Card",
     "Comparison",
     "ExportedFiles",
     "GivenImages",
+    "PushedNetwork",
     "Run",
     "Study",
+    "card",
     "compare",
     "evaluate",
+    "from_pretrained",
     "images",
     "load",
     "load_network",
@@ -48,6 +53,7 @@ __all__ = [
     "pareto",
     "published_cell",
     "published_cells",
+    "push_to_hub",
     "retrain",
     "search",
     "shipped",

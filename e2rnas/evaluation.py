@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from attacks import undisturbed
 from e2rnas.arrays import GivenImages
+from e2rnas.cli.app import settings_of
 from e2rnas.cli.composing.config_errors import described
 from e2rnas.results import Accuracies
 from pipeline.compute.fabric import make_fabric
-from pipeline.data import Images
+from pipeline.data import Images, ImageSet, load
 from pipeline.evaluation.accuracy import Accuracy
 from pipeline.evaluation.evaluation_plan import attack_cases
 from pipeline.evaluation.measuring.measure import measure
@@ -29,7 +30,7 @@ NAME = "the module"
 
 def evaluate(
     module: nn.Module,
-    images: GivenImages | Tensor | ArrayLike,
+    images: GivenImages | str | Tensor | ArrayLike,
     labels: Tensor | ArrayLike | None = None,
     *,
     attacks: Sequence[str] = ("fgsm", "pgd-20"),
@@ -44,8 +45,9 @@ def evaluate(
 
     module: takes images [N, C, H, W] in [0, 1], which it normalises itself, and returns logits [N, classes]. It stays
     on its device, and in its mode.
-    images: float [N, C, H, W] in [0, 1], or uint8; or what `e2rnas.images` gives, whose test images are taken.
-    labels: classes from 0, [N]; none beside what `e2rnas.images` gives.
+    images: float [N, C, H, W] in [0, 1], or uint8; or a data set, whose test images are taken: what `e2rnas.images`
+    gives, or the name of a group of conf/data, such as "digits".
+    labels: classes from 0, [N]; none beside a data set.
     attacks: names as `e2rnas evaluate --help` lists them, such as "autoattack".
     eps: radius in `norm`.  restarts: random starts of an attack.  batch_size: images attacked at once.
     draws: passes over which a module that draws at random is measured.  seed: of all that attacks draw.
@@ -70,7 +72,7 @@ def evaluate(
         return Accuracies(tuple(_measured(module, tested, experiment, device)))
 
 
-def _measured(module: nn.Module, tested: Images, experiment: Experiment, device: torch.device) -> list[Accuracy]:
+def _measured(module: nn.Module, tested: ImageSet, experiment: Experiment, device: torch.device) -> list[Accuracy]:
     """Measure each case on a module in evaluation mode."""
     settings = experiment.evaluate
     ((image, _),) = tested.take(torch.zeros(1, dtype=torch.int64)).batches(1)
@@ -106,12 +108,17 @@ def _experiment(seed: int, evaluate: dict[str, Any]) -> Experiment:
         raise ValueError(described(error)) from None
 
 
-def _tested(images: GivenImages | Tensor | ArrayLike, labels: Tensor | ArrayLike | None) -> Images:
+def _tested(images: GivenImages | str | Tensor | ArrayLike, labels: Tensor | ArrayLike | None) -> ImageSet:
     """Return images and labels as tensors, checked."""
-    if isinstance(images, GivenImages):
+    if isinstance(images, GivenImages | str):
         if labels is not None:
             raise ValueError("labels: expected none beside a data set, which has its own")
-        return images.test()
+        # any program that starts from no run folder composes the group
+        return (
+            images.test()
+            if isinstance(images, GivenImages)
+            else load(settings_of("cells", [f"data={images}"]).data).test
+        )
     pixels, classes = torch.as_tensor(images), torch.as_tensor(labels if labels is not None else [])
     if pixels.ndim != 4 or not len(pixels):
         raise ValueError(f"images: expected [N, C, H, W], found the shape {list(pixels.shape)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.errors import RunError
 from pipeline.networks import network_files
-from pipeline.networks.genotype_reference import nearest_published
+from pipeline.networks.genotype_reference import nearest_name
 from search_space import PUBLISHED, Genotype, Network
 
 
@@ -26,7 +26,7 @@ def published_cell(name: str) -> Genotype:
     (2, 3, 4, 5)
     """
     if name not in PUBLISHED:
-        near = nearest_published(name)
+        near = nearest_name(name, PUBLISHED)
         hint = f"did you mean {near}?" if near else f"expected one of {', '.join(PUBLISHED)}"
         raise RunError(f"{name} is no published cell; {hint}")
     return PUBLISHED[name].genotype

@@ -110,6 +110,13 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
             remembers="export",
             one_process=True,
         ),
+        "push": Program(
+            "Write the trained network as a hub of models keeps it, and upload it where a repository is named.",
+            keys=("run", "push"),
+            examples=("run=runs/mine", "run=runs/mine push.folder=mine", "run=runs/mine push.repository=me/mine"),
+            one_process=True,
+            room="sharing",
+        ),
         "report": Program(
             "Write report.html, self-contained, and its figures as PNG.",
             keys=("run", "compare"),

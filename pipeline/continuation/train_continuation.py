@@ -86,7 +86,7 @@ def train_continuation(folder: Path, experiment: Experiment) -> Path:
         training = _prepared(asked, stream_seed(experiment.seed, STAGE))
         checkpoints.resume(settings, training.restore)
         keep_settings(folder, STAGE, experiment)
-        _train(training, folder, settings, asked, fabric)
+        _train(training, folder, settings, experiment, fabric)
         _finish(training, folder, settings, asked, stream_seed(experiment.seed, STAGE))
     return folder / MODEL
 
@@ -113,12 +113,13 @@ def _train(
     state: ContinuationTraining,
     folder: Path,
     settings: dict[str, Any],
-    asked: ContinuationTrainingSettings,
+    experiment: Experiment,
     fabric: Fabric,
 ) -> None:
+    asked = experiment.continuation_training
     training, checkpoints = state.training, Checkpoints(folder, STAGE, fabric)
     with (
-        MetricLog(folder, STAGE, first_step=training.steps_done) as log,
+        MetricLog(folder, STAGE, first_step=training.steps_done, logger=experiment.logger) as log,
         progress_bar("training", asked.steps, done=training.steps_done) as bar,
         stop_requests(fabric) as request,
     ):

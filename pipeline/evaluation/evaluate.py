@@ -38,6 +38,7 @@ from pipeline.evaluation.stored_evaluation import (
 from pipeline.networks.description import TrainedNetwork
 from pipeline.networks.network_files import check_fits
 from pipeline.networks.user_module import ForeignNetwork
+from pipeline.runs.loggers import log_hyperparameters
 from pipeline.runs.progress import Bar, progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.settings import Experiment
@@ -73,6 +74,8 @@ def evaluate(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabr
         plan = plan | {"attacks": [_with_starts(case, folder, experiment, network, images) for case in plan["attacks"]]}
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         evaluation = _measure_all(folder, experiment, data, fabric, subject, plan, images)
+        if fabric.is_global_zero:
+            log_hyperparameters(folder, experiment, {row.attack: row.accuracy for row in evaluation.attacks})
         if fabric.is_global_zero and probed.gradient != "none":
             attack = attack_on(probed, experiment, data.num_classes, EXAMPLES_ATTACK)
             size = experiment.evaluate.batch_size

@@ -13,8 +13,6 @@ import torch
 from attacks import evaluation_attack
 from pipeline.data import ImageSet
 from pipeline.errors import RunError
-from pipeline.evaluation.stored_evaluation import ROBUSTNESS_FILE as ROBUSTNESS
-from pipeline.evaluation.stored_evaluation import read_robustness
 from pipeline.export.cell import CELL_FORMS, JSON, LAYOUTS, PICTURES, can_say, cell_files
 from pipeline.export.graph import (
     GRAPHS,
@@ -25,7 +23,7 @@ from pipeline.export.graph import (
     is_repeatable,
     trace,
 )
-from pipeline.export.model_card import Evaluated, model_card
+from pipeline.export.model_card import CARD_FILE, evaluated_of, model_card
 from pipeline.networks.description import TrainedNetwork
 from pipeline.networks.genotype_reference import cell_of, check_cell, load_genotype
 from pipeline.networks.network_files import as_safetensors, load_network
@@ -132,18 +130,11 @@ def _check_same_cell(folder: Path, genotype: Genotype, files: Mapping[str, bytes
 
 
 def _weights(folder: Path, trained: TrainedNetwork) -> dict[str, bytes]:
-    card = model_card(trained.description, _evaluated(folder, trained), trained.state_sha256)
+    card = model_card(trained.description, evaluated_of(folder, trained), trained.state_sha256)
     return {
         "network.safetensors": as_safetensors(trained.network, trained.description),
-        "model_card.md": card.encode(),
+        CARD_FILE: card.encode(),
     }
-
-
-def _evaluated(folder: Path, trained: TrainedNetwork) -> Evaluated:
-    """What was measured on these weights, the protocol last evaluated first; a folder can hold figures of others."""
-    found, digest = read_robustness(folder / ROBUSTNESS), trained.state_sha256
-    own = [each for each in found if each.is_of(trained.description, digest)]
-    return Evaluated(own, of_another=len(own) < len(found))
 
 
 def _graphs(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.evaluation.accuracy import Accuracy, interval_in_words
-from pipeline.evaluation.stored_evaluation import Evaluation, protocol_in_words
-from pipeline.networks.description import NetworkDescription, genotype_from_plain
+from pipeline.evaluation.stored_evaluation import ROBUSTNESS_FILE, Evaluation, protocol_in_words, read_robustness
+from pipeline.networks.description import NetworkDescription, TrainedNetwork, genotype_from_plain
 from pipeline.presentation.tables import markdown_table
 from pipeline.presentation.words import percent, printable, shown
 from pipeline.runs.metrics import flattened
 from search_space import Cell
+
+CARD_FILE = "model_card.md"
 
 LIMITS = """\
 It is for research on robust architectures, and for images like those it was trained on: {channels} of {size}x{size}
@@ -42,10 +46,28 @@ class Evaluated:
     of_another: bool = False
 
 
-def model_card(description: NetworkDescription, evaluated: Evaluated, state_sha256: str) -> str:
-    """Write the card in Markdown. state_sha256: digest of the weights that it is given away with."""
+def evaluated_of(folder: Path, trained: TrainedNetwork) -> Evaluated:
+    """Read what was measured on these weights in a run folder, which can also hold figures of others."""
+    found, digest = read_robustness(folder / ROBUSTNESS_FILE), trained.state_sha256
+    own = [each for each in found if each.is_of(trained.description, digest)]
+    return Evaluated(own, of_another=len(own) < len(found))
+
+
+def model_card(
+    description: NetworkDescription,
+    evaluated: Evaluated,
+    state_sha256: str,
+    *,
+    title: str | None = None,
+    sections: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Write the card in Markdown.
+
+    state_sha256: digest of the weights that it is given away with.  title: the network's name, where None.
+    sections: by their heading, in Markdown; they take the place of sections of the same heading, or follow the others.
+    """
     channels = {1: "1 channel", 3: "3 channels"}.get(description.in_channels, f"{description.in_channels} channels")
-    sections = {
+    found = {
         "Architecture": _architecture(description),
         "Size": _sizes(description),
         "Data": _data(description),
@@ -55,8 +77,8 @@ def model_card(description: NetworkDescription, evaluated: Evaluated, state_sha2
         "Intended use and limits": LIMITS.format(channels=channels, size=description.image_size),
         "Licence": LICENCE,
     }
-    title = f"---\npipeline_tag: image-classification\n---\n\n# {_text(description.name)}\n"
-    return title + "".join(f"\n## {heading}\n\n{content}\n" for heading, content in sections.items())
+    head = f"---\npipeline_tag: image-classification\n---\n\n# {_text(title or description.name)}\n"
+    return head + "".join(f"\n## {heading}\n\n{content}\n" for heading, content in {**found, **sections}.items())
 
 
 def _architecture(description: NetworkDescription) -> str:
@@ -128,7 +150,7 @@ def _protocol(evaluation: Evaluation) -> str:
         (row.attack, percent(row.accuracy), interval_in_words(row), f"{row.images:,}", _settings(row) or "none")
         for row in evaluation.attacks
     ]
-    table = _table(("attack", "accuracy", "95 % interval_in_words, %", "test images", "settings"), rows)
+    table = _table(("attack", "accuracy", "95 % interval, %", "test images", "settings"), rows)
     verdict = evaluation.checks.verdict if evaluation.checks else None
     return f"{words}:\n\n{table}" + (f"\n\nChecks for gradient masking: {_text(verdict)}." if verdict else "")
 

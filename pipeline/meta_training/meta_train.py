@@ -42,7 +42,7 @@ from pipeline.runs.progress import progress_bar
 from pipeline.runs.run_folder import exclusive
 from pipeline.runs.same_settings import check_same_settings
 from pipeline.runs.settings_record import keep_settings
-from pipeline.settings import Experiment, MetaSettings
+from pipeline.settings import Experiment, LoggerSettings, MetaSettings
 from pipeline.training.learning_rate import cosine, set_learning_rate
 
 
@@ -118,7 +118,7 @@ def meta_train(folder: Path, experiment: Experiment) -> Theta:
             if state is not None:
                 with going_on_from(folder):
                     training.restore(state)
-            _train(training, folder, settings, fabric, mapper)
+            _train(training, folder, settings, fabric, mapper, experiment.logger)
         return _finish(training, folder, settings)
 
 
@@ -168,10 +168,17 @@ def _trainer(meta: MetaSettings) -> Theta | None:
         raise RunError(f"meta.trainer: {error}") from None
 
 
-def _train(training: MetaTraining, folder: Path, settings: dict[str, Any], fabric: Fabric, mapper: Mapper) -> None:
+def _train(
+    training: MetaTraining,
+    folder: Path,
+    settings: dict[str, Any],
+    fabric: Fabric,
+    mapper: Mapper,
+    logger: LoggerSettings,
+) -> None:
     outer, meta, checkpoints = training.outer, training.settings, Checkpoints(folder, STAGE, fabric)
     with (
-        MetricLog(folder, STAGE, first_step=outer.steps) as log,
+        MetricLog(folder, STAGE, first_step=outer.steps, logger=logger) as log,
         progress_bar("meta-training", meta.steps, done=outer.steps) as bar,
         stop_requests(fabric) as request,
     ):

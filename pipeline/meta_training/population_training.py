@@ -58,7 +58,7 @@ def train_population(folder: Path, experiment: Experiment) -> Theta:
         with workers(meta.processes, meta.executor) as mapper:
             training = PopulationTraining(_first(folder, experiment, mapper), settings)
             checkpoints.resume(settings, training.restore)
-            training.run(folder, meta, fabric, mapper)
+            training.run(folder, experiment, fabric, mapper)
         return training.finish(folder, meta)
 
 
@@ -68,11 +68,12 @@ class PopulationTraining:
     def __init__(self, population: Population, settings: dict[str, Any]) -> None:
         self.population, self.settings, self.seconds = population, settings, 0.0
 
-    def run(self, folder: Path, meta: MetaSettings, fabric: Fabric, mapper: Mapper) -> None:
+    def run(self, folder: Path, experiment: Experiment, fabric: Fabric, mapper: Mapper) -> None:
         """Make what is left of the outer steps; a signal is obeyed after the present one, with a checkpoint."""
+        meta = experiment.meta
         population, checkpoints = self.population, Checkpoints(folder, STAGE, fabric)
         with (
-            MetricLog(folder, STAGE, first_step=population.steps) as log,
+            MetricLog(folder, STAGE, first_step=population.steps, logger=experiment.logger) as log,
             progress_bar("population", meta.steps, done=population.steps) as bar,
             stop_requests(fabric) as request,
         ):

@@ -1,16 +1,18 @@
-"""What `genotype=` may name: a published cell, a string, a run folder, or a file that a person brings."""
+"""What `genotype=` may name: a shipped cell, a string, a run folder, or a file that a person brings."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.errors import RunError
 from pipeline.networks.description import TrainedNetwork, genotype_from_plain
 from pipeline.networks.network_files import errors_name, load_network
+from pipeline.networks.shipped_cells import shipped_cells
 from pipeline.runs.files import parse_json, read_text
-from search_space import PUBLISHED, Genotype
+from search_space import Genotype
 from search_space.cells.formats import UNNAMED, from_python
 
 
@@ -29,12 +31,12 @@ def cell_of(folder: Path, reference: str | None) -> tuple[str, Genotype]:
 def load_genotype(reference: str) -> tuple[str, Genotype]:
     """Return the name and genotype of what `genotype=` may be; raises RunError otherwise.
 
-    That is a published name, a string of NAS-Bench-201, a run folder, or a file: genotype.json, a text with such a
-    string, or Python text as DARTS and its relatives have it, where `genotypes.py:NAME` chooses among several. No file
-    is executed.
+    That is a name of `shipped_cells`, a string of NAS-Bench-201, a run folder, or a file: genotype.json, a text with
+    such a string, or Python text as DARTS and its relatives have it, where `genotypes.py:NAME` chooses among several.
+    No file is executed.
     """
-    if reference in PUBLISHED:
-        return reference, PUBLISHED[reference].genotype
+    if reference in shipped_cells():
+        return reference, shipped_cells()[reference].genotype
     if reference.startswith("|"):
         with errors_name(f"genotype={reference}"):
             return reference, Genotype.from_nasbench201(reference)
@@ -53,19 +55,24 @@ def load_genotype(reference: str) -> tuple[str, Genotype]:
 
 
 def _no_genotype(reference: str) -> str:
-    near = nearest_published(reference)
+    near = nearest_name(reference, shipped_cells())
     if near:
         return f"is no published cell and no file; did you mean {near}?"
     return (
-        f"is not a published name ({', '.join(PUBLISHED)}), a genotype.json, Python text "
+        f"is not a published name ({', '.join(shipped_cells())}), a genotype.json, Python text "
         "in DARTS's form (genotypes.py:NAME), a string of NAS-Bench-201 or a finished run"
     )
 
 
-def nearest_published(name: str) -> str | None:
-    """Return the published cell whose name comes near to one that is none; None where none does."""
-    near = get_close_matches(name.upper(), [known.upper() for known in PUBLISHED], n=1)
-    return next((known for known in PUBLISHED if near and known.upper() == near[0]), None)
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that comes near to one that is none, in whatever case; None where none does.
+
+    >>> nearest_name("darts_v9", ["DARTS_V2", "PDARTS"])
+    'DARTS_V2'
+    """
+    by_upper = {each.upper(): each for each in known}
+    near = get_close_matches(name.upper(), by_upper, n=1)
+    return by_upper[near[0]] if near else None
 
 
 def read_genotype(path: Path) -> Genotype:

@@ -70,16 +70,20 @@ def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def load_network(folder: Path) -> TrainedNetwork:
     """Read what `save_network` wrote. Raises RunError that names the file and what is wrong with it."""
-    path, weights = folder / "network.json", folder / "network.safetensors"
+    return load_network_files(folder / "network.json", folder / "network.safetensors")
+
+
+def load_network_files(path: Path, weights: Path) -> TrainedNetwork:
+    """Read a description and its weights. Raises RunError that names the file and what is wrong with it."""
     try:
         description = read_description(path)
-        _check_size(description, weights)
+        _check_size(description, weights, path.name)
         network = description.build()
     except RunError:
         raise
     except ValueError as error:
         raise RunError(f"{path}: {error}") from None
-    load_weights(network, weights, "the network of network.json")
+    load_weights(network, weights, f"the network of {path.name}")
     return TrainedNetwork(network, description)
 
 
@@ -109,7 +113,7 @@ def check_fits(trained: TrainedNetwork, data: ImageData) -> None:
             )
 
 
-def _check_size(description: NetworkDescription, weights: Path) -> None:
+def _check_size(description: NetworkDescription, weights: Path, name: str) -> None:
     """Raise RunError when the file cannot hold so many parameters, before memory is taken for them."""
     parameters = description.cost()["parameters"]
     try:
@@ -117,7 +121,7 @@ def _check_size(description: NetworkDescription, weights: Path) -> None:
     except OSError as error:
         raise RunError(f"{weights} cannot be read: {error.strerror}") from None
     if weights.is_file() and parameters * SMALLEST_NUMBER > size:
-        raise RunError(f"{weights} cannot hold the {parameters:,} parameters of network.json: it has {size:,} bytes")
+        raise RunError(f"{weights} cannot hold the {parameters:,} parameters of {name}: it has {size:,} bytes")
 
 
 def load_weights(network: nn.Module, path: Path, whose: str) -> None:

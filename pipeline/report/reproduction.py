@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.evaluation.stored_evaluation import WHAT_IS_TRIED, protocol_in_words
+from pipeline.networks.shipped_cells import shipped_cells
 from pipeline.presentation.words import shown
 from pipeline.report.run_reader import Plain, RunContents, Runs
 from pipeline.runs.metrics import flattened
 from pipeline.runs.settings_record import BASES, IN_FABRIC, defaults, kept_settings
-from search_space import PUBLISHED
 
 FABRIC = {name: f"fabric.{key}" for name, key in IN_FABRIC.items()}
 """Keys by their names in stored settings."""
@@ -100,8 +100,8 @@ def _cell_argument(run: RunContents) -> list[str]:
     """`genotype=`, where the cell is not the folder's own."""
     if (run.folder / "genotype.json").exists() or run.network is None:
         return []
-    published = run.network.name in PUBLISHED and PUBLISHED[run.network.name].genotype == run.genotype
-    return [f"genotype={run.network.name if published else 'genotype.json'}"]
+    shipped = shipped_cells().get(run.network.name)
+    return [f"genotype={run.network.name if shipped and shipped.genotype == run.genotype else 'genotype.json'}"]
 
 
 def _override(key: str, value: Any) -> str:

@@ -15,7 +15,7 @@ from pipeline.errors import RunError
 
 # folders of a run folder in which files are written, beside itself
 WRITTEN_IN = ("checkpoint", "figures", "adversarial")
-FOLDERS = (*WRITTEN_IN, "tensorboard", "points", "selection")  # all that stages make in it
+FOLDERS = (*WRITTEN_IN, "tensorboard", "wandb", "mlflow", "points", "selection")  # all that stages make in it
 FILES = (
     *("metrics.jsonl", "settings.json", "search.json", "genotype.json", "network.json", "robustness.json"),
     *("spectrum.json", "spectrum.csv"),

@@ -47,6 +47,8 @@ NOT_KEPT = {
     # a folder that somebody else made must not name code that is run, or what else is read
     *(f"evaluate.{name}" for name in ("model", "model_arguments", "weights", "models", "surrogate")),
     "evaluate.replace",  # asked for once
+    # nor where figures and networks are sent
+    *("logger.name", "logger.project", "push.repository", "push.folder", "push.private"),
 }
 
 MENDED = "it was changed, or is of another version: remove it and give the settings on the command line"

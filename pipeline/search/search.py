@@ -43,7 +43,7 @@ from pipeline.settings import Experiment
 from pipeline.training.optimizers import advising
 from pipeline.training.steps import naming
 from search_space import Genotype
-from search_space.drawing.draw import save_cell
+from search_space.drawing import draw
 
 
 def search(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabric) -> Genotype:
@@ -85,7 +85,9 @@ def search_settings(experiment: Experiment) -> dict[str, Any]:
 def _train(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], checkpoints: Checkpoints) -> None:
     epochs, fabric, state = bilevel.experiment.search.epochs, bilevel.fabric, bilevel.state
     with (
-        MetricLog(folder, STAGE, first_step=state.steps, write=fabric.is_global_zero) as log,
+        MetricLog(
+            folder, STAGE, first_step=state.steps, write=fabric.is_global_zero, logger=bilevel.experiment.logger
+        ) as log,
         progress_bar("search", epochs * state.steps_per_epoch, done=state.steps, show=fabric.is_global_zero) as bar,
         stop_requests(fabric) as request,
         advising(bilevel.weight_step.optimizer),
@@ -113,6 +115,9 @@ def _run_epoch(bilevel: BilevelSearch, log: MetricLog, bar: Bar, request: StopRe
                 signs = bilevel.diagnose()
                 row |= {"diagnostics": signs}
         log.write(step, {"epoch": state.epoch, "learning_rate": rate, **row})
+        if signs is not None and log.takes_pictures:
+            cells = bilevel.supernet.derive().cells
+            log.show(step, {f"cells/{name}": draw.encoded(cell, ".png", name) for name, cell in cells.items()})
         bar.advance(f"epoch {state.epoch + 1}/{epochs} | {_figures(row)}")
         state.end_step()
         if request.is_made():
@@ -171,7 +176,7 @@ def _finish(bilevel: BilevelSearch, folder: Path, settings: dict[str, Any], trie
         return genotype
     _write_alphas(folder, bilevel.state.history)
     for name, cell in genotype.cells.items():
-        save_cell(cell, folder / f"{name}.svg")
+        draw.save_cell(cell, folder / f"{name}.svg")
     write_atomically(folder / "genotype.json", genotype.to_json())
     bounds = {
         name: {"lower": bound.lower, "upper": bound.upper, "value": cost[bound.quantity]}

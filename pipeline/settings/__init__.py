@@ -5,11 +5,11 @@ The models are immutable and refuse unknown keys. A number may be written as a f
 
 from pipeline.settings.attack import AttackSettings, SearchAttackSettings
 from pipeline.settings.base import Channels, Layers, OneOf, Settings
-from pipeline.settings.compute import FabricSettings
+from pipeline.settings.compute import FabricSettings, LoggerSettings
 from pipeline.settings.continuation.measurement import GreenSettings, SpectrumSettings
 from pipeline.settings.continuation.training import ContinuationTrainingSettings
 from pipeline.settings.data import HOW_IMAGES_ARE_READ, DataSettings
-from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
+from pipeline.settings.evaluation import EvaluateSettings, ExportSettings, PushSettings
 from pipeline.settings.experiment import Experiment
 from pipeline.settings.learned_optimizers.analysis import AnalyseSettings
 from pipeline.settings.learned_optimizers.meta_training import MetaSettings
@@ -44,11 +44,13 @@ __all__ = [
     "GuardSettings",
     "ImplicitSettings",
     "Layers",
+    "LoggerSettings",
     "MetaSettings",
     "ObjectiveSettings",
     "OneOf",
     "ParetoSettings",
     "PreferenceSettings",
+    "PushSettings",
     "RelaxationSettings",
     "RetrainSettings",
     "SearchAttackSettings",

@@ -1,12 +1,15 @@
-"""Settings of where the work runs."""
+"""Settings of where the work runs, and where its figures go."""
 
 from __future__ import annotations
 
-from typing import Literal
+import importlib.util
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pipeline.options.loggers import LOGGERS
 from pipeline.settings.base import (
+    OneOf,
     Processes,
     Settings,
 )
@@ -36,3 +39,25 @@ class FabricSettings(Settings):
         "channels_last",
         description="CUDA: how the weights of networks lie, which features follow; on the CPU all is channels_last",
     )
+
+
+class LoggerSettings(Settings):
+    """Where figures go beside metrics.jsonl, which all stages write."""
+
+    name: Annotated[str, OneOf(LOGGERS)] = Field("tensorboard", description="what shows figures and pictures of a run")
+    project: str = Field(
+        "e2rnas",
+        min_length=1,
+        max_length=128,
+        description="wandb, mlflow: project or experiment that runs are put into",
+    )
+
+    @model_validator(mode="after")
+    def _is_installed(self) -> Self:
+        choice = LOGGERS[self.name]
+        if choice.package and importlib.util.find_spec(choice.package) is None:
+            raise ValueError(
+                f"logger.name={self.name} needs {choice.package}, which is not installed: pip install -e "
+                f"'.[{choice.extra}]'"
+            )
+        return self

@@ -121,6 +121,16 @@ class EvaluateSettings(Settings):
 ExportForm = Literal["json", "darts", "fair_darts", "nasbench201", "svg", "pdf", "safetensors", "onnx", "torch_export"]
 
 
+class PushSettings(Settings):
+    """Where a trained network goes in the layout of a hub of models."""
+
+    repository: str | None = Field(
+        None, min_length=1, max_length=200, description="of the hub, as user/name; null uploads nothing"
+    )
+    folder: str | None = Field(None, min_length=1, description="where the files are written; null: hub/ in `run`")
+    private: bool = Field(True, description="a repository that is made is seen by its owners alone")
+
+
 class ExportSettings(Settings):
     """Forms in which the result leaves."""
 

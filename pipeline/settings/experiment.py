@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from pipeline.settings.attack import SearchAttackSettings
 from pipeline.settings.base import Seed, Settings
-from pipeline.settings.compute import FabricSettings
+from pipeline.settings.compute import FabricSettings, LoggerSettings
 from pipeline.settings.continuation.measurement import GreenSettings, SpectrumSettings
 from pipeline.settings.continuation.training import ContinuationTrainingSettings
 from pipeline.settings.data import DataSettings
-from pipeline.settings.evaluation import EvaluateSettings, ExportSettings
+from pipeline.settings.evaluation import EvaluateSettings, ExportSettings, PushSettings
 from pipeline.settings.learned_optimizers.analysis import AnalyseSettings
 from pipeline.settings.learned_optimizers.meta_training import MetaSettings
 from pipeline.settings.objectives import ObjectiveSettings
@@ -28,7 +28,7 @@ class Experiment(Settings):
     run: str = Field("runs/search", min_length=1, description="run folder: every stage reads and writes here")
     genotype: str | None = Field(
         None,
-        description="published name, NAS-Bench-201 string, file (genotypes.py:NAME too) or run; null: `run`'s",
+        description="shipped name, NAS-Bench-201 string, file (genotypes.py:NAME too) or run; null: `run`'s",
     )
     compare: tuple[str, ...] = Field((), description="report: other run folders to set beside this one")
     seed: Seed = Field(0, description="random seed of the whole run")
@@ -41,6 +41,7 @@ class Experiment(Settings):
     retrain: RetrainSettings = RetrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     export: ExportSettings = ExportSettings()
+    push: PushSettings = PushSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     pareto: ParetoSettings = ParetoSettings()
     tabulate: TabulateSettings = TabulateSettings()
@@ -51,6 +52,7 @@ class Experiment(Settings):
     spectrum: SpectrumSettings = SpectrumSettings()
     continuation_training: ContinuationTrainingSettings = ContinuationTrainingSettings()
     fabric: FabricSettings = FabricSettings()
+    logger: LoggerSettings = LoggerSettings()
 
     @model_validator(mode="after")
     def _processes_share_batches(self) -> Self:

@@ -93,7 +93,13 @@ def _train(training: Retraining, folder: Path, settings: dict[str, Any], epochs:
     if fabric.is_global_zero:
         keep_settings(folder, STAGE, training.experiment)
     with (
-        MetricLog(folder, STAGE, first_step=training.steps, write=fabric.is_global_zero) as log,
+        MetricLog(
+            folder,
+            STAGE,
+            first_step=training.steps,
+            write=fabric.is_global_zero,
+            logger=training.experiment.logger,
+        ) as log,
         progress_bar(STAGE, epochs * training.steps_per_epoch, done=training.steps, show=fabric.is_global_zero) as bar,
         stop_requests(fabric) as request,
         advising(training.training_step.optimizer),

@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from attacks.registry import TRAINING_ATTACKS
 from mgda.registry import BALANCES
 from on_demand import Option
+from pipeline.options.loggers import LOGGERS
 from pipeline.options.recipes import RECIPES
 from search_space.supernet.relaxation_choices import OPERATION_WEIGHTS
 
@@ -40,6 +41,7 @@ class RegistryGroup:
 
 OF_REGISTRIES: Mapping[str, RegistryGroup] = {
     "attack": RegistryGroup("attack", "name", TRAINING_ATTACKS),
+    "logger": RegistryGroup("logger", "name", LOGGERS),
     "balance": RegistryGroup("objectives.balance", "name", BALANCES),
     "recipe": RegistryGroup("retrain", "recipe", RECIPES),
     "relaxation": RegistryGroup("search.relaxation", "operations", OPERATION_WEIGHTS),

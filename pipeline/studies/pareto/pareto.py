@@ -148,7 +148,7 @@ def _find(folder: Path, point: Point, data: ImageData, fabric: Fabric, bar: Bar)
     where = _folder(folder, point.name)
     with exclusive(where, STAGE):
         keep_settings(where, STAGE, point.experiment)
-        genotype = point.genotype or _move(walk, where, point.name, bar)
+        genotype = point.genotype or _move(walk, where, point, bar)
         for loss in walk.adapt(genotype):
             bar.advance(f"{point.name} adapts: loss {loss:.2f}")
         clean, robust = walk.judge()
@@ -161,12 +161,12 @@ def _find(folder: Path, point: Point, data: ImageData, fabric: Fabric, bar: Bar)
         return found
 
 
-def _move(walk: Walk, where: Path, name: str, bar: Bar) -> Genotype:
+def _move(walk: Walk, where: Path, point: Point, bar: Bar) -> Genotype:
     """Train the alphas under the point's objectives, and settle them inside its bounds."""
-    with MetricLog(where, STAGE, first_step=0) as log:
+    with MetricLog(where, STAGE, first_step=0, logger=point.experiment.logger) as log:
         for step, row in enumerate(walk.epochs()):
             log.write(step, row)
-            bar.advance(f"{name}: {row['derived']['parameters'] / 1e6:.3f}M")
+            bar.advance(f"{point.name}: {row['derived']['parameters'] / 1e6:.3f}M")
     found = walk.search
     genotype = derive_within_bounds(found.bounds, found.table, found.alphas, found.supernet.relaxation)
     write_atomically(where / "alphas.safetensors", save({"alphas": found.alphas.detach().cpu()}))

@@ -1,0 +1,1 @@
+"""Programs that give a trained network away."""
