@@ -15,8 +15,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from search_space.kernels import native
-
-_BATCHED = "Batched"
+from search_space.kernels.backward import is_batched, wanted
 
 
 class _Depthwise(Function):
@@ -32,12 +31,12 @@ class _Depthwise(Function):
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         images, weight = ctx.saved_tensors
         (slope,) = slopes
-        if torch._C._dispatch_keys(slope).has(_BATCHED):  # of several backward passes at once, for which it has rules
+        if is_batched(slope):  # of several backward passes at once, for which it has rules
             return *_by_pytorch(images, weight, slope, ctx.stride, ctx.dilation, ctx.needs_input_grad[:2]), None, None
         of_images = of_weight = None
-        if _wanted(ctx, 0):
+        if wanted(ctx, 0):
             of_images = _slope_in_images(images, weight, slope, ctx.stride, ctx.dilation)
-        if _wanted(ctx, 1):
+        if wanted(ctx, 1):
             of_weight = _DepthwiseWeight.apply(images, slope, weight.shape, ctx.stride, ctx.dilation)  # type: ignore[no-untyped-call]
         return of_images, of_weight, None, None
 
@@ -58,9 +57,9 @@ class _DepthwiseWeight(Function):
         images, slope = ctx.saved_tensors
         (along,) = slopes
         of_images = of_slope = None
-        if _wanted(ctx, 0):
+        if wanted(ctx, 0):
             of_images = _slope_in_images(images, along, slope, ctx.stride, ctx.dilation)
-        if _wanted(ctx, 1):
+        if wanted(ctx, 1):
             of_slope = _Depthwise.apply(images, along, ctx.stride, ctx.dilation)  # type: ignore[no-untyped-call]
         return of_images, of_slope, None, None, None
 
@@ -73,18 +72,6 @@ def _by_pytorch(
     geometry = ([stride] * 2, padding, [dilation] * 2, False, [0, 0], len(weight), [*wanted, False])
     of_images, of_weight, _ = torch.ops.aten.convolution_backward(slope, images, weight, None, *geometry)
     return of_images, of_weight
-
-
-def _wanted(ctx: Any, index: int) -> bool:
-    """Whether this backward pass was asked for the gradient in a tensor; `needs_input_grad` says only that it has one.
-
-    Of leaves the engine does not tell, so weights come as views of parameters.
-    """
-    node = ctx.next_functions[index][0]
-    if node is None or node.name() == "torch::autograd::AccumulateGrad":
-        return node is not None
-    executed: bool = torch._C._will_engine_execute_node(node)
-    return executed
 
 
 def _padding(weight: Tensor, dilation: int) -> int:

@@ -2,9 +2,10 @@
 
 Within `fast_gradients()` torch.nn's depthwise convolutions, and its batch norms with fixed weights and statistics, as
 an attack sees them, take gradients back by the supernet's way, where images lie in channels_last (what that is worth:
-benchmarks/network_gradients.py). Where no gradient is wanted, on other devices, under autocast, in forward mode, and in
-what torch.compile, torch.export, torch.jit and torch.func trace, PyTorch's functions run. Modules stay torch.nn's, so
-that what looks at them (thop, exporters) finds what it knows.
+benchmarks/network_gradients.py). Convolutions of few channels to a group, and average pools of 3x3 pixels, run in
+compiled code both ways. Where no gradient is wanted, on other devices, under autocast, in forward mode, and in what
+torch.compile, torch.export, torch.jit and torch.func trace, PyTorch's functions run. Modules stay torch.nn's, so that
+what looks at them (thop, exporters) finds what it knows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from search_space.kernels import native
+from search_space.kernels.average_pool import average_pool
 from search_space.kernels.depthwise import depthwise
+from search_space.kernels.grouped import grouped_convolution, grouped_convolution_pays
 
 
 def fast_gradients() -> AbstractContextManager[object]:
@@ -55,8 +59,11 @@ def _convolution(
     side, step, spread = weight.shape[-1], _only(stride), _only(dilation)
     keeps_size = side % 2 == 1 and _only(padding) == (spread or 0) * (side // 2)
     is_depthwise = groups == len(weight) == input.shape[1] and weight.shape[1:] == (1, side, side)
-    if bias is None and is_depthwise and keeps_size and spread and step in (1, 2) and _is_ours(input, weight):
-        return depthwise(input, weight, stride=step, dilation=spread)
+    if bias is None and keeps_size and spread and step in (1, 2) and _is_ours(input, weight):
+        if is_depthwise:
+            return depthwise(input, weight, stride=step, dilation=spread)
+        if spread == 1 and grouped_convolution_pays(input, weight, groups):
+            return grouped_convolution(input, weight, stride=step, groups=groups)
     return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -80,8 +87,25 @@ def _batch_norm(
     return torch.addcmul((shift - mean * factor).view(-1, 1, 1), input, factor.view(-1, 1, 1))
 
 
+def _average_pool(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...],
+    stride: int | tuple[int, ...] | None = None,
+    padding: int | tuple[int, ...] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """As torch.nn.functional.avg_pool2d."""
+    sizes = _only(kernel_size), _only(kernel_size if stride is None else stride), _only(padding)
+    counts_neighbours = not (ceil_mode or count_include_pad or divisor_override)
+    if sizes == (3, 1, 1) and counts_neighbours and _is_ours(input) and native.supports_average_pool(input):
+        return average_pool(input)
+    return F.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
 _FASTER: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
-    {F.conv2d: _convolution, F.batch_norm: _batch_norm}
+    {F.conv2d: _convolution, F.batch_norm: _batch_norm, F.avg_pool2d: _average_pool}
 )
 
 

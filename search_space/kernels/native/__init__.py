@@ -1,5 +1,5 @@
-"""Compiled code for float32 on the CPU: separable operations with fixed weights, as in every step of an attack, and
-the gradient in the weight of a depthwise convolution.
+"""Compiled code for float32 on the CPU: separable operations with fixed weights, as in every step of an attack, the
+gradient in the weight of a depthwise convolution, convolutions of few channels, and pools.
 """
 
 from __future__ import annotations
@@ -11,9 +11,16 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from search_space.kernels.native.convolution import (
+    grouped_convolution,
+    grouped_convolution_images,
+    grouped_convolution_weight,
+    supports_grouped_convolution,
+)
 from search_space.kernels.native.loading import library, takes
 from search_space.kernels.native.node_passes import NodePasses, SeparableWeights
 from search_space.kernels.native.normalisation import normalise, normalise_backward, supports_normalise
+from search_space.kernels.native.pooling import average_pool, supports_average_pool
 from search_space.kernels.native.sums import (
     column_sums,
     depthwise_weight,
@@ -23,15 +30,21 @@ from search_space.kernels.native.sums import (
 
 __all__ = [
     "SeparableWeights",
+    "average_pool",
     "column_sums",
     "depthwise_weight",
+    "grouped_convolution",
+    "grouped_convolution_images",
+    "grouped_convolution_weight",
     "library",
     "normalise",
     "normalise_backward",
     "separable_sum",
     "supports",
+    "supports_average_pool",
     "supports_column_sums",
     "supports_depthwise_weight",
+    "supports_grouped_convolution",
     "supports_normalise",
 ]
 

@@ -54,6 +54,13 @@ struct Node {
 struct Convolution { // depthwise; height and width of its images and of what it gives
     int batch, height, width, channels, out_height, out_width, kernel, stride, dilation, threads;
 };
+
+struct GroupedConvolution { // of padding kernel / 2 and dilation 1; channels: of one group
+    int batch, height, width, in_channels, out_channels, groups, kernel, stride, threads;
+    int channel_step, tap_step; // between neighbouring input channels of a weight, and between its pixels
+    int out_height() const { return (height - 1) / stride + 1; }
+    int out_width() const { return (width - 1) / stride + 1; }
+};
 }
 
 #define KERNELS "search_space/kernels/native/kernels.inl"
@@ -67,6 +74,25 @@ extern "C" void node_pass(const Node *node, int pass, const State *states, int o
 // images [batch, height, width, channels] and slope [batch, out_height, out_width, channels] -> total [taps, channels]
 extern "C" void depthwise_weight(const Convolution *of, const float *images, const float *slope, double *total) {
     DISPATCH(run_weight(*of, images, slope, total));
+}
+
+// images [batch, height, width, groups * in_channels] -> out [batch, out_height, out_width, groups * out_channels]; back:
+// slopes of that form -> out, the gradient in the images. weight: [groups * out_channels, in_channels, kernel, kernel]
+extern "C" void grouped_convolution(const GroupedConvolution *of, int back, const float *x, const float *weight,
+                                    float *out) {
+    DISPATCH(run_convolution(*of, back, x, weight, out));
+}
+
+// images and slope, as above -> out, the gradient in the weight
+extern "C" void grouped_convolution_weight(const GroupedConvolution *of, const float *images, const float *slope,
+                                           float *out) {
+    DISPATCH(run_convolution_weight(*of, images, slope, out));
+}
+
+// x [batch, height, width, channels] -> out, its averages over 3x3 pixels; back: the gradient in x, from that in them
+extern "C" void average_pool(const float *x, int batch, int height, int width, int channels, int threads, int back,
+                             float *out) {
+    DISPATCH(run_average_pool(x, batch, height, width, channels, threads, back, out));
 }
 
 // left, right [rows, channels] -> total [2, channels]: sums over rows of right, and of left * right

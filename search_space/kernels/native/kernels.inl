@@ -460,3 +460,6 @@ static void run_batch_norm_backward(const float *x, const float *slope, long row
     of.repeat(offset, C, 1, wide.data + 2 * of.W);
     run_affine(of, x, slope, wide.data, wide.data + of.W, wide.data + 2 * of.W, threads, out);
 }
+
+#include "search_space/kernels/native/convolution.inl"
+#include "search_space/kernels/native/pooling.inl"

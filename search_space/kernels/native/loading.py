@@ -22,6 +22,12 @@ def library() -> ctypes.CDLL | None:
     loaded.node_pass.argtypes = [POINTER, INT, POINTER, INT, POINTER, POINTER]
     loaded.depthwise_weight.restype = None
     loaded.depthwise_weight.argtypes = [POINTER] * 4
+    loaded.grouped_convolution.restype = None
+    loaded.grouped_convolution.argtypes = [POINTER, INT, POINTER, POINTER, POINTER]
+    loaded.grouped_convolution_weight.restype = None
+    loaded.grouped_convolution_weight.argtypes = [POINTER] * 4
+    loaded.average_pool.restype = None
+    loaded.average_pool.argtypes = [POINTER, INT, INT, INT, INT, INT, INT, POINTER]
     loaded.column_sums.restype = None
     loaded.column_sums.argtypes = [POINTER, POINTER, ctypes.c_long, INT, INT, POINTER]
     loaded.batch_norm.restype = None
