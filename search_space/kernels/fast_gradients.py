@@ -4,8 +4,8 @@ Within `fast_gradients()` torch.nn's depthwise convolutions, and its batch norms
 an attack sees them, take gradients back by the supernet's way, where images lie in channels_last (what that is worth:
 benchmarks/network_gradients.py). Convolutions of few channels to a group, and average pools of 3x3 pixels, run in
 compiled code both ways. Where no gradient is wanted, on other devices, under autocast, in forward mode, and in what
-torch.compile, torch.export, torch.jit and torch.func trace, PyTorch's functions run. Modules stay torch.nn's, so that
-what looks at them (thop, exporters) finds what it knows.
+torch.compile, torch.export, torch.jit and torch.func trace and dispatch modes watch, PyTorch's functions run. Modules
+stay torch.nn's, so that what looks at them (thop, exporters) finds what it knows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from search_space.kernels.grouped import grouped_convolution, grouped_convolutio
 def fast_gradients() -> AbstractContextManager[object]:
     """A context in which calls of torch.nn.functional take the faster way where there is one."""
     tracing = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-    traced = tracing or torch._C._are_functorch_transforms_active()
+    # a dispatch mode looks at PyTorch's operations, as a counter of FLOPs does, and compiled code is none
+    watched = torch._C._len_torch_dispatch_stack() > 0
+    traced = tracing or watched or torch._C._are_functorch_transforms_active()
     is_forward_mode = forward_ad._current_level >= 0
     return nullcontext() if traced or is_forward_mode or not torch.is_grad_enabled() else _FastGradients()
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from search_space import Genotype, Network
 from search_space.kernels import native
@@ -143,6 +144,19 @@ def test_a_step_of_training_is_the_plain_one_to_rounding(together, monkeypatch):
     plain = slopes()
     for one, other in zip(ours, plain, strict=True):
         assert (one - other).norm() < 1e-3 * other.norm() + 1e-5
+
+
+def test_operations_are_counted_where_compiled_code_would_run(monkeypatch):
+    model, images = Network(Genotype.from_nasbench201(CELL), channels=4, layers=3), torch.rand(2, 3, 8, 8)
+
+    def operations():
+        with FlopCounterMode(display=False) as counter:
+            model(images)
+        return counter.get_total_flops()
+
+    ours = operations()
+    monkeypatch.setattr(network_module, "fast_gradients", torch.enable_grad)
+    assert ours == operations() > 0
 
 
 def names_of_graph(layer, images):
