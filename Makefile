@@ -33,7 +33,7 @@ notebooks: .venv/installed
 clean:
 	rm -rf .venv build *.egg-info
 
-.venv/installed: pyproject.toml $(wildcard */native/kernels.* */*/native/kernels.* compiled/*.h compiled/*.inl)
+.venv/installed: pyproject.toml $(wildcard */native/*.cpp */native/*.inl */*/native/*.cpp */*/native/*.inl compiled/*.h compiled/*.inl)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[onnx,balancing,joblib,slurm,optuna,docs,dev]'
 	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true

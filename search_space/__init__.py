@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from search_space.cells.space import SearchSpace
     from search_space.cost.cost_table import CostTable
     from search_space.cost.network_cost import NetworkShape, channels_for_parameters, network_cost
+    from search_space.fixed_network.fixed_weights import fixed_weights
     from search_space.network.network import Network
     from search_space.network.operations import OPERATIONS
     from search_space.quantities import QUANTITIES, NetworkCost
@@ -40,6 +41,7 @@ __all__ = [
     "Supernet",
     "canonical_form",
     "channels_for_parameters",
+    "fixed_weights",
     "inherit",
     "network_cost",
 ]

@@ -19,6 +19,7 @@ from pipeline.settings import Experiment
 from pipeline.training.recipes import Judged, best, has_overfitted, is_out_of_patience
 from pipeline.training.steps import attack_of_settings
 from pipeline.training.training_images import STAGE
+from search_space import fixed_weights
 from search_space.kernels.statistics import own_statistics
 
 
@@ -86,7 +87,7 @@ class HeldBackJudge:
         """Measure the accuracy on all held-back images; the same in each process, and with any number of them."""
         network, right = self.network.eval(), torch.zeros((), dtype=torch.int64)
         batches = self._images.shared_batches(self._settings.batch_size, share_of(self._fabric))
-        with own_statistics(network):  # shares differ in their number of batches
+        with own_statistics(network), fixed_weights(network):  # shares differ in their number of batches
             for batch, images, labels in batches:
                 seed_stream(self._seed, STAGE, "judge", epoch, batch)
                 with self._fabric.autocast():

@@ -26,7 +26,7 @@ from pipeline.training.recipes import (
     worst_change,
 )
 from pipeline.training.steps import at_least_float32, attack_of_settings, clipped_step, loss_of_settings
-from search_space import Network
+from search_space import Network, fixed_weights
 
 
 class TrainingStep:
@@ -85,7 +85,7 @@ class TrainingStep:
             return self.free.on(images)
         if self._attack is None:
             return images
-        with self._fabric.autocast():
+        with self._fabric.autocast(), fixed_weights(self._network):
             return self._attack(images, labels)
 
     @torch.no_grad()

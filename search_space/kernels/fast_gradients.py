@@ -29,12 +29,16 @@ from search_space.kernels.grouped import grouped_convolution, grouped_convolutio
 
 def fast_gradients() -> AbstractContextManager[object]:
     """A context in which calls of torch.nn.functional take the faster way where there is one."""
+    return _FastGradients() if torch.is_grad_enabled() and not is_transformed() else nullcontext()
+
+
+def is_transformed() -> bool:
+    """Return whether what runs now is traced, watched, transformed by torch.func, or differentiated in forward mode."""
     tracing = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
     # a dispatch mode looks at PyTorch's operations, as a counter of FLOPs does, and compiled code is none
     watched = torch._C._len_torch_dispatch_stack() > 0
     traced = tracing or watched or torch._C._are_functorch_transforms_active()
-    is_forward_mode = forward_ad._current_level >= 0
-    return nullcontext() if traced or is_forward_mode or not torch.is_grad_enabled() else _FastGradients()
+    return traced or forward_ad._current_level >= 0
 
 
 class _FastGradients(TorchFunctionMode):

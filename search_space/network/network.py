@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +116,7 @@ class NetworkCell(nn.Module):
 
     def __init__(self, cell: Cell, plan: CellPlan, norm: NormFactory) -> None:
         super().__init__()
-        self.cell = cell
+        self.cell, self.is_reduction = cell, plan.reduction
         self.inputs = cell_inputs(plan, norm)
         self.operations = nn.ModuleList(
             OPERATIONS[edge.operation](plan.channels, plan.stride(edge.source), norm) for edge in cell.edges
@@ -167,6 +168,16 @@ def _laid_out(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last) if images.device.type == "cpu" else images
 
 
+class FixedWeights(Protocol):
+    """What computes the logits of a network whose weights stay as they are."""
+
+    def takes(self, images: Tensor) -> bool:
+        """Return whether it does so for images [N, C, H, W], now."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes], with a gradient to the images."""
+
+
 class Network(nn.Module):
     """The network of a genotype: images [N, in_channels, H, W] in [0, 1] -> logits [N, num_classes].
 
@@ -175,6 +186,7 @@ class Network(nn.Module):
     layers.
     mean, std: of the training images, by channel; normalisation is the first layer.
     norm: batch norm of so many channels; that of a supernet for a cell that is judged there.
+    fixed: set by `search_space.fixed_weights`.
     drop_path_probability: of a path during training; a schedule may set it. Each side of the images is at least 8.
     Initial weights come from torch's global generator.
     """
@@ -202,6 +214,7 @@ class Network(nn.Module):
                 "would get the same logits; choose another genotype"
             )
         self.genotype = genotype
+        self.fixed: FixedWeights | None = None
         self.drop_path_probability = 0.0
         self.auxiliary_layer = skeleton.auxiliary_layer
         self.normalize = Normalize(in_channels, mean, std)
@@ -216,6 +229,9 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits alone, in every mode, so that any attack or exporter can call the network."""
+        if self.fixed is not None and self.fixed.takes(images):
+            announce(self, images)
+            return self.fixed(images)
         logits: Tensor = self.classifier(self._cell_outputs(images)[-1])
         return logits
 

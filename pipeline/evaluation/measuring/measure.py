@@ -17,6 +17,7 @@ from pipeline.compute.seeds import seed_stream, stream_seed
 from pipeline.data import ImageSet
 from pipeline.evaluation.accuracy import Accuracy, accuracy_over_draws, count_in_draws, right_in_draws
 from pipeline.runs.progress import Bar
+from search_space import fixed_weights
 
 Change = Callable[[Tensor, Tensor], Tensor]
 """Images [N, C, H, W] in [0, 1] and labels [N] -> such images."""
@@ -86,7 +87,7 @@ def measure(
     """
     case_of = _Measuring(network, images, case, batch_size=batch_size, seed=seed, fabric=fabric, bar=bar)
     started = time.monotonic()
-    with counted_passes(network) as passes:
+    with counted_passes(network) as passes, fixed_weights(network):
         right = case_of.classify()
         for stage in range(len(case.stages)):
             case_of.attack(stage, right)

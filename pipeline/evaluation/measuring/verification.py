@@ -16,6 +16,7 @@ from pipeline.evaluation.evaluate import Subject, header_of, identity_of, is_con
 from pipeline.evaluation.measuring.adversarial_examples import Certificate, check_adversarial
 from pipeline.evaluation.stored_evaluation import ROBUSTNESS_FILE, read_robustness
 from pipeline.settings import Experiment
+from search_space import fixed_weights
 
 
 def verify(
@@ -35,7 +36,7 @@ def verify(
             "leave evaluate.verify out to measure them"
         )
     network = fabric.to_device(subject.network)
-    with fabric.autocast():
+    with fabric.autocast(), fixed_weights(network):
         right = _right_before(network, images, experiment.evaluate.batch_size)
         return [
             _clean(row, right)

@@ -61,6 +61,29 @@ struct GroupedConvolution { // of padding kernel / 2 and dilation 1; channels: o
     int out_height() const { return (height - 1) / stride + 1; }
     int out_width() const { return (width - 1) / stride + 1; }
 };
+
+enum StepKind { SCALE, DENSE, DEPTHWISE, MAX_POOL, AVERAGE_POOL, EVERY_SECOND, ADD, ZERO };
+
+struct NetworkValue { // [channels, height, width] of each image
+    long place;       // of its first pixel, among those that are kept or those that pass
+    int channels, height, width;
+    int passing; // read by the next step alone, and then written over
+};
+
+struct NetworkStep {
+    int kind, rectified, added; // the input goes through ReLU first; the output is added to what is there
+    int input, output;          // indices of values
+    int kernel[2], stride[2], padding[2], dilation;
+    long weight, bias; // places in the weights; -1: none
+};
+
+struct FixedNetwork {
+    const NetworkValue *values; // the first is the images
+    const NetworkStep *steps;
+    const float *weights;
+    int count, logits, batch, threads; // steps, the index of the logits, and images
+    long kept, passing, rows, found;   // floats of an image: of the values, and of what the passes lay out on their way
+};
 }
 
 #define KERNELS "search_space/kernels/native/kernels.inl"
@@ -111,3 +134,17 @@ extern "C" void batch_norm_backward(const float *x, const float *slope, long row
                                     const double *kept, float *out) {
     DISPATCH(run_batch_norm_backward(x, slope, rows, channels, threads, kept, out));
 }
+
+// images [batch, ...] -> logits [batch, classes]. kept: null, or room for what the way back needs, [groups, of.kept,
+// images of a group]. Returns the number of groups.
+extern "C" int network_forward(const FixedNetwork *of, const float *images, float *kept, float *logits) {
+    DISPATCH(run_network(*of, images, nullptr, kept, logits));
+}
+
+// slopes in the logits, and what forward kept -> gradient in the images
+extern "C" int network_backward(const FixedNetwork *of, const float *slopes, float *kept, float *gradient) {
+    DISPATCH(run_network(*of, nullptr, slopes, kept, gradient));
+}
+
+// Images that lie side by side in a group.
+extern "C" int network_lanes() { DISPATCH(IMAGES); }

@@ -463,3 +463,4 @@ static void run_batch_norm_backward(const float *x, const float *slope, long row
 
 #include "search_space/kernels/native/convolution.inl"
 #include "search_space/kernels/native/pooling.inl"
+#include "search_space/kernels/native/network.inl"

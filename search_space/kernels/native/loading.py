@@ -34,6 +34,11 @@ def library() -> ctypes.CDLL | None:
     loaded.batch_norm.argtypes = [POINTER, ctypes.c_long, INT, INT, ctypes.c_double, POINTER, POINTER]
     loaded.batch_norm_backward.restype = None
     loaded.batch_norm_backward.argtypes = [POINTER, POINTER, ctypes.c_long, INT, INT, POINTER, POINTER]
+    for passes in (loaded.network_forward, loaded.network_backward):
+        passes.restype = INT
+        passes.argtypes = [POINTER] * 4
+    loaded.network_lanes.restype = INT
+    loaded.network_lanes.argtypes = []
     return loaded
 
 

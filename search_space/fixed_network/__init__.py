@@ -1,0 +1,1 @@
+"""Derived networks whose weights are fixed, as every attack sees them, in compiled code."""

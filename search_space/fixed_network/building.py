@@ -1,0 +1,99 @@
+"""A network with fixed weights as a sequence of steps: its values, its steps, and where their weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from search_space.kernels.native.network_passes import NetworkPasses, Step, StepKind, Value
+
+
+class NotFixedError(Exception):
+    """A module has no step that does the same."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a step, and what scales and shifts its outputs.
+
+    weight: [outputs, ...].  bias: [outputs], or None.
+    norm: the batch norm after it, of which these outputs are from channel `first` on.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    norm: nn.BatchNorm2d | None = None
+    first: int = 0
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias that do the same without the norm, in float64."""
+        weight, outputs = self.weight.double(), len(self.weight)
+        bias = weight.new_zeros(outputs) if self.bias is None else self.bias.double()
+        if self.norm is None:
+            return weight, bias
+        factor, shift = scale_and_shift(self.norm)
+        factor, shift = (part[self.first : self.first + outputs] for part in (factor, shift))
+        return weight * factor.view(-1, *[1] * (weight.ndim - 1)), bias * factor + shift
+
+
+def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return what a batch norm in evaluation multiplies channels by, and then adds: float64 [C] each."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise NotFixedError("a batch norm without running statistics")
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    factor = torch.rsqrt(variance + norm.eps)
+    shift = torch.zeros_like(mean)
+    if norm.affine:
+        factor, shift = norm.weight.double() * factor, norm.bias.double()
+    return factor, shift - mean * factor
+
+
+@dataclass
+class Builder:
+    """Collects values, steps and weights."""
+
+    values: list[Value] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    _weights: list[Tensor] = field(default_factory=list)
+    _places: int = 0  # of weights
+    _kept: int = 0
+
+    def value(self, channels: int, height: int, width: int, *, passing: bool = False) -> int:
+        """Make room for features of an image; what passes has one place, as the next step has read it."""
+        place = 0 if passing else self._kept
+        if not passing:
+            self._kept += channels * height * width
+        self.values.append(Value(place, channels, height, width, passing))
+        return len(self.values) - 1
+
+    def part(self, of: int, first: int, channels: int) -> int:
+        """Return the index of some channels of a value, from `first` on."""
+        whole = self.values[of]
+        place = whole.place + first * whole.height * whole.width
+        self.values.append(Value(place, channels, whole.height, whole.width, whole.passing))
+        return len(self.values) - 1
+
+    def step(self, kind: StepKind, source: int, target: int, **more: object) -> None:
+        """Add a step from a value to a value; `more` as of Step."""
+        self.steps.append(Step(kind, source, target, **more))  # type: ignore[arg-type]
+
+    def store(self, *parts: Tensor) -> list[int]:
+        """Keep weights, and return where each begins."""
+        places = []
+        for part in parts:
+            places.append(self._places)
+            self._weights.append(part.detach().reshape(-1).to("cpu", torch.float32))
+            self._places += part.numel()
+        return places
+
+    def passes(self, logits: int) -> NetworkPasses:
+        """Return the passes from the first value to the logits."""
+        return NetworkPasses(self.values, self.steps, torch.cat([*self._weights, torch.zeros(1)]), logits)
+
+    def shape(self, value: int) -> Sequence[int]:
+        """Return channels, height and width."""
+        of = self.values[value]
+        return of.channels, of.height, of.width

@@ -1,0 +1,130 @@
+"""Networks whose weights stay as they are for a while, in compiled code: batch norm folded, no call between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from search_space.fixed_network.building import Builder, NotFixedError
+from search_space.fixed_network.module_steps import network_steps
+from search_space.kernels.fast_gradients import is_transformed
+from search_space.kernels.native.loading import takes_type
+from search_space.kernels.native.network_passes import NetworkPasses
+from search_space.network.network import Network
+
+
+@contextmanager
+def fixed_weights(network: nn.Module) -> Iterator[None]:
+    """Compute logits in evaluation, and their gradients to the images, in compiled code while this lasts.
+
+    They are those of the network to rounding, several times sooner: batch norm is folded into the convolutions before
+    it, and each image goes through all layers while it is in the core's cache. Where weights are asked for gradients or
+    have changed, in training, for other types and devices than float32 on the CPU, without a compiler, for noise, and
+    for other modules than `Network`, all is as without this. Weights may not be changed where PyTorch does not see it
+    (`.data`).
+
+    >>> from search_space import PUBLISHED
+    >>> network = Network(PUBLISHED["DARTS_V2"].genotype, channels=4, layers=3).eval()
+    >>> images = torch.rand(2, 3, 8, 8)
+    >>> with torch.no_grad(), fixed_weights(network):
+    ...     logits = network(images)
+    >>> torch.testing.assert_close(logits, network(images), rtol=1e-4, atol=1e-5)
+    """
+    if not isinstance(network, Network) or network.fixed is not None or not takes_type([*network.parameters()]):
+        yield
+        return
+    network.fixed = _Fixed(network)
+    try:
+        yield
+    finally:
+        network.fixed = None
+
+
+class _Fixed:
+    """The passes of a network by the size of its images, as long as its weights are what they were."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._passes: dict[tuple[int, ...], NetworkPasses | None] = {}
+        self._tensors = [
+            (of, name, tensor, _version(tensor))
+            for module in network.modules()
+            for of in (module._parameters, module._buffers)
+            for name, tensor in of.items()
+            if tensor is not None
+        ]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """Leave it out of a copy, whose weights are its own."""
+
+    def takes(self, images: Tensor) -> bool:
+        """Return whether logits of images [N, C, H, W] are computed here, with their gradients as far as wanted."""
+        network = self._network
+        return (
+            not network.training
+            and images.ndim == 4
+            and len(images) > 0
+            and takes_type([images])
+            and not torch.is_autocast_enabled("cpu")
+            and not is_transformed()
+            and self._is_unchanged()
+            and self._for(images) is not None
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes]."""
+        logits: Tensor = _Passed.apply(images, self._for(images))  # type: ignore[no-untyped-call]
+        return logits
+
+    def _is_unchanged(self) -> bool:
+        wanted = torch.is_grad_enabled()
+        return all(
+            of[name] is tensor and _version(tensor) == version and not (wanted and tensor.requires_grad)
+            for of, name, tensor, version in self._tensors
+        )
+
+    def _for(self, images: Tensor) -> NetworkPasses | None:
+        size = tuple(images.shape[1:])
+        if size not in self._passes:
+            self._passes[size] = _passes_of(self._network, size)
+        return self._passes[size]
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+@torch.no_grad()
+def _passes_of(network: Network, size: tuple[int, ...]) -> NetworkPasses | None:
+    """Return the passes of images [C, H, W] through a network, or None where a module has none."""
+    if size[0] != network.normalize.mean.shape[1]:
+        return None  # the network says it better
+    builder = Builder()
+    try:
+        return builder.passes(network_steps(network, builder, size))
+    except NotFixedError:
+        return None
+
+
+class _Passed(Function):
+    """Logits of images, with their gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, passes: NetworkPasses) -> Tensor:
+        ctx.passes = passes
+        logits, kept = passes.forward(images, keep=ctx.needs_input_grad[0])
+        if kept is not None:
+            ctx.save_for_backward(kept)
+        return logits
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return ctx.passes.backward(slopes[0], kept), None
