@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import torch
@@ -25,9 +26,9 @@ def fixed_weights(network: nn.Module) -> Iterator[None]:
 
     They are those of the network to rounding, several times sooner: batch norm is folded into the convolutions before
     it, and each image goes through all layers while it is in the core's cache. Where weights are asked for gradients or
-    have changed, in training, for other types and devices than float32 on the CPU, without a compiler, for noise, and
-    for other modules than `Network`, all is as without this. Weights may not be changed where PyTorch does not see it
-    (`.data`).
+    have changed, in training, for other types and devices than float32 on the CPU, without a compiler, for noise, with
+    hooks inside, and for other modules than `Network`, all is as without this. Weights may not be changed where PyTorch
+    does not see it (`.data`).
 
     >>> from search_space import PUBLISHED
     >>> network = Network(PUBLISHED["DARTS_V2"].genotype, channels=4, layers=3).eval()
@@ -52,13 +53,13 @@ class _Fixed:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._passes: dict[tuple[int, ...], NetworkPasses | None] = {}
-        self._tensors = [
-            (of, name, tensor, _version(tensor))
-            for module in network.modules()
-            for of in (module._parameters, module._buffers)
-            for name, tensor in of.items()
-            if tensor is not None
+        self._places = [
+            (of, name) for module in network.modules() for of in (module._parameters, module._buffers) for name in of
         ]
+        found = [of[name] for of, name in self._places]
+        self._found, self._tensors = found, [tensor for tensor in found if tensor is not None]
+        self._counted = [tensor for tensor in self._tensors if not tensor.is_inference()]  # of those that may change
+        self._versions = [tensor._version for tensor in self._counted]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """Leave it out of a copy, whose weights are its own."""
@@ -83,10 +84,10 @@ class _Fixed:
         return logits
 
     def _is_unchanged(self) -> bool:
-        wanted = torch.is_grad_enabled()
-        return all(
-            of[name] is tensor and _version(tensor) == version and not (wanted and tensor.requires_grad)
-            for of, name, tensor, version in self._tensors
+        return (
+            all(map(is_, [of[name] for of, name in self._places], self._found))
+            and [tensor._version for tensor in self._counted] == self._versions
+            and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self._tensors))
         )
 
     def _for(self, images: Tensor) -> NetworkPasses | None:
@@ -96,15 +97,13 @@ class _Fixed:
         return self._passes[size]
 
 
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
-
-
 @torch.no_grad()
 def _passes_of(network: Network, size: tuple[int, ...]) -> NetworkPasses | None:
     """Return the passes of images [C, H, W] through a network, or None where a module has none."""
     if size[0] != network.normalize.mean.shape[1]:
         return None  # the network says it better
+    if any(part._forward_hooks or part._forward_pre_hooks for part in network.modules() if part is not network):
+        return None  # somebody looks at what lies between its layers
     builder = Builder()
     try:
         return builder.passes(network_steps(network, builder, size))

@@ -9,10 +9,19 @@ template <int V> static inline Vector<V> pass(Vector<V> slope, Vector<V> value) 
     return value <= 0.0f ? Vector<V>{} : slope;
 }
 
+struct Room { // floats, of any values
+    float *data;
+    explicit Room(size_t size) : data(static_cast<float *>(std::malloc(size * sizeof(float)))) {
+        if (!data) std::abort();
+    }
+    Room(const Room &) = delete;
+    ~Room() { std::free(data); }
+};
+
 // A convolution of rows that lie between zeros: sum over inputs and taps of pixel * weight, of several outputs at once.
 template <int V> struct Sum {
-    const float *rows; // [inputs][height][pitch][V], with `side` zeros on the left of each row
-    int inputs, height, pitch;
+    const float *rows; // [inputs][height][side + width + side][V], of zeros on both sides
+    int inputs, height, width, side;
     float *result; // [outputs][out_height][out_width][V]
     int outputs, out_height, out_width;
     int kernel[2], stride[2], top, dilation; // top: rows above the first that the first tap reads
@@ -22,7 +31,15 @@ template <int V> struct Sum {
     bool added;                            // to what is there
 };
 
-template <int V, int O, int P> static inline void tile(const Sum<V> &of, int output, int row, int column) {
+struct Taps { // those of a row or column that read something
+    int first, end;
+    Taps(int kernel, int dilation, int from, int to, int size) : first(0), end(kernel) { // the first tap's pixels, from `from` to `to`
+        while (first < end && to + first * dilation < 0) ++first;
+        while (first < end && from + (end - 1) * dilation >= size) --end;
+    }
+};
+
+template <int V, int O, int P> static inline void tile(const Sum<V> &of, const Taps &high, int output, int row, int column) {
     Vector<V> sum[O][P];
     float *result[O];
     for (int o = 0; o < O; ++o) {
@@ -32,38 +49,50 @@ template <int V, int O, int P> static inline void tile(const Sum<V> &of, int out
             if (of.bias) sum[o][p] += all<V>(of.bias[output + o]);
         }
     }
-    for (int c = 0; c < of.inputs; ++c) {
-        const float *weight = of.weight + output * of.of_output + c * of.of_input;
-        for (int i = 0; i < of.kernel[0]; ++i) {
-            const int y = row * of.stride[0] - of.top + i * of.dilation;
-            if (y < 0 || y >= of.height) continue;
-            const float *x = of.rows + ((size_t(c) * of.height + y) * of.pitch + column * of.stride[1]) * V;
-            for (int j = 0; j < of.kernel[1]; ++j, x += of.dilation * V) {
-                const float *tap = weight + (i * of.kernel[1] + j) * of.of_tap;
-                for (int o = 0; o < O; ++o) {
-                    const Vector<V> w = all<V>(tap[o * of.of_output]);
-                    for (int p = 0; p < P; ++p) sum[o][p] += at<V>(x + p * of.stride[1] * V) * w;
-                }
-            }
+    const int pitch = of.width + 2 * of.side, left = column * of.stride[1] - of.side;
+    const size_t plane = size_t(of.height) * pitch * V;
+    const float *weight = of.weight + output * of.of_output;
+    const auto add = [&](const float *x, const float *tap) {
+        for (int o = 0; o < O; ++o) {
+            const Vector<V> w = all<V>(tap[o * of.of_output]);
+            for (int p = 0; p < P; ++p) sum[o][p] += at<V>(x + p * of.stride[1] * V) * w;
         }
+    };
+    if (of.kernel[0] * of.kernel[1] == 1) {
+        const float *x = of.rows + (size_t(row) * of.stride[0] * pitch + column * of.stride[1]) * V;
+        for (int c = 0; c < of.inputs; ++c) add(x + c * plane, weight + c * of.of_input);
+    } else {
+        const Taps wide(of.kernel[1], of.dilation, left, left + (P - 1) * of.stride[1], of.width);
+        for (int c = 0; c < of.inputs; ++c, weight += of.of_input)
+            for (int i = high.first; i < high.end; ++i) {
+                const int y = row * of.stride[0] - of.top + i * of.dilation;
+                const float *x = of.rows + c * plane + (size_t(y) * pitch + column * of.stride[1]) * V;
+                for (int j = wide.first; j < wide.end; ++j)
+                    add(x + j * of.dilation * V, weight + (i * of.kernel[1] + j) * of.of_tap);
+            }
     }
     for (int o = 0; o < O; ++o)
         for (int p = 0; p < P; ++p) at<V>(result[o] + p * V) = sum[o][p];
 }
 
-template <int V, int O, int P> static inline void columns(const Sum<V> &of, int output, int row, int column) {
-    for (; column + P <= of.out_width; column += P) tile<V, O, P>(of, output, row, column);
-    if constexpr (P > 1) columns<V, O, P / 2>(of, output, row, column);
+template <int V, int O, int P>
+static inline void columns(const Sum<V> &of, const Taps &high, int output, int row, int column) {
+    for (; column + P <= of.out_width; column += P) tile<V, O, P>(of, high, output, row, column);
+    if constexpr (P > 1) columns<V, O, P / 2>(of, high, output, row, column);
+}
+
+template <int V, int O, int P> static void rows(const Sum<V> &of, int output) {
+    for (int row = 0; row < of.out_height; ++row) {
+        const int top = row * of.stride[0] - of.top;
+        columns<V, O, P>(of, Taps(of.kernel[0], of.dilation, top, top, of.height), output, row, 0);
+    }
 }
 
 template <int V> static void convolve(const Sum<V> &of) {
     int output = 0;
-    for (; output + 4 <= of.outputs; output += 4)
-        for (int row = 0; row < of.out_height; ++row) columns<V, 4, 2>(of, output, row, 0);
-    for (; output + 2 <= of.outputs; output += 2)
-        for (int row = 0; row < of.out_height; ++row) columns<V, 2, 4>(of, output, row, 0);
-    for (; output < of.outputs; ++output)
-        for (int row = 0; row < of.out_height; ++row) columns<V, 1, 8>(of, output, row, 0);
+    for (; output + 4 <= of.outputs; output += 4) rows<V, 4, 2>(of, output);
+    for (; output + 2 <= of.outputs; output += 2) rows<V, 2, 4>(of, output);
+    for (; output < of.outputs; ++output) rows<V, 1, 8>(of, output);
 }
 
 // body(value, pixel) of each pixel of each channel
@@ -76,9 +105,9 @@ template <typename Body> static inline void pixels(const NetworkValue &of, Body 
 template <int V> struct ThroughNetwork {
     const FixedNetwork &of;
     float *kept;                          // [of.kept][V]
-    Buffer<float> slopes;                 // the same, of gradients
-    Buffer<float> passing, passing_slope; // what lies between two convolutions, read once
-    Buffer<float> rows, found;
+    Room slopes;                 // the same, of gradients
+    Room passing, passing_slope; // what lies between two convolutions, read once
+    Room rows, found;
 
     ThroughNetwork(const FixedNetwork &of, bool back)
         : of(of), kept(nullptr), slopes(back ? of.kept * V : 1), passing(of.passing * V),
@@ -111,7 +140,7 @@ template <int V> struct ThroughNetwork {
         sum.inputs = sum.outputs = 1;
         for (int c = 0; c < channels; ++c) {
             convolve<V>(sum);
-            sum.rows += size_t(sum.height) * sum.pitch * V;
+            sum.rows += size_t(sum.height) * (sum.width + 2 * sum.side) * V;
             sum.result += size_t(sum.out_height) * sum.out_width * V;
             sum.weight += step.kernel[0] * step.kernel[1];
         }
@@ -123,7 +152,7 @@ template <int V> struct ThroughNetwork {
         const bool direct = taps == 1 && step.stride[0] * step.stride[1] == 1;
         const bool as_it_is = direct && !step.rectified;
         if (!as_it_is) lay(values(step.input), in.channels, in.height, in.width, side, step.rectified, once, in.width);
-        Sum<V> s = {as_it_is ? values(step.input) : rows.data, in.channels, in.height, in.width + 2 * side,
+        Sum<V> s = {as_it_is ? values(step.input) : rows.data, in.channels, in.height, in.width, side,
                     values(step.output), out.channels, out.height, out.width,
                     {step.kernel[0], step.kernel[1]}, {step.stride[0], step.stride[1]}, step.padding[0], step.dilation,
                     of.weights + step.weight, taps * in.channels, taps, 1,
@@ -133,7 +162,7 @@ template <int V> struct ThroughNetwork {
     }
 
     static void one_row(Sum<V> &s) { // all pixels of a channel, where no tap reads a neighbour
-        s.pitch = s.out_width = s.out_height * s.out_width;
+        s.width = s.out_width = s.out_height * s.out_width;
         s.height = s.out_height = 1;
     }
 
@@ -147,7 +176,7 @@ template <int V> struct ThroughNetwork {
         if (!direct)
             lay(slopes_of(step.output), out.channels, out.height, out.width, side[1], false, step.stride, in.width);
         Sum<V> s = {direct ? slopes_of(step.output) : rows.data, out.channels, (out.height - 1) * step.stride[0] + 1,
-                    in.width + 2 * side[1], fresh ? slopes_of(step.input) : found.data, in.channels, in.height, in.width,
+                    in.width, side[1], fresh ? slopes_of(step.input) : found.data, in.channels, in.height, in.width,
                     {step.kernel[0], step.kernel[1]}, {1, 1}, side[0], step.dilation,
                     of.weights + step.weight + taps - 1, taps, taps * in.channels, -1, nullptr, false};
         if (direct) one_row(s);
@@ -284,7 +313,7 @@ static int run_network(const FixedNetwork &of, const float *images, const float 
 #pragma omp parallel num_threads(of.threads)
     {
         ThroughNetwork<V> lanes(of, slopes);
-        Buffer<float> own(kept ? 1 : of.kept * V);
+        Room own(kept ? 1 : of.kept * V);
 #pragma omp for schedule(static)
         for (int group = 0; group < groups; ++group) {
             const int first = group * V, count = of.batch - first < V ? of.batch - first : V;

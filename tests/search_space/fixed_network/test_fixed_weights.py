@@ -4,8 +4,6 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.autograd import grad
 from torch.nn import functional as F
@@ -57,7 +55,7 @@ def agree(network, images):
     expected = computed(copy.deepcopy(network).double(), images.double())
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == torch.float32
-        assert (one.double() - other).norm() < 3e-6 * other.norm()
+        assert (one.double() - other).norm() <= 3e-6 * other.norm()
 
 
 @pytest.mark.parametrize(("size", "batch"), [(8, 3), (13, 9)])
@@ -68,13 +66,11 @@ def test_logits_and_gradients_are_those_of_the_network(cell, size, batch):
     agree(trained(genotype), torch.rand(batch, 3, size, size))
 
 
-EDGES = st.tuples(st.sampled_from([*EVERYTHING, "none"]), st.integers(0, 1))
-
-
-@settings(max_examples=6, deadline=None)
-@given(st.lists(EDGES, min_size=2, max_size=4), st.integers(1, 9), st.integers(8, 11), st.integers(0, 2))
-def test_any_operation_and_any_number_of_channels(edges, channels, size, seed):
-    node = tuple(Edge(name, source) for name, source in [*edges, ("skip_connect", 0), ("sep_conv_3x3", 1)])
+@pytest.mark.parametrize(("channels", "size", "seed"), [(2, 9, 1), (3, 8, 2), (9, 8, 4), (7, 11, 6)])
+def test_any_operation_and_any_number_of_channels(channels, size, seed):
+    torch.manual_seed(seed)
+    names = [EVERYTHING[index] for index in torch.randperm(len(EVERYTHING))[:4]]
+    node = tuple(Edge(name, source % 2) for source, name in enumerate([*names, "skip_connect", "none"]))
     cell = Cell((node, (Edge("max_pool_3x3", 2), Edge("avg_pool_3x3", 0))), (3, 2))
     torch.manual_seed(seed)
     agree(trained(Genotype(cell, cell), channels=channels, in_channels=1), torch.rand(2, 1, size, size))
@@ -173,14 +169,18 @@ def test_a_network_that_changes_is_computed_as_it_is_now(act):
         torch.testing.assert_close(found, state(images))
 
 
-def test_noise_other_types_and_other_modules_are_left_alone():
+def test_noise_other_types_other_modules_and_hooks_are_left_alone():
     cell = Cell((((Edge("noise", 0), Edge("skip_connect", 1))),), (2,))
     noisy, images = trained(Genotype(cell, cell)), torch.rand(2, 3, 8, 8, requires_grad=True)
     plain = trained(PUBLISHED["DARTS_V2"].genotype)
     with fixed_weights(noisy), fixed_weights(plain), fixed_weights(nn.Flatten()):
         assert not is_fixed(noisy(images))
         assert not is_fixed(plain.double()(images.double()))
-    assert not is_fixed(trained(PUBLISHED["DARTS_V2"].genotype)(images))
+    watched = trained(PUBLISHED["DARTS_V2"].genotype)
+    assert not is_fixed(watched(images))
+    watched.cells[1].register_forward_hook(lambda *given: None)
+    with fixed_weights(watched):
+        assert not is_fixed(watched(images))
 
 
 def test_passes_are_announced_and_a_copy_is_free():
