@@ -12,11 +12,11 @@ from on_demand import Option
 class LoggerChoice(Option):
     """A logger; its code takes the run folder, the stage, LoggerSettings and the first step, and returns a RunLogger.
 
-    package: what has to be installed for it, by its name in Python, and the extra that brings it; none for "".
+    package: what has to be installed for it, by its name in Python; none for "".  install: the command that does so.
     """
 
     package: str = ""
-    extra: str = ""
+    install: str = ""
 
 
 LOGGERS: Mapping[str, LoggerChoice] = {
@@ -30,15 +30,14 @@ LOGGERS: Mapping[str, LoggerChoice] = {
         meaning="a run of `logger.project` for each stage; WANDB_MODE=offline keeps it in the run folder",
         code="pipeline.runs.loggers.wandb:WandbLogger",
         package="wandb",
-        extra="wandb",
+        install="pip install -e '.[wandb]'",
     ),
     "mlflow": LoggerChoice(
         label="MLflow",
-        meaning="a run of the experiment `logger.project` for each stage, at MLFLOW_TRACKING_URI or in mlruns/ beside "
-        "the run folder",
+        meaning="a run of the experiment `logger.project` for each stage, at MLFLOW_TRACKING_URI",
         code="pipeline.runs.loggers.mlflow:MlflowLogger",
         package="mlflow",
-        extra="mlflow",
+        install="pip install mlflow",  # no extra: it asks for a newer requests than torchattacks names
     ),
     "none": LoggerChoice(label="none", meaning="metrics.jsonl alone"),
 }

@@ -57,7 +57,6 @@ class LoggerSettings(Settings):
         choice = LOGGERS[self.name]
         if choice.package and importlib.util.find_spec(choice.package) is None:
             raise ValueError(
-                f"logger.name={self.name} needs {choice.package}, which is not installed: pip install -e "
-                f"'.[{choice.extra}]'"
+                f"logger.name={self.name} needs {choice.package}, which is not installed: {choice.install}"
             )
         return self

@@ -51,16 +51,17 @@ def _size_and_accuracy(groups: Sequence[Group], attack: str, size: str) -> Pictu
         ends += [(sizes.low, accuracies.low), (sizes.high, accuracies.high)]
         words.append(f"{group.name}: {sizes.mean:,.0f} {named(size)}, {percent(accuracies.mean)}")
     front = pareto_front(means)
-    if len(front) > 1:
+    has_front = len(means) > 2 and len(front) > 1  # two points are no front
+    if has_front:
         axes.step(*zip(*front, strict=True), where="post", color=GREY, linestyle=":", linewidth=1.2, zorder=1)
     low, high = padded([end[1] for end in ends])
     axes.set(xlim=padded([end[0] for end in ends]), ylim=(low, min(high, 1.0)))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: magnitude(value)))
     in_percent(axes)
-    add_legend(figure, _legend(groups, has_front=len(front) > 1))
+    add_legend(figure, _legend(groups, has_front=has_front))
     caption = "Large: mean over the seeds, with the sample deviation of the accuracy. Small: single runs."
-    if len(front) > 1:
+    if has_front:
         caption += " Dotted: the Pareto front of the means."
     title = f"{'Parameters' if size == 'parameters' else 'MACs'} against accuracy"
     return make_picture(f"groups-{size}", title, caption, f"{'; '.join(words)}.", figure)

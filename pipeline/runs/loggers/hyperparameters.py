@@ -11,6 +11,7 @@ from pipeline.settings import Experiment
 
 STAGE = "evaluate"
 ALWAYS = ("seed",)
+NEVER = {"data.path", *NOT_KEPT}  # places on this machine
 WHAT_MADE_IT = ("seed", "data", "space", "objectives", "attack", "weight_optimizer", "search", "retrain", "evaluate")
 """Groups of settings on which a measured network depends."""
 
@@ -36,5 +37,5 @@ def hyperparameters(experiment: Experiment) -> dict[str, object]:
     return {
         key: value
         for key, value in leaves(experiment)
-        if key.split(".")[0] in WHAT_MADE_IT and key not in NOT_KEPT and (key in ALWAYS or value != defaults()[key])
+        if key.split(".")[0] in WHAT_MADE_IT and key not in NEVER and (key in ALWAYS or value != defaults()[key])
     }

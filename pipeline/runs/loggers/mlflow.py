@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.compute.faults import first_line
+from pipeline.errors import RunError
 from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger, keep_id, read_id
 from pipeline.settings import LoggerSettings
 
@@ -22,18 +23,21 @@ STATES = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
 
 
 class MlflowLogger(RunLogger):
-    """Send figures by the package mlflow to MLFLOW_TRACKING_URI or, without it, to mlruns/ beside the run folder.
+    """Send figures by the package mlflow to MLFLOW_TRACKING_URI or, without it, where that release keeps its runs.
 
-    A resumed stage goes on in the same run; steps that are done again are there twice, with the same figures.
+    A resumed stage goes on in the same run; steps that are done again are there twice, with the same figures. Raises
+    RunError where the server or file cannot be used.
     """
 
     def __init__(self, folder: Path, stage: str, settings: LoggerSettings, first_step: int) -> None:
         super().__init__(folder, stage)
         mlflow = importlib.import_module("mlflow")
         self._metric, self._param = mlflow.entities.Metric, mlflow.entities.Param
-        beside = (folder.resolve().parent / "mlruns").as_uri()
-        self._client = mlflow.MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", beside))
-        self._run_id = read_id(folder, stage, ID_FOLDER, first_step=first_step) or self._new_run(settings.project)
+        try:
+            self._client = mlflow.MlflowClient()
+            self._run_id = read_id(folder, stage, ID_FOLDER, first_step=first_step) or self._new_run(settings.project)
+        except (ImportError, mlflow.exceptions.MlflowException) as error:
+            raise RunError(f"logger=mlflow: {first_line(error)}") from error
         keep_id(folder, stage, ID_FOLDER, self._run_id)
 
     def _new_run(self, project: str) -> str:

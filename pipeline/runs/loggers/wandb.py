@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.compute.faults import first_line
+from pipeline.errors import RunError
 from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger, keep_id, read_id
 from pipeline.settings import LoggerSettings
 
@@ -20,21 +22,24 @@ class WandbLogger(RunLogger):
     """Send figures by the package wandb, which reads WANDB_MODE, WANDB_ENTITY and its own log-in.
 
     A resumed stage goes on in the same run. There, steps only rise: what a killed run sent after its last checkpoint
-    stays, and the steps that are done again are not sent twice.
+    stays, and the steps that are done again are not sent twice. Raises RunError where no run can be begun.
     """
 
     def __init__(self, folder: Path, stage: str, settings: LoggerSettings, first_step: int) -> None:
         super().__init__(folder, stage)
         self._wandb = importlib.import_module("wandb")
-        self._run = self._wandb.init(
-            project=settings.project,
-            group=folder.resolve().name,
-            name=self.name,
-            job_type=stage,
-            dir=str(folder),
-            id=read_id(folder, stage, ID_FOLDER, first_step=first_step),
-            resume="allow",
-        )
+        try:
+            self._run = self._wandb.init(
+                project=settings.project,
+                group=folder.resolve().name,
+                name=self.name,
+                job_type=stage,
+                dir=str(folder),
+                id=read_id(folder, stage, ID_FOLDER, first_step=first_step),
+                resume="allow",
+            )
+        except self._wandb.Error as error:
+            raise RunError(f"logger=wandb: {first_line(error)}") from error
         keep_id(folder, stage, ID_FOLDER, str(self._run.id))
 
     @property

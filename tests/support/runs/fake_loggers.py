@@ -5,14 +5,17 @@ from types import ModuleType, SimpleNamespace
 
 
 class FakeWandb(ModuleType):
-    """A package wandb that keeps runs by their id."""
+    """A package wandb that keeps runs by their id, unless it is given a fault."""
 
     def __init__(self):
         super().__init__("wandb")
         self.__spec__ = SimpleNamespace(name="wandb")
         self.runs, self.Image = {}, lambda image: ("image", image.size)
+        self.fault, self.Error = "", ConnectionError
 
     def init(self, **named):
+        if self.fault:
+            raise self.Error(self.fault)
         run = self.runs.setdefault(named["id"] or f"id{len(self.runs)}", WandbRun(f"id{len(self.runs)}"))
         run.begun.append(named)
         return run
@@ -34,7 +37,7 @@ class WandbRun:
 
 
 class FakeMlflow(ModuleType):
-    """A package mlflow that keeps experiments and runs in one place for all addresses."""
+    """A package mlflow that keeps experiments and runs, unless it is given a fault."""
 
     def __init__(self):
         super().__init__("mlflow")
@@ -42,10 +45,12 @@ class FakeMlflow(ModuleType):
         self.entities = SimpleNamespace(
             Metric=lambda name, value, time, step: (name, value, step), Param=lambda key, value: (key, value)
         )
-        self.addresses, self.experiments, self.runs = [], {}, {}
+        self.exceptions = SimpleNamespace(MlflowException=ConnectionError)
+        self.fault, self.experiments, self.runs = "", {}, {}
 
-    def MlflowClient(self, tracking_uri):  # noqa: N802 - its name there
-        self.addresses.append(tracking_uri)
+    def MlflowClient(self):  # noqa: N802 - its name there
+        if self.fault:
+            raise self.exceptions.MlflowException(self.fault)
         return self
 
     def get_experiment_by_name(self, name):
