@@ -18,7 +18,7 @@ from tests.support.scripts import ROOT
 from tests.support.slowly import slowly
 
 RESULTS = json.loads((ROOT / "benchmarks/results/comparison_digits.json").read_text())
-TRAINED = ("robust-digits-resnet-8",)
+TRAINED = ("robust-digits-searched-1", "robust-digits-resnet-8")
 SEARCHED = {f"digits-{cell['name']}": cell for cell in RESULTS["cells"] if cell["kind"] == "searched"}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import RunError
 from pipeline.report import run_report
+from pipeline.report.figures.groups import group_pictures
 from pipeline.report.run_reader import read_runs
 from pipeline.report.sweeps import sweep_report
 from pipeline.report.sweeps.seed_groups import front, groups, runs_in, spread
@@ -105,6 +106,13 @@ def test_a_group_is_on_the_front_unless_another_is_as_good_in_all_four(sweep):
         "strong": True,
         "weak": True,
     }
+
+
+def test_two_groups_are_no_front(sweep):
+    found = groups(sweep_report.labelled(sweep, runs_in(sweep)))
+    two = [group for group in found if group.name != "published"]
+    assert all("Dotted: the Pareto front" in picture.caption for picture in group_pictures(found, "pgd-20"))
+    assert not any("Dotted" in picture.caption for picture in group_pictures(two, "pgd-20"))
 
 
 def test_the_page_has_a_row_a_group_and_a_row_a_run(text):
