@@ -39,9 +39,8 @@ class MetricLog:
         self._file = None
         self._logger: RunLogger | None = None
         if write:
-            self._logger = make_logger(
-                folder, stage, logger, first_step=first_step
-            )  # before a file is open: it may refuse
+            # before a file is open: it may refuse
+            self._logger = make_logger(folder, stage, logger, first_step=first_step)
             path = folder / "metrics.jsonl"
             kept = [row for row in read_metrics(folder) if row["stage"] != stage or row["step"] < first_step]
             write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
