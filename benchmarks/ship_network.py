@@ -1,13 +1,11 @@
-"""Ship a trained network with its card, which says how it was made and what was measured. The three that are shipped:
+"""Ship a trained network with its card, which says how it was made and what was measured. The two that are shipped:
 
     python scripts/retrain.py experiment=comparison seed=0 data.limit=null genotype=digits-searched-1 \
         run=runs/robust-digits-searched-1
-    python scripts/retrain.py experiment=comparison seed=0 data.limit=null genotype=DARTS_V2 retrain.parameters=24000 \
-        run=runs/robust-digits-darts-v2
     python scripts/retrain.py experiment=comparison seed=0 data.limit=null genotype=ResNet retrain.parameters=24000 \
         run=runs/robust-digits-resnet-8
 
-and for each of the three folders:
+and for each of the two folders:
 
     python scripts/evaluate.py run=runs/robust-digits-resnet-8 evaluate.attacks=[pgd-20,autoattack]
     python benchmarks/ship_network.py runs/robust-digits-resnet-8                            # under the folder's name

@@ -12,7 +12,7 @@ import rich
 
 import e2rnas
 from attacks import EVALUATION_ATTACKS
-from e2rnas import arrays, evaluation, overrides, results, stored, zoo
+from e2rnas import arrays, evaluation, overrides, results, sharing, stored, zoo
 from e2rnas.cli import command_line
 from tests.support.images.digit_arrays import digits
 from tests.support.scripts import ROOT
@@ -103,7 +103,7 @@ def test_a_network_measured_alone_has_the_figures_of_its_run(names):
     assert [row.right_by_class for row in alone] == [row.right_by_class for row in in_run]
 
 
-@pytest.mark.parametrize("module", [arrays, command_line, evaluation, results, stored, zoo])
+@pytest.mark.parametrize("module", [arrays, command_line, evaluation, results, sharing, stored, zoo])
 def test_the_examples_in_docstrings_run(module, monkeypatch):
     monkeypatch.setattr(rich.get_console(), "_file", io.StringIO())  # progress is not what an example prints
     assert doctest.testmod(module).failed == 0
