@@ -74,8 +74,6 @@ def evaluate(folder: Path, experiment: Experiment, data: ImageData, fabric: Fabr
         plan = plan | {"attacks": [_with_starts(case, folder, experiment, network, images) for case in plan["attacks"]]}
     with exclusive(folder, STAGE, take=fabric.is_global_zero):
         evaluation = _measure_all(folder, experiment, data, fabric, subject, plan, images)
-        if fabric.is_global_zero:
-            log_hyperparameters(folder, experiment, {row.attack: row.accuracy for row in evaluation.attacks})
         if fabric.is_global_zero and probed.gradient != "none":
             attack = attack_on(probed, experiment, data.num_classes, EXAMPLES_ATTACK)
             size = experiment.evaluate.batch_size
@@ -102,7 +100,7 @@ def _measure_all(
         header["settings"] = continued.settings.joined(header["settings"])
     sections: Sections = {section: list(getattr(continued, section, ())) for section in SECTIONS}
     measured = {"state_sha256": subject.state_sha256, "settings": header["settings"].key}
-    batches = -(-len(images) // experiment.evaluate.batch_size)
+    batches, is_new = -(-len(images) // experiment.evaluate.batch_size), False
     with progress_bar(STAGE, sum(map(len, plan.values())) * batches, show=fabric.is_global_zero) as bar:
         for section, case in ((section, case) for section, cases in plan.items() for case in cases):
             found = _look_up(
@@ -110,7 +108,7 @@ def _measure_all(
             )
             if found is None:
                 measurement = _measured(case, experiment, data, fabric, subject, images, bar)
-                found = measurement.accuracy
+                found, is_new = measurement.accuracy, True
                 if fabric.is_global_zero and section == "attacks" and case.stages and case.draws == 1:
                     keep_adversarial(folder, measurement, measured)
             else:
@@ -120,6 +118,8 @@ def _measure_all(
             evaluation = _evaluation(header, sections, data.num_classes)
             if fabric.is_global_zero:
                 write_robustness(folder / ROBUSTNESS_FILE, (evaluation, *others))
+    if is_new and fabric.is_global_zero:  # what is read again was logged before
+        log_hyperparameters(folder, experiment, {row.attack: row.accuracy for row in evaluation.attacks})
     return evaluation
 
 

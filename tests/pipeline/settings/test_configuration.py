@@ -14,6 +14,7 @@ from pipeline.data.images import Images
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape
 from pipeline.settings import Experiment
 from search_space import CostTable, NetworkShape, Supernet
+from tests.support.runs.fake_loggers import FakeMlflow, FakeWandb, install
 from tests.support.slowly import slowly
 
 OPTIONS = [(group, option) for group in groups() for option in options(group)]
@@ -24,6 +25,12 @@ def composed_of(chosen):
     """The experiment of the given options, {group: option}."""
     extra = ["data.path=somewhere"] if chosen.get("data") == "huggingface" else []
     return compose_experiment([*(f"{group}={option}" for group, option in chosen.items()), *extra])
+
+
+@pytest.fixture(autouse=True)
+def _loggers_are_installed(monkeypatch):
+    for package in (FakeWandb(), FakeMlflow()):
+        install(monkeypatch, package)
 
 
 EXPERIMENTS = options("experiment")
