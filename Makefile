@@ -5,18 +5,22 @@ BIN := .venv/bin
 # one more than there are processors: some tests wait for processes that they started
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 
-.PHONY: demo test check slow docs notebooks clean
+.PHONY: demo test check types style slow docs notebooks clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-check: .venv/installed
+check: types style
+
+types: .venv/installed
+	$(BIN)/mypy
+
+style: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 slow: .venv/with_ray

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.longest_files import LONGEST
 from tests.support.scripts import ROOT
 
 PACKAGES = (
@@ -77,7 +76,3 @@ def test_no_test_imports_a_test():
     for path in (ROOT / "tests").rglob("*.py"):
         ours = [name for name in imported_by(path) if name.startswith("tests.")]
         assert all(name.startswith("tests.support.") or name == "tests.support" for name in ours), path
-
-
-def test_the_files_of_tests_that_begin_first_are_there():
-    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []
