@@ -9,7 +9,7 @@ import torchattacks
 from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, evaluation_attack
-from tests.support.optimization.quick_attacks import EPS, LEAVE, accuracy, every, fallen, quick_attack
+from tests.support.optimization.quick_attacks import EPS, LEAVE, accuracy, but_autoattack, every, fallen, quick_attack
 from tests.support.slowly import slowly
 
 LINF = [name for name in EVALUATION_ATTACKS if name != "cw"]
@@ -114,7 +114,9 @@ def test_the_seed_alone_decides_and_the_callers_random_state_is_kept(name, model
     assert torch.equal(quick_attack(name, model, seed=7)(*batch), first)
 
 
-@pytest.mark.parametrize("name", [name for name, attack in EVALUATION_ATTACKS.items() if attack.randomised])
+@pytest.mark.parametrize(
+    "name", but_autoattack(name for name, attack in EVALUATION_ATTACKS.items() if attack.randomised)
+)
 def test_another_seed_gives_another_attack(name, model, batch):
     first, second = (quick_attack(name, model, seed=seed)(*batch) for seed in (0, 1))
     assert not torch.equal(first, second)
@@ -151,7 +153,7 @@ def test_restarts_break_what_any_start_breaks(name, model, batch):
     assert stands[1].sum() < stands[0].sum()
 
 
-@pytest.mark.parametrize("name", ["pgd-20", "pgd-100", "apgd-ce", "apgd-t", "square", "autoattack"])
+@pytest.mark.parametrize("name", ["pgd-20", "pgd-100", "apgd-ce", "apgd-t", "square", *slowly("autoattack")])
 @pytest.mark.parametrize("restarts", [*slowly(1), 2])
 def test_settings_survive_json_and_rebuild_the_same_attack(name, restarts, model, batch):
     attack = quick_attack(name, model, restarts=restarts, seed=5)
@@ -233,7 +235,7 @@ def test_float64_is_kept_or_refused(name, model, batch):
         assert attack(images.double(), labels).dtype == torch.float64
 
 
-@every
+@pytest.mark.parametrize("name", but_autoattack())
 def test_a_model_can_be_attacked_under_autocast(name, model, batch):
     images, labels = batch
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -242,7 +244,7 @@ def test_a_model_can_be_attacked_under_autocast(name, model, batch):
     assert accuracy(model, attacked, labels) <= accuracy(model, images, labels)
 
 
-@every
+@pytest.mark.parametrize("name", but_autoattack())
 @pytest.mark.parametrize("off", [*slowly(torch.no_grad), torch.inference_mode])
 def test_an_attack_finds_gradients_where_the_caller_turned_them_off(name, off, model, batch):
     expected = quick_attack(name, model)(*batch)

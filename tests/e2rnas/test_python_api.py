@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import rich
+import torch
 
 import e2rnas
 from attacks import EVALUATION_ATTACKS
@@ -27,10 +28,22 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENTED, re.DOTALL)
 (README_LINES,) = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
+def without_a_graph(patch):
+    """Let an export in ONNX check the network beside itself; what ONNX computes is tested in tests/pipeline/export."""
+
+    def write(network, path):
+        path.write_bytes(b"a graph")
+        return torch.no_grad()(network), {"opset": 18, "onnxruntime": "none"}
+
+    patch.setattr("pipeline.export.export.trace", lambda network, images: network)
+    patch.setattr("pipeline.export.graph.GRAPHS", {"onnx": ("network.onnx", write)})
+
+
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """What the README's lines define, in a current folder of their own, with small settings and budgets."""
     with pytest.MonkeyPatch.context() as patch:
+        without_a_graph(patch)
         patch.chdir(tmp_path_factory.mktemp("api"))
         composed = overrides.settings_of
         patch.setattr(overrides, "settings_of", lambda name, given: composed(name, [*SMALLER.get(name, ()), *given]))

@@ -9,6 +9,7 @@ from pipeline.runs.metrics import read_metrics
 from pipeline.training.optimizers import FromScratch
 from tests.support.forks import RETRAIN, SEARCH, killed_until_done
 from tests.support.scripts import FEW_OPERATIONS, TINY
+from tests.support.slowly import slowly
 
 
 def test_search_and_retraining_run_with_a_learned_optimizer_and_say_its_rate(tmp_path, call_script):
@@ -84,15 +85,20 @@ def destroying_theta(direction, magnitude):
     return Theta("mlp", tensors)
 
 
+IN_SEARCH = (SEARCH, "search step 5, epoch 1, batch 2 of 4: ")
+IN_RETRAINING = (RETRAIN, "retraining step 5, epoch 1, batch 2 of 4: ")
+ABOVE = (1e4, 0, "the training loss is ")
+NOT_FINITE = (1e4, 1e6, "expected finite logits, found NaN")
+
+
 @pytest.mark.parametrize(
-    ("stage", "where"),
-    [(SEARCH, "search step 5, epoch 1, batch 2 of 4: "), (RETRAIN, "retraining step 5, epoch 1, batch 2 of 4: ")],
-    ids=["search", "retrain"],
-)
-@pytest.mark.parametrize(
-    ("direction", "magnitude", "message"),
-    [(1e4, 0, "the training loss is "), (1e4, 1e6, "expected finite logits, found NaN")],
-    ids=["above its start", "not finite"],
+    ("stage", "where", "direction", "magnitude", "message"),
+    [
+        (*IN_SEARCH, *NOT_FINITE),
+        (*IN_RETRAINING, *ABOVE),
+        *slowly((*IN_SEARCH, *ABOVE), (*IN_RETRAINING, *NOT_FINITE)),
+    ],
+    ids=["search, not finite", "retrain, above its start", "search, above its start", "retrain, not finite"],
 )
 def test_a_training_that_a_learned_optimizer_destroys_ends_in_a_line_with_advice_and_keeps_its_checkpoint(
     tmp_path, call_script, stage, where, direction, magnitude, message

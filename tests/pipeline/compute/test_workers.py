@@ -16,7 +16,6 @@ WORK = """
 import os, sys, time
 from pathlib import Path
 
-import pytest
 from pipeline.compute.workers import process_pool
 
 def note(folder):
@@ -75,7 +74,6 @@ import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 
-import pytest
 from pipeline.studies.work import in_processes
 from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 
@@ -106,7 +104,6 @@ import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 
-import pytest
 from pipeline.studies.work import in_processes
 from pipeline.compute.interruption import Interrupted, handled_by, stop_now
 

@@ -32,6 +32,12 @@ def _surrogate_once(surrogates, monkeypatch):
     monkeypatch.setattr(evaluation_plan, "train_surrogate", found)
 
 
+@pytest.fixture
+def few_queries(monkeypatch):
+    """Take a twentieth of the black-box queries of a verdict, for tests of everything else about it."""
+    monkeypatch.setattr(evaluation_plan, "QUERIES", 50)
+
+
 @pytest.fixture(scope="session")  # a process imports the module once, so that there is one for all files of tests
 def theirs(tmp_path_factory):
     """A folder with a user's own module, and weights by scikit-learn that are right on most digits."""

@@ -167,6 +167,7 @@ def test_a_robustness_json_of_something_else_is_refused_in_one_line(content, run
     assert "evaluate.replace=true begins it anew and keeps the old file beside it" in err
 
 
+@pytest.mark.usefixtures("few_queries")
 def test_the_verdict_is_printed_and_stored(run, evaluate):
     out = evaluate("evaluate.checks=true", "evaluate.attacks=[pgd-20]")
     checks = stored(run)["checks"]
@@ -178,6 +179,7 @@ def test_the_verdict_is_printed_and_stored(run, evaluate):
     assert surrogate["right"] >= next(row for row in stored(run)["check_rows"] if row["attack"] == "pgd-20")["right"]
 
 
+@pytest.mark.usefixtures("few_queries")
 def test_another_run_can_be_the_surrogate(run, trained, evaluate):
     evaluate("evaluate.checks=true", f"evaluate.surrogate={trained}")
     first = stored(run)["check_rows"][-1]

@@ -18,7 +18,7 @@ from pipeline.runs.files import read_json
 from tests.support.slowly import slowly
 
 EPS = 0.1
-IMAGES = 100
+IMAGES = 60
 
 
 def row(name, right, images=200):

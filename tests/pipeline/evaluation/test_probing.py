@@ -154,6 +154,7 @@ def test_an_attack_itself_refuses_logits_without_a_gradient(make):
         make(WithoutGrad())(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
 
 
+@pytest.mark.usefixtures("few_queries")
 def test_a_gradient_of_zero_is_said_and_not_believed(tmp_path, call_script, monkeypatch):
     chosen = ["evaluate.attacks=[pgd-20,square]", "evaluate.images=20", "evaluate.checks=true", "evaluate.eps=0.2"]
     quicken(monkeypatch, "square")
@@ -239,6 +240,7 @@ def test_the_operation_noise_of_a_cell_is_random(tmp_path, call_script):
     assert rows_of(tmp_path / "run")["clean"]["draws"] == 10
 
 
+@pytest.mark.usefixtures("few_queries")
 def test_the_verdict_on_a_random_module_says_that_it_is(tmp_path, call_script):
     chosen = ["evaluate.attacks=[]", "evaluate.images=20", "evaluate.checks=true", "evaluate.draws=2"]
     status, out, err = run_evaluate(call_script, tmp_path / "run", "LogitNoise", *chosen)

@@ -1,5 +1,6 @@
 """Attacks of few steps on a small network, and what counts their success."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import EVALUATION_ATTACKS, CheckedAttack, EvaluationAttack, evaluation_attack
+from tests.support.slowly import slowly
 
 EPS = 24 / 255  # breaks about half of the digits
 
@@ -43,3 +45,8 @@ def fallen(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 every = pytest.mark.parametrize("name", EVALUATION_ATTACKS)
+
+
+def but_autoattack(names: Iterable[str] = EVALUATION_ATTACKS) -> list[object]:
+    """Return the names, that of AutoAttack marked `slow`: for laws that its parts apgd-t and square show too."""
+    return [*(name for name in names if name != "autoattack"), *slowly("autoattack")]

@@ -17,6 +17,7 @@ from pipeline.search.search import search
 from pipeline.settings import Experiment
 from pipeline.training.retrain import retrain
 from tests.support.scripts import TINY
+from tests.support.slowly import slowly
 
 LARGER = [f"{key}layers" for key in ("search.", "search.derived_", "retrain.")]
 LARGER += ["search.derived_channels", "retrain.channels"]
@@ -137,10 +138,8 @@ def test_what_contradicts_an_earlier_stage_is_refused_with_both_values(mine, cal
 FREE = [
     "seed=7",
     "attack.eps=0.3",
-    "evaluate.norm=L2",
-    "search.epochs=2",
     "data.limit=null",
-    "fabric.threads=1",
+    *slowly("evaluate.norm=L2", "search.epochs=2", "fabric.threads=1"),
 ]
 
 

@@ -11,6 +11,7 @@ from pipeline.studies.tables.side_by_side_training import SideBySideTraining
 from pipeline.studies.tables.tabulate import header_of
 from search_space import Genotype, Network
 from tests.support.cells.tables import header_by_hand
+from tests.support.slowly import slowly
 
 TINY = (
     "experiment=table_nasbench201",
@@ -37,7 +38,7 @@ def seen():
     handle.remove()
 
 
-@pytest.mark.parametrize("recipe", ["standard", "pgd_at", "fast"])
+@pytest.mark.parametrize("recipe", ["standard", "pgd_at", *slowly("fast")])
 def test_the_passes_of_a_training_are_those_that_its_network_sees(recipe, seen):
     experiment = compose_experiment([*TINY, f"recipe={recipe}", "evaluate.attacks=[pgd-20]"])
     data, fabric = load(experiment.data), make_fabric(experiment.fabric)
