@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from functools import cache
 
 import continuation
 import make_continuation_peers
@@ -16,11 +17,15 @@ from scipy.integrate import trapezoid
 
 from analytic_continuation import Peak
 
-ALL = list(problems(SEED, noises=(1e-2,)))
+
+@cache
+def exam():
+    """The problems of one noise, made when a test asks for them."""
+    return list(problems(SEED, noises=(1e-2,)))
 
 
 def test_the_suite_has_the_numbers_of_act100_and_five_unseen_families():
-    counts = Counter((problem.part, problem.spectrum.family) for problem in ALL)
+    counts = Counter((problem.part, problem.spectrum.family) for problem in exam())
     for part in ("ACT fermionic", "ACT bosonic"):
         assert {family: counts[part, family] for family in PEAKS} == {
             "gaussians": 20,
@@ -28,11 +33,11 @@ def test_the_suite_has_the_numbers_of_act100_and_five_unseen_families():
             "rise and decay": 10,
         }
     assert [count for (part, _), count in counts.items() if part == "unseen"] == [10] * 5
-    assert len({problem.name for problem in ALL}) == 150
+    assert len({problem.name for problem in exam()}) == 150
 
 
 def test_truths_have_weight_1_and_data_are_their_transforms_within_the_error_bars():
-    for problem in ALL:
+    for problem in exam():
         assert trapezoid(np.abs(problem.truth), problem.omega) == pytest.approx(1, abs=0.05), problem.name
         assert (problem.truth >= 0).all() or not problem.spectrum.is_positive
         green = problem.green
@@ -42,7 +47,7 @@ def test_truths_have_weight_1_and_data_are_their_transforms_within_the_error_bar
 
 
 def test_the_error_of_the_truth_is_0_and_that_of_nothing_1():
-    problem = ALL[0]
+    problem = exam()[0]
     assert problem.error(problem.truth) == 0
     assert problem.error(0 * problem.truth) == 1
     assert score(np.array([0, 1, 3, np.inf])) == 1
@@ -50,12 +55,12 @@ def test_the_error_of_the_truth_is_0_and_that_of_nothing_1():
 
 def test_a_problem_of_a_seed_is_the_same_and_of_another_seed_another():
     again, other = next(problems(SEED)), next(problems(SEED + 1))
-    assert (again.green.values == ALL[0].green.values).all()
-    assert (other.truth != ALL[0].truth).any()
+    assert (again.green.values == exam()[0].green.values).all()
+    assert (other.truth != exam()[0].truth).any()
 
 
 def test_a_band_counts_where_the_truth_is_seen(tmp_path):
-    problem = ALL[0]
+    problem = exam()[0]
     band = problem.truth - 0.1, np.where(problem.omega < 0, problem.truth + 0.1, problem.truth - 0.05)
     counted = problem.truth > 0.01 * problem.truth.max()
     found = judged(problem, "ours", problem.truth, 0.1, band=band)
@@ -75,7 +80,7 @@ def test_the_script_writes_tables_and_goes_on_where_it_was_stopped(tmp_path, mon
     arguments = ["--methods", "maxent", "ana_cont", "--parts", "unseen", "--noises", "1e-2", "--peers", str(peers)]
     monkeypatch.setattr(sys, "argv", ["continuation.py", *arguments, "--answers", str(tmp_path / "answers.jsonl")])
     sys.argv += ["--results", str(tmp_path / "results")]
-    few = [problem for problem in ALL if problem.part == "unseen"][::10]
+    few = [problem for problem in exam() if problem.part == "unseen"][::10]
     monkeypatch.setattr(continuation, "problems", lambda *_: few)
     continuation.main()
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
@@ -88,7 +93,7 @@ def test_the_script_writes_tables_and_goes_on_where_it_was_stopped(tmp_path, mon
         "continuation-examples.png",
     }
     assert "ana_cont is left out: python benchmarks/make_continuation_peers.py" in capsys.readouterr().out
-    monkeypatch.setattr(continuation, "problems", lambda *_: ALL[:10] + few)
+    monkeypatch.setattr(continuation, "problems", lambda *_: exam()[:10] + few)
     sys.argv.append("--report")
     continuation.main()
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == len(few)
@@ -106,7 +111,7 @@ def test_the_peers_environment_is_what_the_extra_lists(tmp_path, monkeypatch):
 
 
 def test_peaks_are_held_where_their_bands_hold_a_maximum_and_its_weight():
-    problem = next(one for one in ALL if one.spectrum.family == "gaussians")
+    problem = next(one for one in exam() if one.spectrum.family == "gaussians")
     (place, *_), ends = true_positions(problem), (float(problem.omega[0]), float(problem.omega[-1]))
     good = Peak(place, (place - 0.1, place + 0.1), ends, 1.0, (0.98, 1.02))
     wrong = Peak(9.0, (8.5, 9.5), ends, 0.5, (0.4, 0.6))
