@@ -54,7 +54,7 @@ def two_at_work(folder, program):
             [sys.executable, script, processes], env=environment, stderr=err, start_new_session=True
         )
     try:
-        assert until(lambda: len(list(processes.iterdir())) == 2, 60)
+        assert until(lambda: len(list(processes.iterdir())) == 2, 300)  # each imports PyTorch first
         yield parent, [int(path.name) for path in processes.iterdir()]
     finally:
         parent.kill()
