@@ -2,7 +2,8 @@
 
     python benchmarks/network_gradients.py --threads 1
 
-An input gradient in evaluation mode (an iteration of PGD) and a training step's gradients, of published cells. All
+An input gradient in evaluation mode (an iteration of PGD), also where weights are fixed as in every evaluation, and a
+training step's gradients, of published cells. All
 variants run in turn in one process; medians, and ratios to torch.nn in its own layout.
 """
 
@@ -13,13 +14,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import record
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space import PUBLISHED, Network
+from search_space import PUBLISHED, Network, fixed_weights
 from search_space.network import network
 
 CELLS = ("DARTS_V2", "PDARTS", "RACL")
@@ -63,24 +65,38 @@ def passes(images: Tensor, labels: Tensor) -> dict[str, tuple[bool, Pass]]:
     return {"input gradient": (False, attacked), "training gradients": (True, trained)}
 
 
-def row(cell: str, channels: int, layers: int, batch: int, repeats: int) -> Iterator[list[str]]:
+def row(cell: str, channels: int, layers: int, batch: int, size: int, repeats: int) -> Iterator[list[str]]:
     """Seconds of each pass, as cells of the table."""
     torch.manual_seed(0)
     built = Network(PUBLISHED[cell].genotype, channels=channels, layers=layers)
-    images, labels = torch.rand(batch, 3, 32, 32), torch.arange(batch) % 10
+    images, labels = torch.rand(batch, 3, size, size), torch.arange(batch) % 10
     for name, (trains, gradients) in passes(images, labels).items():
         model = built.train(trains).requires_grad_(trains)
-        variants = (in_torchs_layout, without_fast_gradients, nullcontext)
+        variants = (
+            in_torchs_layout,
+            without_fast_gradients,
+            nullcontext,
+            *(() if trains else (partial(fixed_weights, model),)),
+        )
         seconds: list[list[float]] = [[] for _ in variants]
         for _ in range(repeats + 1):  # the first is not counted
             for taken, way in zip(seconds, variants, strict=True):
-                started = time.perf_counter()
                 with way():
+                    with torch.no_grad():
+                        model.eval()(images[:1])  # fixed weights are laid out in the first pass
+                    model.train(trains)
+                    started = time.perf_counter()
                     gradients(model)
-                taken.append(time.perf_counter() - started)
+                    taken.append(time.perf_counter() - started)
         medians = [statistics.median(taken[1:]) for taken in seconds]
         ratios = [f"{1e3 * median:,.0f} ({medians[0] / median:.2f})" for median in medians[1:]]
-        yield [f"{cell}, C={channels}, {layers} layers", name, f"{1e3 * medians[0]:,.0f}", *ratios]
+        yield [
+            f"{cell}, C={channels}, {layers} layers",
+            name,
+            f"{1e3 * medians[0]:,.0f}",
+            *ratios,
+            *["-"] * (3 - len(ratios)),
+        ]
 
 
 def main() -> None:
@@ -91,6 +107,7 @@ def main() -> None:
         "--channels", nargs="+", type=int, choices=[c for c, _ in SHAPES], default=[c for c, _ in SHAPES]
     )
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--results", type=record.Path, default=record.RESULTS)
@@ -101,12 +118,19 @@ def main() -> None:
         line
         for channels, layers in shapes
         for cell in arguments.cells
-        for line in row(cell, channels, layers, arguments.batch, arguments.repeats)
+        for line in row(cell, channels, layers, arguments.batch, arguments.image_size, arguments.repeats)
     ]
-    header = ("network", "pass", "torch.nn, ms", "torch.nn in channels_last, ms (ratio)", "Network, ms (ratio)")
+    header = (
+        "network",
+        "pass",
+        "torch.nn, ms",
+        "torch.nn in channels_last, ms (ratio)",
+        "Network, ms (ratio)",
+        "fixed weights, ms (ratio)",
+    )
     text = (
-        f"Images 32x32, batch {arguments.batch}, float32; medians of {arguments.repeats}, all variants in turn.\n\n"
-        + record.table(header, rows)
+        f"Images {arguments.image_size}x{arguments.image_size}, batch {arguments.batch}, float32; "
+        f"medians of {arguments.repeats}, all variants in turn.\n\n" + record.table(header, rows)
     )
     record.write("network_gradients", "Gradients of networks on the CPU", text, [], arguments.results)
 

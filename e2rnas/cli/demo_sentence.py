@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from e2rnas.stages import read_search
 from pipeline.evaluation.accuracy import Accuracy, interval_in_words, strongest
 from pipeline.evaluation.stored_evaluation import ROBUSTNESS_FILE, Evaluation, read_robustness
 from pipeline.presentation.words import magnitude
@@ -18,6 +19,17 @@ def in_a_sentence(searched: Path, others: Mapping[str, Path]) -> str:
     own = _last(searched)
     rivals = {name: _last(folder) for name, folder in others.items()}
     return " ".join([*_comparisons(own, rivals), _costs(own, rivals)])
+
+
+def how_decided(searched: Path) -> str:
+    """Say how far the alphas had decided when the search ended; nothing where search.json does not tell."""
+    signs = read_search(searched).diagnostics
+    if signs is None or signs.entropy is None:
+        return ""
+    return (
+        f"When the search ended, the operations of an edge had {100 * signs.entropy:.0f} % of the entropy of an "
+        "undecided one (0 %: one operation alone)."
+    )
 
 
 def _last(folder: Path) -> Evaluation:

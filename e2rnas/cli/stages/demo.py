@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 
-from e2rnas.cli.demo_sentence import in_a_sentence
+from e2rnas.cli.demo_sentence import how_decided, in_a_sentence
 from e2rnas.cli.main import SCRIPTS
 from e2rnas.cli.output import show
 from pipeline.compute.fabric import make_fabric
@@ -65,7 +65,8 @@ def main(experiment: Experiment) -> None:
         export(folder, experiment, exported, forms_of(experiment.export.formats, exported), data.test)
         page = run_report.write(folder, [_beside(folder, name) for name in rivals])
     show(*run_report.table([folder, *(_beside(folder, name) for name in reversed(rivals))]).split("\n"))
-    show(*wrap(in_a_sentence(folder, {name: _beside(folder, name) for name in rivals}), WIDTH), str(clock), "")
+    said = in_a_sentence(folder, {name: _beside(folder, name) for name in rivals})
+    show(*wrap(f"{said} {how_decided(folder)}", WIDTH), str(clock), "")
     show(f"Open {page}, and try next:", *(f"  {line}" for line in _next_commands(folder)))
 
 

@@ -1,9 +1,11 @@
 """The demo's last sentences say what intervals allow, and what the searched cell costs."""
 
+import json
+
 import pytest
 
-from e2rnas.cli.demo_sentence import in_a_sentence
-from tests.support.runs.folders import accuracy, write_network, write_robustness
+from e2rnas.cli.demo_sentence import how_decided, in_a_sentence
+from tests.support.runs.folders import accuracy, write_network, write_robustness, write_search
 
 
 @pytest.fixture
@@ -38,3 +40,13 @@ def test_what_it_costs_is_said_beside_the_others(evaluated):
     text = in_a_sentence(evaluated("searched", 8, 104), {"other": evaluated("other", 4, 100)})
     more = [float(word) for word in text.split(", ")[-1].split() if word[0].isdigit()]
     assert all(2 < factor < 4.5 for factor in more), text
+
+
+@pytest.mark.parametrize(("entropy", "said"), [(0.548, "had 55 % of the entropy"), (None, "")])
+def test_how_far_the_alphas_decided_is_said_where_it_was_measured(tmp_path, entropy, said):
+    write_search(tmp_path)
+    content = json.loads((tmp_path / "search.json").read_text())
+    signs = {"weight_free": {"normal": 1, "reduction": 2}, "entropy": entropy}
+    (tmp_path / "search.json").write_text(json.dumps(content | {"diagnostics": signs}))
+    assert said in how_decided(tmp_path)
+    assert bool(said) == bool(how_decided(tmp_path))
