@@ -39,10 +39,10 @@ class MetricLog:
         self._file = None
         self._logger: RunLogger | None = None
         if write:
-            # before a file is open: it may refuse
-            self._logger = make_logger(folder, stage, logger, first_step=first_step)
             path = folder / "metrics.jsonl"
             kept = [row for row in read_metrics(folder) if row["stage"] != stage or row["step"] < first_step]
+            # after what may be wrong in the folder, and before a file is open: it may refuse
+            self._logger = make_logger(folder, stage, logger, first_step=first_step)
             write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
             self._file = os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8")
 
