@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 import sys
+from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ("e2rnas", "torch", "torchattacks", "lightning-fabric", "numpy")
 
 
 def environment() -> dict[str, str | int]:
-    """Plain JSON values. threads: of PyTorch on the CPU."""
+    """Plain JSON values. threads: of PyTorch on the CPU. commit: of a checkout, if the code is one. date: in UTC."""
     found: dict[str, str | int] = {
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
-    return found | {name: version(name) for name in LIBRARIES}
+    found |= {name: version(name) for name in LIBRARIES}
+    if known := commit():
+        found["commit"] = known
+    return found | {"date": datetime.now(UTC).date().isoformat()}
+
+
+@cache
+def commit() -> str:
+    """Return the commit of this checkout, with `-dirty` where files differ from it; empty outside of one."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    if not (ROOT / ".git").exists():
+        return ""
+    try:
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def processor() -> str:

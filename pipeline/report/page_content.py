@@ -66,11 +66,13 @@ def title_of(label: str, run: RunContents) -> str:
 
 
 def _made(run: RunContents) -> str:
-    """Return with what the run was made, and how long each stage took."""
+    """Return with what the run was made and when, and how long each stage took."""
     stages = run.environments
     times = [f"{stage} took {each['seconds']:,.0f} s" for stage, each in stages.items() if "seconds" in each]
-    names = [(name, each[name]) for each in stages.values() for name in ("e2rnas", "torch") if name in each]
-    return "; ".join(filter(None, [", ".join(times), ", ".join(f"{name} {of}" for name, of in dict.fromkeys(names))]))
+    names = [(name, each[name]) for each in stages.values() for name in ("e2rnas", "commit", "torch") if name in each]
+    made_with = ", ".join(f"{name} {of}" for name, of in dict.fromkeys(names))
+    dates = [each["date"] for each in stages.values() if "date" in each]
+    return "; ".join(filter(None, [max(dates, default=""), ", ".join(times), made_with]))
 
 
 def _lead(run: RunContents) -> Iterator[str]:

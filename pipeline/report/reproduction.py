@@ -75,7 +75,7 @@ def origins(run: RunContents) -> list[Plain]:
             "versions": ", ".join(
                 f"{name} {value}"
                 for name, value in found.items()
-                if name not in ("seconds", "processor", "threads", "system")
+                if name not in ("seconds", "processor", "threads", "system", "date")
             ),
             "system": found["system"],
         }
