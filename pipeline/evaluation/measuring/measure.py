@@ -123,11 +123,13 @@ class _Measuring:
     def classify(self) -> Tensor:
         """Return which images are right before any attack, of corrupted images after it."""
         case, right = self._case, self._nothing(len(self._images))
+        seen = torch.zeros(len(self._images), dtype=torch.bool)
         for places, inputs, labels in self._batches_of(torch.arange(len(self._images)), stage=0):
             if case.change is not None and not case.is_attack:
                 inputs = case.change(inputs, labels)
             right[:, places] = right_in_draws(self._network, inputs, labels, case.draws).cpu().long()
-            self._say(0 if case.stages else self._done(places), right)
+            seen[places] = True
+            self._say(0 if case.stages else self._done(places), right[:, seen])
         return sum_over_processes(self._fabric, right).bool()
 
     def attack(self, stage: int, right: Tensor) -> None:
