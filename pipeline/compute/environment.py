@@ -33,7 +33,8 @@ def environment() -> dict[str, str | int]:
 @cache
 def commit() -> str:
     """Return the commit of this checkout, with `-dirty` where files differ from it; empty outside of one."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    # without locks, as somebody may be committing in this checkout
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
     if not (ROOT / ".git").exists():
         return ""
     try:

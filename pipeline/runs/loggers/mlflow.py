@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from pipeline.compute.faults import first_line
 from pipeline.errors import RunError
-from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger, keep_id, read_id
+from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger, as_dict, image_of, keep_id, read_id
 from pipeline.settings import LoggerSettings
 
 ID_FOLDER = "mlflow"
@@ -61,14 +58,13 @@ class MlflowLogger(RunLogger):
         self, params: Hyperparameters, metrics: Mapping[str, float] | None = None, *args: Any, **kwargs: Any
     ) -> None:
         """Note settings as the run's parameters, and what came of them as its figures."""
-        found = params if isinstance(params, dict) else vars(params)
-        values = [self._param(key, str(value)[:MOST_LETTERS]) for key, value in found.items()]
+        values = [self._param(key, str(value)[:MOST_LETTERS]) for key, value in as_dict(params).items()]
         self._client.log_batch(self._run_id, params=values)
         self.log_metrics(metrics or {}, 0)
 
     def log_picture(self, name: str, png: bytes, step: int) -> None:
         """Keep a picture among the run's files."""
-        self._client.log_image(self._run_id, Image.open(io.BytesIO(png)), artifact_file=f"{name}/{step:08d}.png")
+        self._client.log_image(self._run_id, image_of(png), artifact_file=f"{name}/{step:08d}.png")
 
     def finalize(self, status: str) -> None:
         """End the run."""

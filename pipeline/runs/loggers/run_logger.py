@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import abstractmethod
 from argparse import Namespace
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lightning_fabric.loggers.logger import Logger
+from PIL import Image
 
 from atomic_files import write_atomically
 from pipeline.options.loggers import LOGGERS
@@ -46,6 +48,16 @@ class RunLogger(Logger):
     @abstractmethod
     def log_picture(self, name: str, png: bytes, step: int) -> None:
         """Show a picture, the content of a PNG file, at a step."""
+
+
+def as_dict(params: Hyperparameters) -> dict[str, Any]:
+    """Return settings by name, in whichever of the two forms of Lightning's interface they came."""
+    return params if isinstance(params, dict) else vars(params)
+
+
+def image_of(png: bytes) -> Image.Image:
+    """Return the picture of a PNG file's content."""
+    return Image.open(io.BytesIO(png))
 
 
 def make_logger(folder: Path, stage: str, settings: LoggerSettings, *, first_step: int = 0) -> RunLogger | None:

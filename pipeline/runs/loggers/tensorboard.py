@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger
+from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger, as_dict, image_of
 from pipeline.settings import LoggerSettings
 
 
@@ -41,20 +39,18 @@ class TensorBoardLogger(RunLogger):
         self, params: Hyperparameters, metrics: Mapping[str, float] | None = None, *args: Any, **kwargs: Any
     ) -> None:
         """Write a row of the table of runs by their settings, with what came of them as its columns."""
-        plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in _items(params)}
+        plain = {
+            key: value if isinstance(value, int | float | str) else str(value) for key, value in as_dict(params).items()
+        }
         self.log_metrics(metrics or {}, 0)
         for summary in hparams(plain, dict(metrics or {})):  # type: ignore[no-untyped-call]
             self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
     def log_picture(self, name: str, png: bytes, step: int) -> None:
         """Show a picture."""
-        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        pixels = np.asarray(image_of(png).convert("RGB"))
         self._writer.add_image(name, pixels, step, dataformats="HWC")
 
     def finalize(self, status: str) -> None:
         """Close the files."""
         self._writer.close()
-
-
-def _items(params: Hyperparameters) -> Any:
-    return (params if isinstance(params, dict) else vars(params)).items()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from pipeline.compute.faults import first_line
 from pipeline.errors import RunError
-from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger, keep_id, read_id
+from pipeline.runs.loggers.run_logger import Hyperparameters, RunLogger, as_dict, image_of, keep_id, read_id
 from pipeline.settings import LoggerSettings
 
 ID_FOLDER = "wandb"  # where the library itself keeps its files of a run folder
@@ -55,12 +52,12 @@ class WandbLogger(RunLogger):
         self, params: Hyperparameters, metrics: Mapping[str, float] | None = None, *args: Any, **kwargs: Any
     ) -> None:
         """Note settings as the run's configuration, and what came of them as its summary."""
-        self._run.config.update(params if isinstance(params, dict) else vars(params), allow_val_change=True)
+        self._run.config.update(as_dict(params), allow_val_change=True)
         self._run.summary.update(dict(metrics or {}))
 
     def log_picture(self, name: str, png: bytes, step: int) -> None:
         """Send a picture."""
-        self._run.log({name: self._wandb.Image(Image.open(io.BytesIO(png)))}, step=step)
+        self._run.log({name: self._wandb.Image(image_of(png))}, step=step)
 
     def finalize(self, status: str) -> None:
         """End the run, as failed unless the status is "success"."""

@@ -197,13 +197,11 @@ def _last_choice(selection: SelectionSettings, recipe: RetrainSettings) -> str:
 def _other_searches(standings: Sequence[CellResult], selection: SelectionSettings) -> str:
     """Return what searches without a supernet are, where there are some."""
     said, candidates = "", selection.candidates
-    count = len(of_kind(standings, RANDOM_SEARCH))
-    verb = "chooses" if count == 1 else "choose"
-    if count:
+    if count := len(of_kind(standings, RANDOM_SEARCH)):
+        verb = "chooses" if count == 1 else "choose"
         said += f"{_searches('random search', count)}, which {verb} in the same way between {candidates} random cells; "
-    count = len(of_kind(standings, PREDICTOR))
-    verb = "trains" if count == 1 else "train"
-    if count:
+    if count := len(of_kind(standings, PREDICTOR)):
+        verb = "trains" if count == 1 else "train"
         said += f"{counted(count, 'predictor')}, which {verb} {candidates} of {selection.pool} random cells each; "
     return said
 

@@ -40,8 +40,8 @@ def of_cells(look: LookAtCells[Cells, T], folder: Path, experiment: Experiment, 
 def searches_without_supernet(folder: Path, experiment: Experiment, table: CostTable) -> dict[str, list[Genotype]]:
     """Return what each kind of search without a supernet finds, one cell a seed.
 
-    None where a search has one candidate, which would be one more random cell; predictors where the last choice of a
-    search has one.
+    No kind is there where a search has one candidate, which would be one more random cell. Predictors are there where
+    the last choice of a search is a predictor's.
     """
     settings, selection = experiment.comparison, experiment.search.selection
     count = settings.searches if settings.random_searches is None else settings.random_searches
