@@ -39,6 +39,11 @@ class LaterChecks:
             judge(read[first : first + len(values)])
             first += len(values)
 
+    def repeat(self) -> None:
+        """Make the same checks of what the values are by now: those that a replay has computed anew."""
+        for values, judge in zip(self.values, self._judges, strict=True):
+            check(values.clone(), judge)
+
     @contextmanager
     def named(self, where: str) -> Iterator[None]:
         """Put `where` before the message of a FloatingPointError of the checks that the block adds."""

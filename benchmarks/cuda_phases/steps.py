@@ -15,10 +15,12 @@ from torch.optim import SGD, Adam
 from cuda_phases.counting import busiest, counted
 from cuda_phases.place import Place, Row
 from learned_optimizers import LearnedOptimizer, new_theta
+from pipeline.settings import FabricSettings
 
 ORDERS = ("first", "unrolled")
 PRECISIONS = ("32-true", "bf16-mixed")
 ARCHITECTURES = ("mlp", "hierarchical")
+PLAIN = ONE_THREAD.model_copy(update={"graphs": "off"})  # the phase of capture has what graphs change
 TENSORS = 100  # that hold an optimizer's parameters together
 
 
@@ -49,9 +51,11 @@ def _case(way: str, order: str, batch: int, precision: str) -> Row:
     return {"step": way, "order": order, "batch": batch, "precision": precision}
 
 
-def search_call(place: Place, size: Size, precision: str = "32-true") -> Callable[[], object]:
+def search_call(
+    place: Place, size: Size, precision: str = "32-true", where: FabricSettings = PLAIN
+) -> Callable[[], object]:
     """Return a step of a search on random images, as a search runs it, its reads and copies among it."""
-    search = random_search(size, ONE_THREAD, place.make_fabric(precision))
+    search = random_search(size, where, place.make_fabric(precision))
     search.start_epoch()
     pair = next(search.batches())
     return lambda: search.step(*pair)
@@ -85,7 +89,7 @@ def training_rows(place: Place, earlier: Callable[[str], Sequence[Row]]) -> Iter
     size = place.sizes.retrained
     for precision in PRECISIONS:
         place.forget_peak()
-        step = retraining_step(size, ONE_THREAD, place.make_fabric(precision))
+        step = retraining_step(size, PLAIN, place.make_fabric(precision))
         row = {"step": f"retraining, PGD-{size.steps}", "precision": precision, "s": place.seconds(step)}
         yield row | {"peak GiB": place.peak_gib()} | (counted(place, step) if precision == PRECISIONS[0] else {})
     for name, step in _optimizer_steps(place).items():

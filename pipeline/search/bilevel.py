@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -25,33 +23,36 @@ from mgda import Aggregator, balance
 from pipeline.compute.processes import mean_over_processes
 from pipeline.data import Batch
 from pipeline.search.balancing import objectives_row
-from pipeline.search.hypergradient import ObjectiveGradient, first_order, hypergradients, on_cpu
+from pipeline.search.hypergradient import ObjectiveGradient, first_order, on_cpu
+from pipeline.search.image_objectives import BatchTensors, ImageObjectives
 from pipeline.search.objectives import Bound, exact_cost, resource_losses
 from pipeline.search.search_state import SearchState
-from pipeline.search.supernet_losses import SupernetLosses
-from pipeline.settings import SearchSettings
 from pipeline.training.optimizers import show_validation
 from pipeline.training.steps import clipped_step
 from search_space import CostTable, Supernet
+from search_space.supernet.host_copies import copied_later
 
 
 @dataclass(frozen=True)
 class WeightStep:
-    """Brings the weights nearer to the minimum of L_train at the present alphas (DARTS, eq. 4)."""
+    """Brings the weights nearer to the minimum of L_train at the present alphas (DARTS, eq. 4).
 
-    losses: SupernetLosses
+    loss_and_gradients: L_train of a batch and its gradient in each weight.
+    """
+
+    loss_and_gradients: BatchTensors
     weights: list[nn.Parameter]
     optimizer: Optimizer
     clip: float | None
     fabric: Fabric
 
-    def step(self, train: Batch) -> dict[str, Any]:
-        """Descend d L_train(w, alpha)/dw; returns the figures of metrics.jsonl."""
+    def step(self, train: Batch, *, seen: Sequence[Tensor] = ()) -> dict[str, Any]:
+        """Descend d L_train(w, alpha)/dw; returns the figures of metrics.jsonl. seen: what is read with them."""
         with checked_later() as checks:
-            loss = self.losses.training(train)()
-        # zeros where a cell that is adapted leaves an output to `none` alone
-        gradients = torch.autograd.grad(loss, self.weights, materialize_grads=True)
-        *slopes, loss = mean_over_processes(self.fabric, [*gradients, loss.detach()])
+            found = self.loss_and_gradients(train)
+        for tensor in seen:
+            checks.add(*copied_later(tensor))
+        loss, *slopes = mean_over_processes(self.fabric, found)
         value, norm = clipped_step(self.optimizer, self.weights, slopes, self.clip, figures=loss[None], checks=checks)
         return {"training_loss": value, "weight_gradient_norm": norm}
 
@@ -60,11 +61,10 @@ class WeightStep:
 class ArchitectureStep:
     """Brings the alphas nearer to a minimum of all objectives at once (DARTS, eq. 3; E2RNAS), by Adam.
 
-    names: of the objectives.  bounds: of those that are sizes.  found: of the last step, by name.
+    images: the objectives that are losses.  bounds: of those that are sizes.  found: of the last step, by name.
     """
 
-    names: Sequence[str]
-    settings: SearchSettings
+    images: ImageObjectives
     supernet: Supernet
     weight_step: WeightStep
     optimizer: Optimizer
@@ -89,13 +89,8 @@ class ArchitectureStep:
 
     def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, ObjectiveGradient]:
         """Compute value and gradient in alpha of each objective; w* is what `search.order` says."""
-        weights, alphas = self.weight_step, self.supernet.alphas
-        losses = weights.losses.validation(valid)
-        chosen = {name: losses[name] for name in self.names if name in losses}
-        training, mean = partial(weights.losses.training, train), partial(mean_over_processes, weights.fabric)
-        of_images = hypergradients(chosen, training, weights.weights, alphas, self.settings, weights.optimizer, mean)
-        sizes = resource_losses(self.bounds, self.table, alphas, self.supernet.relaxation)
-        return of_images | first_order(sizes, alphas, list)
+        sizes = resource_losses(self.bounds, self.table, self.supernet.alphas, self.supernet.relaxation)
+        return self.images.evaluate(train, valid) | first_order(sizes, self.supernet.alphas, list)
 
     def _move_alphas(self, direction: Tensor) -> None:
         """Move alpha by Adam against a direction, and against a penalty of the relaxation where there is one."""
@@ -116,5 +111,5 @@ def bilevel_step(
     row = {"warm_up": True} if state.is_warming_up else architecture.step(train, valid)
     if weights is not None:
         state.redraw()
-        row |= weights.step(train)
+        row |= weights.step(train, seen=[architecture.supernet.alphas])  # the next step begins with them
     return row | {"derived": derived}

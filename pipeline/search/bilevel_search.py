@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,11 +22,12 @@ from pipeline.search.carried_attack import CarriedAttack
 from pipeline.search.collapse.guard import Guard
 from pipeline.search.collapse.signs import Eigenvalue, largest_eigenvalue, signs_of_collapse
 from pipeline.search.hypergradient import frozen
+from pipeline.search.image_objectives import Capture, ImageObjectives, capture_of, uncaptured
 from pipeline.search.objectives import bounds_of, check_attainable, derived_shape, project_onto_bounds
 from pipeline.search.path_losses import PathLosses
 from pipeline.search.search_images import STAGE, SearchImages
 from pipeline.search.search_state import SearchState
-from pipeline.search.supernet_losses import BatchAttack, SupernetLosses, make_supernet, on_batches
+from pipeline.search.supernet_losses import BatchAttack, SupernetLosses, make_supernet, on_batches, training_gradients
 from pipeline.settings import Experiment
 from pipeline.training.learning_rate import rate_of_epoch, set_learning_rate
 from pipeline.training.optimizers import make_weight_optimizer, multiply_weight_decay
@@ -59,8 +61,9 @@ class BilevelSearch:
         self.carried = self._carried_attack() if experiment.attack.carry_over else None
         paths = self.supernet.relaxation.paths
         self.losses = self._mixture_losses() if paths is None else self._path_losses(paths)
-        self.weight_step = self.weight_step_of(self.losses, self.supernet.weights())
-        self.architecture_step = self._architecture_step(aggregator)
+        capture = capture_of(experiment, self.supernet.relaxation, fabric)
+        self.weight_step = self.weight_step_of(self.losses, self.supernet.weights(), capture=capture)
+        self.architecture_step = self._architecture_step(aggregator, capture)
         self.guard = Guard(experiment.search.guard)
         self.state = SearchState(
             experiment, self.supernet, fabric, steps_per_epoch=self.images.steps_per_epoch, progress=progress
@@ -82,14 +85,20 @@ class BilevelSearch:
         return SupernetLosses(network, attack, self.fabric, adversarial_fraction=fraction)
 
     def weight_step_of(
-        self, losses: SupernetLosses, weights: list[nn.Parameter], *, are_trained: bool = False
+        self,
+        losses: SupernetLosses,
+        weights: list[nn.Parameter],
+        *,
+        are_trained: bool = False,
+        capture: Capture = uncaptured,
     ) -> WeightStep:
         """Make the step of weights by the settings, with an optimizer of its own."""
         settings = self.experiment.weight_optimizer
         optimizer = make_weight_optimizer(weights, settings, are_trained=are_trained)
-        return WeightStep(losses, weights, optimizer, settings.clip, self.fabric)
+        gradients = capture(partial(training_gradients, losses, weights))
+        return WeightStep(gradients, weights, optimizer, settings.clip, self.fabric)
 
-    def _architecture_step(self, aggregator: Aggregator) -> ArchitectureStep:
+    def _architecture_step(self, aggregator: Aggregator, capture: Capture) -> ArchitectureStep:
         settings = self.experiment.search
         adam = torch.optim.Adam(
             [self.alphas],
@@ -97,9 +106,18 @@ class BilevelSearch:
             betas=settings.alpha_betas,
             weight_decay=settings.alpha_weight_decay,
         )
-        return ArchitectureStep(
+        images = ImageObjectives(
             names=[str(name) for name in self.experiment.objectives.names],
+            losses=self.losses,
+            weights=self.weight_step.weights,
+            alphas=self.alphas,
             settings=settings,
+            optimizer=self.weight_step.optimizer,
+            fabric=self.fabric,
+            capture=capture,
+        )
+        return ArchitectureStep(
+            images=images,
             supernet=self.supernet,
             weight_step=self.weight_step,
             optimizer=adam,

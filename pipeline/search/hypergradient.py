@@ -68,20 +68,18 @@ def on_cpu(found: Mapping[str, ObjectiveGradient], checks: LaterChecks) -> dict[
 
 def hypergradients(
     losses: Mapping[str, Loss],
-    make_training_loss: Callable[[], Loss],
+    training_loss: Loss,
     weights: Sequence[Tensor],
     alphas: Tensor,
     settings: SearchSettings,
     optimizer: Optimizer,
     reduce: Reduce,
 ) -> dict[str, ObjectiveGradient]:
-    """Compute each loss's value and gradient in alphas, of the order that the settings name.
+    """Compute each loss's value and gradient in alphas where the weights answer to them, as the settings say.
 
-    make_training_loss: called once, and only where the weights answer to alpha.  optimizer: of the weights.
+    training_loss: that the weights follow.  optimizer: of the weights.
     """
-    if settings.order == "first":
-        return first_order(losses, alphas, reduce, weights=weights)
-    training_loss, product, (group,) = make_training_loss(), PRODUCTS[settings.hessian], optimizer.param_groups
+    product, (group,) = PRODUCTS[settings.hessian], optimizer.param_groups
     if settings.order == "unrolled":
         return unrolled(
             losses,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.autograd import grad
 from torch.nn import functional as F
 
 from attacks import CheckedAttack
@@ -62,6 +63,13 @@ class SupernetLosses:
             (part * self.cross_entropy(inputs, batch.labels) for part, inputs in parts),
             start=batch.images.new_zeros(()),
         )
+
+
+def training_gradients(losses: SupernetLosses, weights: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+    """Compute L_train [] and its gradient in each weight."""
+    loss = losses.training(batch)()
+    # zeros where a cell that is adapted leaves an output to `none` alone
+    return [loss.detach(), *grad(loss, weights, materialize_grads=True)]
 
 
 def clean_loss(losses: SupernetLosses, batch: Batch) -> Tensor:

@@ -39,6 +39,11 @@ class FabricSettings(Settings):
         "channels_last",
         description="CUDA: how the weights of networks lie, which features follow; on the CPU all is channels_last",
     )
+    graphs: Literal["auto", "off"] = Field(
+        "auto",
+        description="CUDA: auto records attack and gradients once as a CUDA graph and replays it in each step, where a "
+        "step can be recorded; off starts each kernel anew",
+    )
 
 
 class LoggerSettings(Settings):

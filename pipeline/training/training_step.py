@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks import CheckedAttack, checked_later
+from pipeline.compute.graphs import TensorCall, captured, graphs_of
 from pipeline.compute.processes import mean_over_processes, of_all_processes
 from pipeline.options.recipes import RECIPES
 from pipeline.settings import Experiment
@@ -46,13 +48,14 @@ class TrainingStep:
         self.optimizer = make_weight_optimizer(self.weights, experiment.weight_optimizer)
         self._average = WeightAverage(network, settings.average_decay) if settings.average_decay else None
         self.kept_network = self._average.network if self._average else network
-        self._attack: CheckedAttack | None = None
+        self._attack: TensorCall | None = None
         self.free: FreePerturbation | None = None
         if recipe.attack == "free":
             batch = (settings.batch_size // fabric.world_size, *shape)
             self.free = FreePerturbation(batch, settings.attack.eps, fabric.device)
         elif (name := recipe.attack_name(settings.attack.name)) is not None:
-            self._attack = attack_of_settings(network, settings.attack, name)
+            attack = partial(self._attacked_by, attack_of_settings(network, settings.attack, name))
+            self._attack = captured(attack, graphs_of(experiment.fabric, fabric))
 
     @property
     def replays(self) -> int:
@@ -85,8 +88,12 @@ class TrainingStep:
             return self.free.on(images)
         if self._attack is None:
             return images
+        (attacked,) = self._attack(images, labels)
+        return attacked
+
+    def _attacked_by(self, attack: CheckedAttack, images: Tensor, labels: Tensor) -> list[Tensor]:
         with self._fabric.autocast(), fixed_weights(self._network):
-            return self._attack(images, labels)
+            return [attack(images, labels)]
 
     @torch.no_grad()
     def share_statistics(self) -> None:

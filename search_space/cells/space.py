@@ -41,7 +41,14 @@ class SearchSpace(SpaceChoices):
         """Return the alphas with -inf where an edge may not hold the operation: no probability, no gradient."""
         if self.normal is None and self.reduction is None:
             return alphas
-        return alphas.masked_fill(~self.mask.to(alphas.device), -torch.inf)
+        if alphas.device not in self._absent:
+            self._absent[alphas.device] = (~self.mask).to(alphas.device)
+        return alphas.masked_fill(self._absent[alphas.device], -torch.inf)
+
+    @cached_property
+    def _absent(self) -> dict[torch.device, Tensor]:
+        """Keep where an edge may not hold an operation, by device: sent there once."""
+        return {}
 
     def probabilities(self, alphas: Tensor) -> Tensor:
         """Return each operation's probability on each edge, [cells, edges, operations]: softmax of what it may hold."""

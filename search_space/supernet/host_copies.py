@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -24,3 +27,18 @@ def on_host(tensor: Tensor) -> Tensor:
         known = _COPIES[tensor] = tensor._version, values.cpu()
     copy: Tensor = known[1]
     return copy
+
+
+def copied_later(tensor: Tensor) -> tuple[Tensor, Callable[[Sequence[float]], None]]:
+    """Return what to read of a tensor together with other values, and what keeps its copy once it is read.
+
+    So `on_host` need not wait for the device again. On the CPU there is nothing to read and to keep.
+    """
+    if tensor.device.type == "cpu":
+        return tensor.new_empty(0), lambda read: None
+    version, shape, dtype = tensor._version, tensor.shape, tensor.dtype
+
+    def keep(read: Sequence[float]) -> None:
+        _COPIES[tensor] = version, torch.tensor(read, dtype=dtype).view(shape)
+
+    return tensor.detach(), keep

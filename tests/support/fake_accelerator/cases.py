@@ -28,7 +28,8 @@ from pipeline.search.bilevel_search import BilevelSearch
 from pipeline.settings import EvaluateSettings, SearchSettings
 from pipeline.training.network_trainer import Retraining
 from search_space import PUBLISHED
-from search_space.supernet.host_copies import on_host
+from search_space.supernet.host_copies import copied_later, on_host
+from tests.support.fake_accelerator.captured import captured_retraining, captured_search
 from tests.support.fake_accelerator.device import DEVICE, FakeAccelerator
 from tests.support.fake_accelerator.fabric import FakeFabric
 from tests.support.optimization.quick_attacks import quick
@@ -70,20 +71,18 @@ def diagnosis() -> dict[str, Any]:
     return {}
 
 
-def retraining_step(*overrides: str, steps: int = 1) -> dict[str, Any]:
-    """Take steps of retraining; count the last."""
+def retraining_step(*overrides: str) -> dict[str, Any]:
+    """Take a step of retraining, and count it."""
     experiment = compose_experiment([*BASE, *overrides])
     genotype = PUBLISHED[CELL].genotype
     with FakeAccelerator() as counts:
         fabric = FakeFabric(accelerator="cpu", devices=1)
         retraining = Retraining(experiment, load(experiment.data), fabric, genotype)
         retraining.start_epoch()
-        for batch in islice(retraining.batches(), steps):
-            counts.reset()
-            retraining.step(*batch)
-            taken = counts.taken()
-            retraining.end_step()
-        return taken
+        batch = next(retraining.batches())
+        counts.reset()
+        retraining.step(*batch)
+        return counts.taken()
 
 
 def attack(name: str, norm: str) -> dict[str, Any]:
@@ -174,7 +173,7 @@ def planted_reads_and_copies() -> dict[str, Any]:
 
 
 def planted_change() -> dict[str, Any]:
-    """Change a parameter of which there is a copy on the CPU: the next copy shows it, and a third reads nothing."""
+    """Change a parameter of which there is a copy on the CPU: the next shows it, and one that was read with others."""
     with FakeAccelerator() as counts:
         parameter = torch.nn.Parameter(torch.zeros(2, device=DEVICE))
         before = on_host(parameter).tolist()
@@ -183,6 +182,12 @@ def planted_change() -> dict[str, Any]:
         counts.reset()
         after = [on_host(parameter).tolist() for _ in range(2)]
         assert (before, after, counts.reads) == ([0, 0], [[1, 1], [1, 1]], 1)
+        with torch.no_grad():
+            parameter += 1
+        values, keep = copied_later(parameter)
+        keep(values.tolist())
+        counts.reset()
+        assert (on_host(parameter).tolist(), counts.reads) == ([2, 2], 0)
         return counts.taken()
 
 
@@ -194,17 +199,17 @@ def _configurations(group: str) -> Iterator[str]:
 def cases() -> dict[str, Case]:
     """Return all cases by name."""
     found: dict[str, Case] = {
-        "counted search": partial(search_step, *BOUNDED, FEW_OPERATIONS, steps=2),
+        "counted search": partial(captured_search, *BASE, *BOUNDED, FEW_OPERATIONS),
         "counted single paths": partial(search_step, ROBUST, FEW_OPERATIONS, "relaxation=single_path", steps=2),
-        "counted retraining": partial(retraining_step, "recipe=pgd_at", steps=2),
+        "counted retraining": partial(captured_retraining, *BASE, "recipe=pgd_at"),
         "planted generator": planted_generator,
         "planted mixture": planted_mixture,
         "planted reads and copies": planted_reads_and_copies,
         "planted change": planted_change,
     }
 
-    def add(name: str, case: Callable[..., dict[str, Any]], *arguments: Any) -> None:
-        found[name] = partial(case, *arguments)
+    def add(name: str, case: Callable[..., dict[str, Any]], *arguments: Any, **options: Any) -> None:
+        found[name] = partial(case, *arguments, **options)
 
     for order in get_args(SearchSettings.model_fields["order"].annotation):
         add(f"search order {order}", search_step, *SMALL, f"search.order={order}")
@@ -216,6 +221,21 @@ def cases() -> dict[str, Case]:
         add(f"search space {space}", search_step, ROBUST, f"space={space}", f"space.nodes={3 if 'nas' in space else 4}")
     for optimizer in _configurations("weight_optimizer"):
         add(f"search optimizer {optimizer}", search_step, *SMALL, f"weight_optimizer={optimizer}")
+    for relaxation in _configurations("relaxation"):
+        add(
+            f"capture relaxation {relaxation}",
+            captured_search,
+            *BASE,
+            *SMALL,
+            f"relaxation={relaxation}",
+            same_kernels=False,
+        )
+    for space in _configurations("space"):
+        nodes = f"space.nodes={3 if 'nas' in space else 4}"
+        add(f"capture space {space}", captured_search, *BASE, ROBUST, f"space={space}", nodes)
+    for recipe in RECIPES:
+        add(f"capture recipe {recipe}", captured_retraining, *BASE, f"recipe={recipe}")
+    add("capture two iterations", captured_search, *BASE, *SMALL, "attack.steps=2")
     add("search carry over", search_step, *SMALL, "attack=carry_over", "search.order=unrolled")
     add("search recompute", search_step, *SMALL, "search.recompute=true")
     add("search diagnosis", diagnosis)
