@@ -52,10 +52,11 @@ class Decoded:
     conversion: str | None
 
 
-def decoded(content: bytes, channels: int | None = None) -> Decoded:
+def decoded(content: bytes, channels: int | None = None, side: int | None = None) -> Decoded:
     """Decode the content of an image file.
 
     channels: 3 makes colour of grey, which is exact; None leaves grey images grey.
+    side: pixels of the square that is cut from the middle and scaled, without aliasing; None leaves the image whole.
     Raises UnreadableImageError that says what is wrong, without a name.
     """
     with _refusals():
@@ -66,6 +67,8 @@ def decoded(content: bytes, channels: int | None = None) -> Decoded:
         image = _eight_bits(image)
         if channels == CHANNELS[COLOUR_MODE]:
             image = image.convert(COLOUR_MODE)
+        if side is not None:
+            image = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
         pixels = np.asarray(image).reshape(image.height, image.width, CHANNELS[image.mode]).transpose(2, 0, 1)
         return Decoded(pixels, None if image.mode == mode else f"{NAMES[mode]} to {KEPT_AS[image.mode]}")
 

@@ -16,7 +16,7 @@ from pipeline.data.image_data import ImageData
 from pipeline.data.images import Images, ImageSet
 from pipeline.data.splitting import SPLIT_SEED, balanced_indices
 from pipeline.data.streaming import Decoder, StreamedImages
-from pipeline.data.table import ImageTable
+from pipeline.data.table import ImageTable, other_size_hint
 from pipeline.settings import DataSettings
 
 MOST_KEPT_BYTES = 2 * 2**30  # of a split's decoded images in memory, unless more are asked for: parts of it are copies
@@ -82,25 +82,28 @@ def _huggingface(settings: DataSettings) -> ImageData:
     train_split, test_split = source.split(settings.train_split), source.split(settings.test_split)
     image_column, label_column = columns(train_split.rows.features, settings)
     labelled = read_labels(label_column, train_split, test_split, source.parquet_files)
-    train = _part(train_split, image_column, labelled.train, settings.limit, "data.limit")
-    test = _part(test_split, image_column, labelled.test, settings.test_limit, "data.test_limit")
+    train = _part(train_split, image_column, labelled.train, settings, "limit")
+    test = _part(test_split, image_column, labelled.test, settings, "test_limit")
     train = replace(train, table=train.table.with_colours_of(train.rows.tolist()))
     if train.table.is_in_colour:
         test = replace(test, table=test.table.in_colour())
     if train.table.shape != test.table.shape:
-        raise ValueError(f"train images are {list(train.table.shape)}, test images {list(test.table.shape)}")
+        raise ValueError(
+            f"train images are {list(train.table.shape)}, test images {list(test.table.shape)}; expected the same"
+            f"{other_size_hint(test.table.shape, train.table.shape)}"
+        )
     return ImageData(settings.set_name, train.images(settings), test.images(settings), labelled.class_names)
 
 
-def _part(split: SetSplit, column: str, labels: Labels, limit: int | None, key: str) -> _Part:
+def _part(split: SetSplit, column: str, labels: Labels, settings: DataSettings, limit_key: str) -> _Part:
     """A split, or a balanced subset of it; of its images the first alone is decoded."""
-    rows = np.arange(len(labels))
+    rows, limit = np.arange(len(labels)), getattr(settings, limit_key)
     if limit is not None:
-        _check_limit(limit, len(labels), key)
+        _check_limit(limit, len(labels), f"data.{limit_key}")
         rows = balanced_indices(labels, limit)
     if not len(rows):
         raise ValueError(f"split {split.name} of data.path: expected images, found none")
-    return _Part(ImageTable.like_row(split, column, int(rows[0])), rows, labels[rows])
+    return _Part(ImageTable.like_row(split, column, int(rows[0]), settings.image_size), rows, labels[rows])
 
 
 def _is_streamed(settings: DataSettings, images: ImageTable, number: int) -> bool:

@@ -25,12 +25,18 @@ from search_space.network.skeleton import MINIMUM_IMAGE_SIZE
 READ_AT_ONCE = 1000  # encoded images
 
 
+def other_size_hint(found: Sequence[int], expected: Sequence[int]) -> str:
+    """Return what helps where images [C, H, W] differ in size, as the end of a line that says that they do."""
+    return ", or data.image_size, which gives all one size" if found[1:] != expected[1:] else ""
+
+
 @dataclass(frozen=True)
 class ImageTable:
     """The images of one split, memory-mapped: those that were read are in the page cache, which the system takes back.
 
     table: a datasets.Dataset in Arrow's format, with its images in `column`.  split: its name.
     files: where images may lie that the table names.  shape: [C, H, W] of every image; grey ones become colour.
+    side: pixels of the square that every image is cut and scaled to; None leaves them as they are.
     """
 
     table: Any
@@ -38,21 +44,23 @@ class ImageTable:
     split: str
     files: SetFiles
     shape: tuple[int, int, int]
+    side: int | None = None
 
     @classmethod
-    def like_row(cls, split: SetSplit, column: str, row: int) -> Self:
-        """Return the table of a split whose images are to be like that in `row`.
+    def like_row(cls, split: SetSplit, column: str, row: int, side: int | None) -> Self:
+        """Return the table of a split whose images are to be like that in `row`, cut and scaled to `side` if given.
 
         Raises UnreadableImageError where it is not square or too small.
         """
         table = split.rows.select_columns(column).with_format("arrow")
-        found = cls(table, column, split.name, split.files, (0, 0, 0))
+        found = cls(table, column, split.name, split.files, (0, 0, 0), side)
         ((_, value),) = found._encoded([row])
         with found._naming(row, value):
-            channels, height, width = decoded(found._content(value)).pixels.shape
+            channels, height, width = decoded(found._content(value), side=side).pixels.shape
             if height != width or height < MINIMUM_IMAGE_SIZE:
                 raise UnreadableImageError(
-                    f"is {height} by {width}; expected square images of at least {MINIMUM_IMAGE_SIZE} pixels a side"
+                    f"is {height} by {width}; expected square images of at least {MINIMUM_IMAGE_SIZE} pixels a side, "
+                    "or data.image_size, which makes them so"
                 )
         return replace(found, shape=(channels, height, width))
 
@@ -83,10 +91,11 @@ class ImageTable:
         pixels, conversions = np.empty((len(rows), *self.shape), dtype=np.uint8), Conversions()
         for place, (row, value) in zip(pixels, self._encoded(rows), strict=True):
             with self._naming(row, value):
-                image = decoded(self._content(value), self.shape[0])
+                image = decoded(self._content(value), self.shape[0], self.side)
                 if image.pixels.shape != self.shape:
                     raise UnreadableImageError(
                         f"is {list(image.pixels.shape)}, channels, height and width; expected {list(self.shape)}"
+                        f"{other_size_hint(image.pixels.shape, self.shape)}"
                     )
             place[:] = image.pixels
             if image.conversion:

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from on_demand import Option
-from search_space.network.skeleton import MINIMUM_LAYERS
+from search_space.network.skeleton import MINIMUM_IMAGE_SIZE, MINIMUM_LAYERS
 
 LARGEST = 4096  # channels or layers that a network.json may ask for
 LARGEST_COUNT = 10**9  # of steps, images or parameters: no machine gets through more, and products fit 64 bits
@@ -68,6 +68,7 @@ Processes = Annotated[int, Field(gt=0, le=MOST_PROCESSES)]
 ProcessesOrZero = Annotated[int, Field(ge=0, le=MOST_PROCESSES)]
 Nodes = Annotated[int, Field(gt=0, le=MOST_NODES)]
 Pixels = Annotated[int, Field(ge=0, le=LARGEST_IMAGE)]
+ImageSize = Annotated[int, Field(ge=MINIMUM_IMAGE_SIZE, le=LARGEST_IMAGE)]
 Layers = Annotated[int, Field(ge=MINIMUM_LAYERS, le=LARGEST)]
 Channels = Annotated[int, Field(ge=1, le=LARGEST)]
 Range = tuple[Positive | None, Positive | None]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from pipeline.settings.base import (
     Count,
+    ImageSize,
     Pixels,
     ProcessesOrZero,
     Settings,
@@ -31,6 +32,11 @@ class DataSettings(Settings):
     test_split: str = Field("test", description="huggingface: the split that evaluation alone reads")
     image_column: str | None = Field(None, description="huggingface: null takes the only image column")
     label_column: str | None = Field(None, description="huggingface: null takes the only class label column")
+    image_size: ImageSize | None = Field(
+        None,
+        description="huggingface: pixels a side of the square that is cut from the middle of every image and scaled; "
+        "null takes images as they are, squares of one size",
+    )
     limit: Count | None = Field(None, description="train on a subset of this many images, balanced over classes")
     test_limit: Count | None = Field(None, description="keep this many test images, balanced over classes")
     streaming: Literal["auto", True, False] = Field(
@@ -55,6 +61,8 @@ class DataSettings(Settings):
     def _path_belongs_to_huggingface(self) -> Self:
         if (self.source == "huggingface") != (self.path is not None):
             raise ValueError("data.path names a folder or hub set and goes with data=huggingface, and only with it")
+        if self.image_size is not None and self.source != "huggingface":
+            raise ValueError(f"data.image_size scales images of a Hugging Face set; {self.source} are 8 by 8")
         if self.streaming is True and self.source != "huggingface":
             raise ValueError(f"data.streaming=true reads a Hugging Face set; {self.source} are in memory")
         if self.train_split == self.test_split:

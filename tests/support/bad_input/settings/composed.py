@@ -66,6 +66,8 @@ OF_ALL = [
 ]
 
 DATA = [
+    ("search", "data.image_size=16", "data.image_size scales images of a Hugging Face set; digits are 8 by 8"),
+    ("search", "data.image_size=4", "data.image_size: Input should be greater than or equal to 8, found 4"),
     ("search", "data=huggingface", "data.path names a folder or hub set and goes with data=huggingface"),
     ("search", "data.path=x", "data.path names a folder or hub set and goes with data=huggingface, and only with it"),
     ("search", "data.test_split=train", "data.train_split and data.test_split are both train: nothing"),
