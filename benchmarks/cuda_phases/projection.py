@@ -32,6 +32,10 @@ def rows(place: Place, earlier: Callable[[str], Sequence[Row]]) -> Iterator[Row]
         if row.get("s") and row["batch"] == batch:
             way = f"search, {row['step']}, {row['order']} order, {row['precision']}"
             yield _hours(way, row["s"], of_search) | note
+    for row in earlier("capture"):
+        if row.get("graphs") == "auto":
+            steps = of_search if row["step"].startswith("search") else of_retraining
+            yield _hours(f"{row['step']}, from graphs, 32-true", row["s"], steps) | note
     for row in earlier("trainings"):
         if row["step"].startswith("retraining"):
             yield _hours(f"{row['step']}, {row['precision']}", row["s"], of_retraining) | note

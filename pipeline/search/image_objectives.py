@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pipeline.compute.graphs import MakeGraph, captured, graphs_of
+from pipeline.compute.graphs import CapturedCall, MakeGraph, graphs_of
 from pipeline.compute.processes import mean_over_processes
 from pipeline.data import Batch
 from pipeline.options.objectives import OBJECTIVES
@@ -46,7 +46,7 @@ def capture_of(experiment: Experiment, relaxation: Relaxation, fabric: Fabric) -
 
 
 def _captured(make_graph: MakeGraph, function: BatchTensors) -> BatchTensors:
-    call = captured(lambda images, labels: function(Batch(images, labels)), make_graph)
+    call = CapturedCall(lambda images, labels: function(Batch(images, labels)), make_graph)
     return lambda batch: call(batch.images, batch.labels)
 
 
@@ -54,7 +54,9 @@ def _captured(make_graph: MakeGraph, function: BatchTensors) -> BatchTensors:
 class ImageObjectives:
     """Computes the losses on validation images, and their gradients in alpha at the w* that `search.order` says.
 
-    names: of all objectives; others than those on images are left out.  losses, weights, optimizer: of the weights.
+    names: of all objectives; others than those on images are left out.  losses: on images.
+    weights, optimizer: what the losses' gradients in alpha hold fixed, or let answer.
+    capture: lets what first order computes be recorded.
     """
 
     names: Sequence[str]

@@ -134,10 +134,14 @@ def test_hours_are_the_paper_s_steps_times_their_seconds():
     steps = [{"step": "ours", "order": "first", "precision": "32-true", "batch": 64, "s": 1.0}]
     larger = {**steps[0], "batch": 128, "s": 9.0}
     trainings = [{"step": "retraining, PGD-10", "precision": "32-true", "s": 0.5}, {"step": "SGD", "s": 1}]
-    earlier = {"steps": [*steps, larger], "trainings": trainings}
+    replayed = [
+        {"step": "search, first order", "graphs": graphs, "s": s} for graphs, s in (("off", 1.0), ("auto", 0.2))
+    ]
+    earlier = {"steps": [*steps, larger], "capture": replayed, "trainings": trainings}
     place = Place(torch.device("cpu"), PAPER, make_fabric=lambda precision: None)
     found = {row["what"]: row["hours"] for row in projected(place, earlier.__getitem__)}
     # 50 epochs of 25,000 images in batches of 64; 600 of 45,000 in batches of 96
     expected = {"search, ours, first order, 32-true": 50 * 390 / 3600}
+    expected["search, first order, from graphs, 32-true"] = 50 * 390 * 0.2 / 3600
     expected["retraining, PGD-10, 32-true"] = 600 * 469 * 0.5 / 3600
     assert found == pytest.approx(expected)

@@ -11,6 +11,8 @@ the CPU for tensors of the device. Counted are kernels, views, what waits for th
 
 from __future__ import annotations
 
+import sys
+import threading
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
@@ -34,8 +36,17 @@ aten = torch.ops.aten
 ROOT = f"{Path(__file__).resolve().parents[3]}/"
 
 MOVES = {aten._to_copy.default, aten.copy_.default, aten._copy_from.default}
-INDEXED = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.default}
-TAKE_SCALARS = {"fill_", "masked_fill", "masked_fill_", "index_put_", "_index_put_impl_", "lift_fresh", "where"}
+INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+TAKE_SCALARS = {
+    "fill_",
+    "masked_fill",
+    "masked_fill_",
+    "index_put",
+    "index_put_",
+    "_index_put_impl_",
+    "lift_fresh",
+    "where",
+}
 NO_WORK = {"empty", "empty_like", "new_empty", "empty_strided", "detach", "lift_fresh", "_unsafe_view", "alias"}
 WAIT = {  # whose values, or the shape of whose result, the CPU reads
     *("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal"),
@@ -134,7 +145,7 @@ def run(function, args, kwargs):
     here = [value for value in every if isinstance(value, OnDevice)]
     if here or made:
         if any(isinstance(value, torch.Generator) for value in every):
-            raise RuntimeError(f"{function}: expected a generator of {DEVICE}, found one of the cpu")
+            raise _refusal(f"{function}: expected a generator of {DEVICE}, found one of the cpu")
         if here and not operation.moves:
             _check(operation, args, every, here)
         _count(operation, args, where, made, bool(here))
@@ -198,7 +209,14 @@ def _check(operation, args, every, here):
         on_cpu = [value for value in on_cpu if not any(value is index for index in args[1])]
     if on_cpu:
         shapes = [[tuple(value.shape) for value in values] for values in (here, on_cpu)]
-        raise RuntimeError(f"{operation.function}: {DEVICE.type} {shapes[0]} with cpu {shapes[1]}")
+        raise _refusal(f"{operation.function}: {DEVICE.type} {shapes[0]} with cpu {shapes[1]}")
+
+
+def _refusal(reason):
+    """Return the error; in a backward pass, where PyTorch 2.13 ends the process for it, its reason is written first."""
+    if threading.current_thread() is not threading.main_thread():
+        sys.stderr.write(f"{reason}\n")
+    return RuntimeError(reason)
 
 
 def _count(operation, args, where, made, has_here):
