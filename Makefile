@@ -10,6 +10,11 @@ WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 demo: .venv/installed
 	$(BIN)/python scripts/demo.py
 
+# Plugins are named, as pytest reads the source of every package that brings one for its assertions: all of Hydra, of
+# AnyIO and of Hypothesis, in each worker
+test slow: export PYTEST_DISABLE_PLUGIN_AUTOLOAD = 1
+test slow: export PYTEST_PLUGINS = xdist.plugin,pytest_timeout,_hypothesis_pytestplugin
+
 test: .venv/installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -40,7 +45,7 @@ clean:
 .venv/installed: pyproject.toml $(wildcard */native/*.cpp */native/*.inl */*/native/*.cpp */*/native/*.inl compiled/*.h compiled/*.inl)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[onnx,balancing,joblib,slurm,optuna,docs,dev]'
-	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
+	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/(tests?|pip|mypyc?|fontTools)/' .venv/lib || true
 	touch $@
 
 .venv/with_ray: .venv/installed

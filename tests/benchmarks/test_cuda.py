@@ -55,6 +55,7 @@ def test_phases_run_on_the_cpu(tmp_path):
     assert "| gradient in the images |" in (tmp_path / "cuda.md").read_text()
 
 
+@pytest.mark.slow  # starts a process; phases run on the CPU above, steps on such a device in test_device_law
 def test_phases_run_on_a_device_that_is_not_there_and_nothing_forbids_to_capture_them(tmp_path):
     phases = ("capture",)
     assert command.start_on_fake(tmp_path, phases)

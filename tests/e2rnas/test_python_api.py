@@ -47,8 +47,11 @@ def names(tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("api"))
         composed = overrides.settings_of
         patch.setattr(overrides, "settings_of", lambda name, given: composed(name, [*SMALLER.get(name, ()), *given]))
-        small = replace(EVALUATION_ATTACKS["autoattack"], steps=2, queries=10)
-        patch.setattr("attacks.evaluation_attacks.EVALUATION_ATTACKS", {**EVALUATION_ATTACKS, "autoattack": small})
+        small = {
+            "autoattack": replace(EVALUATION_ATTACKS["autoattack"], steps=2, queries=10),
+            "pgd-20": replace(EVALUATION_ATTACKS["pgd-20"], steps=3),
+        }
+        patch.setattr("attacks.evaluation_attacks.EVALUATION_ATTACKS", {**EVALUATION_ATTACKS, **small})
         found = dict(zip(("train_x", "train_y", "test_x", "test_y"), digits(), strict=True))
         exec(README_LINES, found)  # noqa: S102 - our own
         yield found

@@ -1,6 +1,7 @@
 """Files of conf/ hold what differs from what holds without them."""
 
 from fractions import Fraction
+from functools import cache
 
 import pytest
 from omegaconf import OmegaConf
@@ -27,6 +28,12 @@ def leaves(tree, prefix=""):
             yield prefix + name, value
 
 
+@cache
+def defaults():
+    """What holds where no file says anything."""
+    return OmegaConf.create(Experiment().model_dump(mode="json"))
+
+
 def without(path):
     """What is composed without a file's own values, but with the options that its list of defaults names."""
     overrides = []
@@ -37,7 +44,7 @@ def without(path):
             overrides += [f"{key.removeprefix('override /')}={option}" for key, option in entry.items()]
     if path.parent.name == "experiment":
         return composed([*overrides, "data.path=given"] if "data=cifar10" in overrides else overrides)
-    return OmegaConf.create(Experiment().model_dump(mode="json"))
+    return defaults()
 
 
 def comparable(value):

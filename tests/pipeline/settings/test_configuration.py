@@ -105,12 +105,15 @@ def test_an_experiment_builds_its_supernet_and_has_bounds_that_can_be_met(name, 
 
 
 @pytest.mark.parametrize("experiment", ["demo", *slowly("paper")])
-@pytest.mark.parametrize("group", ["objectives", "attack", "weight_optimizer", "recipe"])
-def test_every_option_of_a_group_goes_with_every_experiment(experiment, group):
-    for name, option in OPTIONS:
-        if name == group:
-            order = ["search.order=first"] if option in ("adamw", "learned") else []
-            compose_experiment([f"experiment={experiment}", f"{group}={option}", *order])
+def test_every_option_of_a_group_goes_with_every_experiment(experiment):
+    """With options of other groups, as a composition takes a third of a second."""
+    groups_of_methods = ("objectives", "attack", "weight_optimizer", "recipe")
+    for row in itertools.zip_longest(*(options(group) for group in groups_of_methods)):
+        chosen = {group: option for group, option in zip(groups_of_methods, row, strict=True) if option}
+        # only a search of the first order goes with these two
+        order = ["search.order=first"] if chosen.get("weight_optimizer") in ("adamw", "learned") else []
+        found = compose_experiment([f"experiment={experiment}", *(f"{g}={o}" for g, o in chosen.items()), *order])
+        assert found.retrain.recipe == chosen.get("recipe", found.retrain.recipe)
 
 
 @pytest.mark.parametrize("option", ["fgsm", "fgsm_rs", "pgd7"])
