@@ -30,7 +30,7 @@ from pipeline.search.search_state import SearchState
 from pipeline.training.optimizers import show_validation
 from pipeline.training.steps import clipped_step
 from search_space import CostTable, Supernet
-from search_space.supernet.host_copies import copied_later
+from search_space.supernet.host_copies import copied_later, on_host
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,11 @@ class ArchitectureStep:
 
     def evaluate_objectives(self, train: Batch, valid: Batch) -> dict[str, ObjectiveGradient]:
         """Compute value and gradient in alpha of each objective; w* is what `search.order` says."""
-        sizes = resource_losses(self.bounds, self.table, self.supernet.alphas, self.supernet.relaxation)
-        return self.images.evaluate(train, valid) | first_order(sizes, self.supernet.alphas, list)
+        of_images = self.images.evaluate(train, valid)
+        # on the CPU, which knows the alphas: a device would be asked for hundreds of tiny kernels
+        alphas = on_host(self.supernet.alphas).detach().requires_grad_()
+        sizes = resource_losses(self.bounds, self.table, alphas, self.supernet.relaxation)
+        return of_images | first_order(sizes, alphas, list)
 
     def _move_alphas(self, direction: Tensor) -> None:
         """Move alpha by Adam against a direction, and against a penalty of the relaxation where there is one."""

@@ -55,15 +55,22 @@ def on_cpu(found: Mapping[str, ObjectiveGradient], checks: LaterChecks) -> dict[
     names an objective whose value is not finite.
     """
     parts = [part for result in found.values() for part in (result.value, result.gradient)]
-    flat = torch.cat([*checks.values, *(part.detach().double().flatten() for part in parts)]).cpu()
-    read, *split = torch.split(flat, [sum(map(len, checks.values)), *(part.numel() for part in parts)])
-    checks.judge(read.tolist())
+    copies = _copied([*checks.values, *(part.detach().double().flatten() for part in parts)])
+    read, split = copies[: len(checks.values)], copies[len(checks.values) :]
+    checks.judge([value for each in read for value in each.tolist()])
     here = iter([own.view(part.shape).to(part.dtype) for own, part in zip(split, parts, strict=True)])
     values = {name: ObjectiveGradient(next(here), next(here), result.residual) for name, result in found.items()}
     for name, result in values.items():
         if not math.isfinite(result.value):
             raise FloatingPointError(f"objective {name}: its value is {result.value.item()}")
     return values
+
+
+def _copied(vectors: Sequence[Tensor]) -> list[Tensor]:
+    """Return vectors [n] of one type on the CPU; those of a device by one copy, and those of the CPU themselves."""
+    far = [vector for vector in vectors if vector.device.type != "cpu"]
+    copies = iter(torch.split(torch.cat(far).cpu(), [len(vector) for vector in far]) if far else ())
+    return [vector if vector.device.type == "cpu" else next(copies) for vector in vectors]
 
 
 def hypergradients(
