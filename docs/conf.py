@@ -19,6 +19,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "extensions.docstrings",
+    "extensions.first_page",
     "extensions.made_pages",
 ]
 root_doc = "docs/index"
@@ -48,8 +49,6 @@ html_theme = "furo"
 html_title = f"E2RNAS {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-html_additional_pages = {"index": "first_page.html"}
-templates_path = ["static"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False

@@ -4,6 +4,8 @@ import doctest
 import importlib
 import re
 import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +51,30 @@ def test_arguments_of_a_docstring_become_a_list_and_its_signs_stay_what_they_are
     assert list(extension("docstrings").converted(lines)) == [
         "Add \\|x\\|.", "", "", "- ``x``: [n].", "- ``y``: a", "  sum of x\\_i.", "", ">>> 1", "1", "",
     ]  # fmt: skip
+
+
+def test_the_index_of_the_documentation_is_the_first_page_of_the_site(extension):
+    pytest.importorskip("sphinx")
+    builder = object.__new__(extension("first_page").FirstPageBuilder)
+    builder.config, builder.outdir = SimpleNamespace(root_doc="docs/index"), "site"
+    assert Path(builder.get_outfilename("docs/index")) == Path("site/index.html")
+    assert builder.get_relative_uri("docs/start/install", "docs/index") == "../../index.html"
+    assert builder.get_relative_uri("docs/index", "docs/start/install") == "docs/start/install.html"
+
+
+@pytest.mark.parametrize("style", ["docs/static/site.css", "pipeline/report/templates/style.css"])
+def test_on_a_narrow_screen_words_say_that_something_hangs_over(style):
+    before, hint, after = (ROOT / style).read_text(encoding="utf-8").partition("scroll →")
+    assert hint
+    assert "display: var(--goes-on)" in after
+    _, _, narrow = before.rpartition("@media (max-width: 48rem)")
+    assert narrow.count("{") - narrow.count("}") == 2  # of the screen's width, and of what stands before a table
+
+
+def test_every_table_of_a_report_scrolls_by_itself():
+    for template in (ROOT / "pipeline/report/templates").glob("*.j2"):
+        text = template.read_text(encoding="utf-8")
+        assert text.count("<table") == len(re.findall(r"{% call scrolled\(.*\) %}\n<table", text)), template.name
 
 
 def test_every_page_is_reached_from_the_index():
