@@ -28,7 +28,7 @@ style: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-slow: .venv/with_ray
+slow: .venv/for_slow
 	$(BIN)/python -m pytest -m slow
 
 # the site, into build/site; a warning is an error
@@ -48,6 +48,6 @@ clean:
 	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/(tests?|pip|mypyc?|fontTools)/' .venv/lib || true
 	touch $@
 
-.venv/with_ray: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray]'
+.venv/for_slow: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray,notebooks]'
 	touch $@

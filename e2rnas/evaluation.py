@@ -48,7 +48,7 @@ def evaluate(
     images: float [N, C, H, W] in [0, 1], or uint8; or a data set, whose test images are taken: what `e2rnas.images`
     gives, or the name of a group of conf/data, such as "digits".
     labels: classes from 0, [N]; none beside a data set.
-    attacks: names as `e2rnas evaluate --help` lists them, such as "autoattack".
+    attacks: names as `python scripts/evaluate.py --help` lists them, such as "autoattack".
     eps: radius in `norm`.  restarts: random starts of an attack.  batch_size: images attacked at once.
     draws: passes over which a module that draws at random is measured.  seed: of all that attacks draw.
     Raises ValueError where module, images and attacks do not fit, also where a gradient is missing that an attack

@@ -101,8 +101,8 @@ def search(folder: str | Path, *, preset: str | None = None, data: ImageSource =
     folder: it remembers its settings, so that later stages need none.
     preset: an experiment of conf/, such as "demo" or "paper".
     data: from `images`, all of which are used; else a group of conf/data, or keys. None: what the preset names.
-    settings: values and groups of keys as `e2rnas search --help` lists them, such as search={"epochs": 5}, space="s2",
-    seed=1 or **{"data.flip": True}.
+    settings: values and groups of keys as `python scripts/search.py --help` lists them, such as
+    search={"epochs": 5}, space="s2", seed=1 or **{"data.flip": True}.
     Raises ValueError where a setting, the images or the folder cannot be used; nothing is written then.
     Ctrl-C ends it after the present step, with a checkpoint from which the same call goes on.
     """

@@ -39,7 +39,7 @@ def programs() -> Iterator[str]:
     """Yield a section for each program: its sentence, its examples, and the keys that its --help shows."""
     for name, program in PROGRAMS.items():
         command = program.command or name
-        examples = [f"e2rnas {command} {example}".rstrip() for example in program.examples]
+        examples = [f"python scripts/{name}.py {example}".rstrip() for example in program.examples]
         own = ", ".join(f"`{key}`" for key in program.keys)
-        yield from (f"### e2rnas {command}", "", program.description, "", "```bash", *examples, "```", "")
-        yield from (f"Its own settings: {own}. The script is scripts/{name}.py.", "")
+        yield from (f"### scripts/{name}.py", "", program.description, "", "```bash", *examples, "```", "")
+        yield from (f"Its own settings: {own}. Installed, it is `e2rnas {command}`.", "")

@@ -26,7 +26,7 @@ def page(name: str, experiment: Experiment, *, everything: bool = False) -> str:
         "",
         *(f"  python scripts/{name}.py {example}".rstrip() for example in program.examples),
         "",
-        f"usage: python scripts/{name}.py [group=option]... [key=value]... (or: e2rnas {program.command or name} ...)",
+        f"usage: python scripts/{name}.py [group=option]... [key=value]...",
         "",
         "Groups:",
         *(f"  {group}: {', '.join(groups.options(group))}" for group in groups.groups()),

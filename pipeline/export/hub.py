@@ -63,7 +63,7 @@ def check_hub_folder(target: Path) -> None:
 def load_hub_folder(folder: Path) -> TrainedNetwork:
     """Load the network of such a folder. Raises RunError that names the file and what is wrong with it."""
     if not (folder / CONFIG_FILE).exists():
-        raise RunError(f"{folder / CONFIG_FILE} does not exist; e2rnas push writes it, beside {WEIGHTS_FILE}")
+        raise RunError(f"{folder / CONFIG_FILE} does not exist; scripts/push.py writes it, beside {WEIGHTS_FILE}")
     return load_network_files(folder / CONFIG_FILE, folder / WEIGHTS_FILE)
 
 

@@ -1,10 +1,13 @@
 """What pages of the site show is run: commands and Python, from top to bottom, in a folder of their own."""
 
+import importlib
+import os
 import re
 import runpy
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,17 +22,26 @@ RUN_ELSEWHERE = {"architecture.md", "how_to/search_spaces.md", "reference/python
 PAGES = {
     page.relative_to(DOCS).as_posix(): BLOCK.findall(page.read_text(encoding="utf-8")) for page in DOCS.rglob("*.md")
 }
+TUTORIALS = sorted(name for name in PAGES if name.startswith("tutorials/"))
 RUN_HERE = sorted(name for name, blocks in PAGES.items() if blocks and name not in RUN_ELSEWHERE)
 QUICK = {"concepts/balancing.md", "how_to/continuation.md", "tutorials/own_model.md"}
-NAMES = {program.command or name: name for name, program in PROGRAMS.items()}
 
 
 def commands(text):
-    """Name of the program and its arguments, for each line of a shell."""
-    for line in text.splitlines():
-        first, word, *arguments = shlex.split(line, comments=True)
-        assert first == "e2rnas"
-        yield NAMES.get(word, word), arguments
+    """Name of the program and its arguments, for each line of a shell, which may go on after a backslash."""
+    for line in text.replace("\\\n", " ").splitlines():
+        python, script, *arguments = shlex.split(line, comments=True)
+        name = script.removeprefix("scripts/").removesuffix(".py")
+        assert (python, script, name in PROGRAMS) == ("python", f"scripts/{name}.py", True)
+        yield name, arguments
+
+
+SMALL_IN_PYTHON = f"""
+from e2rnas import overrides
+
+composed, small = overrides.settings_of, { ({**COMMANDS, "evaluate": SMALLER["evaluate"]})!r}
+overrides.settings_of = lambda name, given: composed(name, [*small.get(name, ()), *given])
+"""
 
 
 @pytest.fixture
@@ -37,9 +49,8 @@ def small(tmp_path, monkeypatch):
     """A current folder with examples/, and the settings with which every stage takes seconds."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    composed = overrides.settings_of
-    small = {**COMMANDS, "evaluate": SMALLER["evaluate"]}
-    monkeypatch.setattr(overrides, "settings_of", lambda name, given: composed(name, [*small.get(name, ()), *given]))
+    monkeypatch.setattr(overrides, "settings_of", overrides.settings_of)  # and so put back
+    exec(SMALL_IN_PYTHON, {})  # noqa: S102 - our own
     yield monkeypatch
     sys.modules.pop("my_models", None)  # which a page writes
 
@@ -58,16 +69,54 @@ def test_what_a_page_shows_runs(page, small, capsys):
             assert status == 0, (program, arguments, capsys.readouterr().err)
 
 
-def test_tutorials_become_notebooks_that_hold_their_commands_and_python(tmp_path):
-    nbformat = pytest.importorskip("nbformat")
-    runpy.run_path(str(DOCS / "write_notebooks.py"))["main"](tmp_path)
-    for page in (DOCS / "tutorials").glob("*.md"):
-        written = nbformat.read(tmp_path / f"{page.stem}.ipynb", as_version=4)
-        nbformat.validate(written)
-        code = "\n".join(cell["source"] for cell in written["cells"] if cell["cell_type"] == "code")
-        blocks = PAGES[f"tutorials/{page.name}"]
-        assert code.count("!e2rnas ") == sum(text.count("e2rnas ") for kind, text in blocks if kind == "bash")
-        assert all(text.strip() in code for kind, text in blocks if kind == "python")
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with what notebooks need of a checkout, but for scripts, and the notebooks in a folder beside it."""
+    pytest.importorskip("nbformat")
+    (tmp_path / "checkout" / "scripts").mkdir(parents=True)
+    shutil.copytree(ROOT / "examples", tmp_path / "checkout" / "examples")
+    runpy.run_path(str(DOCS / "write_notebooks.py"))["main"](tmp_path / "notebooks", tmp_path / "checkout")
+    return tmp_path / "checkout"
+
+
+def notebook(checkout, name):
+    """The notebook of a page, and what its cells of code hold."""
+    nbformat = importlib.import_module("nbformat")
+    written = nbformat.read(checkout.parent / "notebooks" / f"{name}.ipynb", as_version=4)
+    nbformat.validate(written)
+    return written, [cell["source"] for cell in written["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_a_notebook_is_the_blocks_that_are_run_in_their_order(page, checkout):
+    _, (first, *cells) = notebook(checkout, Path(page).stem)
+    assert first == "%cd -q ../checkout"
+    for (language, text), cell in zip(PAGES[page], cells, strict=True):
+        if language == "python":
+            assert cell == text.removesuffix("\n")
+        else:
+            assert all(line.startswith("!") for line in cell.splitlines())
+            assert [*commands(re.sub("^!", "", cell, flags=re.MULTILINE))] == [*commands(text)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TUTORIALS)
+@pytest.mark.filterwarnings("default")  # of the packages that run notebooks
+def test_a_notebook_runs(page, checkout, monkeypatch):
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    written, _ = notebook(checkout, Path(page).stem)
+    for script in (ROOT / "scripts").glob("*.py"):  # in place of each, one that hands it the smallest settings
+        small = f"import runpy, sys\nsys.argv = [{str(script)!r}, *sys.argv[1:], *{COMMANDS.get(script.stem, ())!r}]\n"
+        (checkout / "scripts" / script.name).write_text(f"{small}runpy.run_path(sys.argv[0], run_name='__main__')\n")
+    for cell in written["cells"]:
+        if cell["source"].startswith("!"):
+            cell["source"] = "\n".join(f"{line}\nassert _exit_code == 0" for line in cell["source"].splitlines())
+        elif cell["source"].startswith("%cd"):
+            cell["source"] += f"\n{SMALL_IN_PYTHON}"
+    folder = {"metadata": {"path": str(checkout.parent / "notebooks")}}
+    nbclient.NotebookClient(written, timeout=600, resources=folder).execute()  # raises where a cell does
 
 
 def test_there_are_pages_to_run():

@@ -98,7 +98,7 @@ def test_without_the_package_a_line_says_how_to_install_it_and_nothing_is_writte
     ("reference", "wrong"),
     [
         ("a/b/c", "expected a folder, or a repository such as user/name, found 'a/b/c'"),
-        ("{folder}", "config.json does not exist; e2rnas push writes it"),
+        ("{folder}", "config.json does not exist; scripts/push.py writes it"),
     ],
 )
 def test_what_is_no_network_is_refused_in_one_line(reference, wrong, folder):

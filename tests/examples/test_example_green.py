@@ -33,7 +33,7 @@ def test_the_lines_of_the_document_find_the_spectrum_of_the_example(monkeypatch)
 
 
 def test_the_command_of_the_document_continues_the_example(monkeypatch, call_script, tmp_path):
-    (words,) = re.findall(r"^    e2rnas continue (.*)$", DOCUMENT.read_text(), re.MULTILINE)
+    (words,) = re.findall(r"^    python scripts/continue_spectrum.py (.*)$", DOCUMENT.read_text(), re.MULTILINE)
     monkeypatch.chdir(ROOT)
     status, out, err = call_script("continue_spectrum", *words.split(), f"run={tmp_path / 'run'}")
     assert (status, err) == (0, "")
