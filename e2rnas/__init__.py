@@ -8,7 +8,7 @@ run = e2rnas.search(
     data=e2rnas.images(train_x, train_y, test_x, test_y),  # [N, H, W] or [N, H, W, 3], and classes [N]
     objectives={"parameters": (8e3, 11e3)},
 )
-print(run.genotype, run.cost, run.history[-1])
+print(run.genotype, run.cost, run.history[-1]["objectives"])
 run.retrain(epochs=10)
 print(run.evaluate(["pgd-20", "autoattack"], eps=0.1))
 run.export("onnx")

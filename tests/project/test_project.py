@@ -37,8 +37,9 @@ def test_the_parts_by_themselves_run_and_print_what_they_say(capsys):
     assert "0.3846" in printed.splitlines()[-1]
 
 
-def test_every_script_is_named_on_the_page_of_the_command_line():
-    text = (ROOT / "docs/reference/command_line.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/command_line.md"])
+def test_every_script_is_named_where_programs_are_listed(page):
+    text = (ROOT / page).read_text()
     for script in (ROOT / "scripts").glob("[a-z]*.py"):
         assert f"scripts/{script.name}" in text
 
