@@ -38,13 +38,14 @@ def table(folders: Sequence[Path]) -> str:
     """Return the results as text, a row a run: size, and each accuracy in % over its 95 % Wilson interval.
 
     "-" where one was not measured; where none was, one line that says so. Below, what else was measured of each.
-    Of populations of learned optimizers alone, what each reached. Raises RunError as `write` does.
+    Of populations of learned optimizers, or of fronts, alone, what each reached. Raises RunError as `write` does.
     """
     runs = read_runs(folders)
     attacks = attacks_of(runs)
-    populations = [population_in_words(label, run.lineage) for label, run in runs.items() if run.lineage]
-    if not attacks and populations:
-        return "\n".join(populations)
+    reached = [population_in_words(label, run.lineage) for label, run in runs.items() if run.lineage]
+    reached += [str(run.pareto) for run in runs.values() if run.pareto]
+    if not attacks and reached:
+        return "\n".join(reached)
     if not attacks:
         names = printable(", ".join(runs))
         return f"Nothing to put in a table yet: what {names} now holds was not evaluated; run evaluate.py."

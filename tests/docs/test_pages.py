@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2rnas import overrides
+from e2rnas.cli.app import compose_experiment
 from e2rnas.cli.programs import PROGRAMS
 from tests.support.scripts import ROOT, status_of
 from tests.support.small_settings import COMMANDS, SMALLER
@@ -36,10 +37,11 @@ def commands(text):
         yield name, arguments
 
 
+OF_PYTHON = {**COMMANDS, "evaluate": SMALLER["evaluate"]}
 SMALL_IN_PYTHON = f"""
 from e2rnas import overrides
 
-composed, small = overrides.settings_of, { ({**COMMANDS, "evaluate": SMALLER["evaluate"]})!r}
+composed, small = overrides.settings_of, {OF_PYTHON!r}
 overrides.settings_of = lambda name, given: composed(name, [*small.get(name, ()), *given])
 """
 
@@ -67,6 +69,15 @@ def test_what_a_page_shows_runs(page, small, capsys):
         for program, arguments in commands(text):
             status = status_of(small, program, [*arguments, *COMMANDS.get(program, ())])
             assert status == 0, (program, arguments, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("page", [page for page in TUTORIALS if page not in QUICK])
+def test_settings_of_a_tutorial_are_understood_as_they_stand(page):
+    """Those that `make slow` runs; of a sweep, those of its first job."""
+    for language, text in PAGES[page]:
+        for program, arguments in commands(text) if language == "bash" else ():
+            given = [re.sub(r"=([^\[{,]*),.*", r"=\1", argument) for argument in arguments if argument != "-m"]
+            assert compose_experiment([*PROGRAMS[program].defaults, *given]).run
 
 
 @pytest.fixture

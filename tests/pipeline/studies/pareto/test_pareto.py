@@ -285,6 +285,7 @@ def test_the_report_shows_the_front_with_all_its_points(run, tmp_path):
     for drawn in ("metrics.jsonl", "alphas.safetensors"):  # of figures of the search
         (folder / drawn).unlink()
     page = run_report.write(folder).read_text(encoding="utf-8")
+    assert run_report.table([folder]) == str(read_front(run / "pareto.json"))
     assert '<h2 id="pareto">' in page
     assert "parameters from" in page
     for picture in ("parameters", "macs", "accuracies"):
