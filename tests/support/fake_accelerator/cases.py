@@ -135,17 +135,9 @@ def resumed_inside_an_epoch() -> dict[str, Any]:
 
 
 def _written_and_read(path: Path, state: dict[str, Any]) -> dict[str, Any]:
-    torch.save(_on_cpu(state), path)
+    torch.save(state, path)
     found: dict[str, Any] = torch.load(path, weights_only=True)
     return found
-
-
-def _on_cpu(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _on_cpu(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_on_cpu(value) for value in content]
-    return content.cpu() if isinstance(content, torch.Tensor) else content
 
 
 def planted_generator() -> dict[str, Any]:

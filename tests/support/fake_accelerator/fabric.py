@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities import move_data_to_device
 from torch import nn
 
 from pipeline.compute import fabric as stages_fabric
-from tests.support.fake_accelerator.device import DEVICE
+from tests.support.fake_accelerator.device import DEVICE, each, real
 
 
 class FakeFabric(Fabric):
@@ -24,5 +25,7 @@ class FakeFabric(Fabric):
 
 
 def install():
-    """Let `make_fabric` make it, for the rest of this process."""
+    """Let `make_fabric` make it, and files hold the device's tensors as they are read, on the CPU, in this process."""
     stages_fabric.Fabric = FakeFabric
+    save = torch.save  # which writes wrappers of tensors as code that no reader runs
+    torch.save = lambda content, *arguments, **named: save(each(real, content), *arguments, **named)
