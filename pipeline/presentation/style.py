@@ -90,8 +90,8 @@ def make_axes(x_label: str, y_label: str, height: float = HEIGHT) -> tuple[Figur
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Steps or epochs along the x axis."""
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    """Steps or epochs along the x axis, whole ones also where there is one alone."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
 def in_percent(axes: Axes) -> None:

@@ -25,7 +25,7 @@ PAGES = {
 }
 TUTORIALS = sorted(name for name in PAGES if name.startswith("tutorials/"))
 RUN_HERE = sorted(name for name, blocks in PAGES.items() if blocks and name not in RUN_ELSEWHERE)
-QUICK = {"concepts/balancing.md", "how_to/continuation.md", "tutorials/own_model.md"}
+QUICK = {"concepts/balancing.md", *(f"tutorials/{name}.md" for name in ("continuation", "microscope", "own_model"))}
 
 
 def commands(text):
