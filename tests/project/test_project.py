@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from e2rnas.cli.programs import PROGRAMS
 from tests.support.scripts import ROOT
 
 PACKAGES = (
@@ -42,6 +43,13 @@ def test_every_script_is_named_where_programs_are_listed(page):
     text = (ROOT / page).read_text()
     for script in (ROOT / "scripts").glob("[a-z]*.py"):
         assert f"scripts/{script.name}" in text
+
+
+def test_pages_write_programs_as_scripts_and_say_in_two_places_that_a_command_is_the_same():
+    commands = "|".join(re.escape(program.command or name) for name, program in PROGRAMS.items())
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    found = {page for page in pages if re.search(rf"\be2rnas ({commands})\b", page.read_text(encoding="utf-8"))}
+    assert found == {ROOT / "docs/start/install.md", ROOT / "docs/reference/command_line.md"}
 
 
 def test_every_published_cell_is_named_where_they_are_described():
