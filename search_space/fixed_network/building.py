@@ -17,25 +17,29 @@ class NotFixedError(Exception):
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of a step, and what scales and shifts its outputs.
+    """The weights of a step, and what scales and shifts its outputs, of S networks side by side.
 
-    weight: [outputs, ...].  bias: [outputs], or None.
-    norm: the batch norm after it, of which these outputs are from channel `first` on.
+    weight: [S * outputs, ...].  bias: [S * outputs], or None.
+    norm: the batch norm after it, of which these outputs are from channel `first` of each network on.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     norm: nn.BatchNorm2d | None = None
     first: int = 0
+    networks: int = 1
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias that do the same without the norm, in float64."""
         weight, outputs = self.weight.double(), len(self.weight)
+        each = outputs // self.networks
         bias = weight.new_zeros(outputs) if self.bias is None else self.bias.double()
         if self.norm is None:
             return weight, bias
         factor, shift = scale_and_shift(self.norm)
-        factor, shift = (part[self.first : self.first + outputs] for part in (factor, shift))
+        factor, shift = (
+            part.view(self.networks, -1)[:, self.first : self.first + each].reshape(-1) for part in (factor, shift)
+        )
         return weight * factor.view(-1, *[1] * (weight.ndim - 1)), bias * factor + shift
 
 
@@ -53,8 +57,9 @@ def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Builder:
-    """Collects values, steps and weights."""
+    """Collects values and steps of one of S networks side by side, and the weights of all."""
 
+    networks: int = 1
     values: list[Value] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     _weights: list[Tensor] = field(default_factory=list)
@@ -85,13 +90,16 @@ class Builder:
         places = []
         for part in parts:
             places.append(self._places)
-            self._weights.append(part.detach().reshape(-1).to("cpu", torch.float32))
-            self._places += part.numel()
+            of_each = part.detach().reshape(self.networks, -1).to("cpu", torch.float32)
+            self._weights.append(of_each)
+            self._places += of_each.shape[1]
         return places
 
     def passes(self, logits: int) -> NetworkPasses:
         """Return the passes from the first value to the logits."""
-        return NetworkPasses(self.values, self.steps, torch.cat([*self._weights, torch.zeros(1)]), logits)
+        return NetworkPasses(
+            self.values, self.steps, torch.cat([*self._weights, torch.zeros(self.networks, 1)], dim=1), logits
+        )
 
     def shape(self, value: int) -> Sequence[int]:
         """Return channels, height and width."""

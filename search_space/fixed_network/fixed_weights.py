@@ -18,6 +18,7 @@ from search_space.kernels.fast_gradients import is_transformed
 from search_space.kernels.native.loading import takes_type
 from search_space.kernels.native.network_passes import NetworkPasses
 from search_space.network.network import Network
+from search_space.network.side_by_side import SideBySide
 
 
 @contextmanager
@@ -27,8 +28,8 @@ def fixed_weights(network: nn.Module) -> Iterator[None]:
     They are those of the network to rounding, several times sooner: batch norm is folded into the convolutions before
     it, and each image goes through all layers while it is in the core's cache. Where weights are asked for gradients or
     have changed, in training, for other types and devices than float32 on the CPU, without a compiler, for noise, with
-    hooks inside, and for other modules than `Network`, all is as without this. Weights may not be changed where PyTorch
-    does not see it (`.data`).
+    hooks inside, and for other modules than `Network` and `SideBySide`, all is as without this. Weights may not be
+    changed where PyTorch does not see it (`.data`).
 
     >>> from search_space import PUBLISHED
     >>> network = Network(PUBLISHED["DARTS_V2"].genotype, channels=4, layers=3).eval()
@@ -37,21 +38,22 @@ def fixed_weights(network: nn.Module) -> Iterator[None]:
     ...     logits = network(images)
     >>> torch.testing.assert_close(logits, network(images), rtol=1e-4, atol=1e-5)
     """
-    if not isinstance(network, Network) or network.fixed is not None or not takes_type([*network.parameters()]):
+    count, one = (network.count, network.network) if isinstance(network, SideBySide) else (1, network)
+    if not isinstance(one, Network) or one.fixed is not None or not takes_type([*one.parameters()]):
         yield
         return
-    network.fixed = _Fixed(network)
+    one.fixed = _Fixed(one, count)
     try:
         yield
     finally:
-        network.fixed = None
+        one.fixed = None
 
 
 class _Fixed:
-    """The passes of a network by the size of its images, as long as its weights are what they were."""
+    """The passes of `count` networks side by side by the size of images, while their weights are what they were."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, network: Network, count: int) -> None:
+        self._network, self._count = network, count
         self._passes: dict[tuple[int, ...], NetworkPasses | None] = {}
         self._places = [
             (of, name) for module in network.modules() for of in (module._parameters, module._buffers) for name in of
@@ -93,18 +95,18 @@ class _Fixed:
     def _for(self, images: Tensor) -> NetworkPasses | None:
         size = tuple(images.shape[1:])
         if size not in self._passes:
-            self._passes[size] = _passes_of(self._network, size)
+            self._passes[size] = _passes_of(self._network, self._count, size)
         return self._passes[size]
 
 
 @torch.no_grad()
-def _passes_of(network: Network, size: tuple[int, ...]) -> NetworkPasses | None:
-    """Return the passes of images [C, H, W] through a network, or None where a module has none."""
+def _passes_of(network: Network, count: int, size: tuple[int, ...]) -> NetworkPasses | None:
+    """Return the passes of images [C, H, W] through `count` networks side by side, or None where a module has none."""
     if size[0] != network.normalize.mean.shape[1]:
         return None  # the network says it better
     if any(part._forward_hooks or part._forward_pre_hooks for part in network.modules() if part is not network):
         return None  # somebody looks at what lies between its layers
-    builder = Builder()
+    builder = Builder(count)
     try:
         return builder.passes(network_steps(network, builder, size))
     except NotFixedError:

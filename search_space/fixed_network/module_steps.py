@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
 
-import torch
 from torch import nn
 
 from search_space.fixed_network.building import Builder, NotFixedError, Weights, scale_and_shift
@@ -15,6 +14,7 @@ from search_space.kernels.native.network_passes import StepKind
 from search_space.network.nasbench201 import ResidualBlock, ResidualLayer
 from search_space.network.network import Classifier, Network, NetworkCell, Normalize
 from search_space.network.operations import EverySecondPixel, FactorizedReduce, Zero
+from search_space.network.side_by_side import Linears
 from search_space.network.skeleton import halved
 
 
@@ -92,16 +92,17 @@ def _convolution(
     first: int = 0,
 ) -> int:
     kernel, stride, padding, dilation = module.kernel_size, module.stride, module.padding, module.dilation
-    depthwise = module.groups == module.in_channels == module.out_channels > 1 and norm is None and module.bias is None
+    groups, given, made = (n // builder.networks for n in (module.groups, module.in_channels, module.out_channels))
+    depthwise = groups == given == made > 1 and norm is None and module.bias is None
     keeps_size = all(
         side % 2 and pad == spread * (side // 2) for side, pad, spread in zip(kernel, padding, dilation, strict=True)
     )
-    if (module.groups > 1 and not depthwise) or not keeps_size or dilation[0] != dilation[1]:
+    if (groups > 1 and not depthwise) or not keeps_size or dilation[0] != dilation[1]:
         raise NotFixedError(f"a convolution {module}")
     _, *size = builder.shape(source)
-    shape = module.out_channels, *(-(-side // step) for side, step in zip(size, stride, strict=True))
+    shape = made, *(-(-side // step) for side, step in zip(size, stride, strict=True))
     output = _written(builder, target, *shape, passing=passing)
-    folded, shift = Weights(module.weight, module.bias, norm, first).folded()
+    folded, shift = Weights(module.weight, module.bias, norm, first, builder.networks).folded()
     weight, bias = builder.store(folded, shift)
     builder.step(
         StepKind.DEPTHWISE if depthwise else StepKind.DENSE,
@@ -146,18 +147,17 @@ def _every_second(builder: Builder, source: int, first: tuple[int, int], *, rect
 
 def _factorized_reduce(module: nn.Module, builder: Builder, source: int, target: Target) -> int:
     of = cast("FactorizedReduce", module)
-    _check_groups(of.groups)
     if not isinstance(of.norm, nn.BatchNorm2d):
         raise NotFixedError(f"a module {type(of.norm).__name__}")
     _, height, width = builder.shape(source)
-    halves = (of.even, of.odd)
-    output = _written(builder, target, sum(half.out_channels for half in halves), halved(height), halved(width))
+    halves = [(half, half.out_channels // builder.networks) for half in (of.even, of.odd)]
+    output = _written(builder, target, sum(channels for _, channels in halves), halved(height), halved(width))
     first = 0
-    for place, half in enumerate(halves):
+    for place, (half, channels) in enumerate(halves):
         picked = _every_second(builder, source, (place, place), rectified=True)
-        part = Target(builder.part(output, first, half.out_channels), target.added)
+        part = Target(builder.part(output, first, channels), target.added)
         _convolution(half, of.norm, builder, picked, part, rectified=False, first=first)
-        first += half.out_channels
+        first += channels
     return output
 
 
@@ -168,12 +168,21 @@ def _pool(module: nn.Module, builder: Builder, source: int, target: Target) -> i
     if (padding != (0, 0) and getattr(of, "count_include_pad", False)) or getattr(of, "dilation", 1) != 1:
         raise NotFixedError(f"a pool {of}")
     channels, *size = builder.shape(source)
-    with torch.device("meta"):
-        height, width = of(torch.empty(1, 1, *size)).shape[2:]
+    height, width = (
+        _windows(side + 2 * pad - window, side + pad, step, rounded_up=of.ceil_mode)
+        for side, pad, window, step in zip(size, padding, kernel, stride, strict=True)
+    )
     output = _written(builder, target, channels, height, width)
     kind = StepKind.MAX_POOL if largest else StepKind.AVERAGE_POOL
     builder.step(kind, source, output, added=target.added, kernel=kernel, stride=stride, padding=padding)
     return output
+
+
+def _windows(room: int, end: int, step: int, *, rounded_up: bool) -> int:
+    """Return how many windows begin within `room` pixels of the first, and before `end`, as PyTorch counts them."""
+    if not rounded_up:
+        return room // step + 1
+    return min(-(-room // step) + 1, -(-end // step))
 
 
 def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
@@ -200,8 +209,9 @@ def _classifier(module: nn.Module, builder: Builder, source: int, target: Target
     channels, height, width = builder.shape(source)
     pooled = builder.value(channels, 1, 1)
     builder.step(StepKind.AVERAGE_POOL, source, pooled, rectified=rectified, kernel=(height, width))
-    output = _written(builder, target, of.linear.out_features, 1, 1)
-    weight, bias = builder.store(*Weights(of.linear.weight, of.linear.bias).folded())
+    linear = of.linear.convolution if isinstance(of.linear, Linears) else of.linear
+    output = _written(builder, target, len(linear.weight) // builder.networks, 1, 1)
+    weight, bias = builder.store(*Weights(linear.weight, linear.bias).folded())
     builder.step(StepKind.DENSE, pooled, output, added=target.added, weight=weight, bias=bias)
     return output
 
@@ -218,7 +228,6 @@ def cell_steps(cell: nn.Module, builder: Builder, sources: Sequence[int]) -> int
         return steps_of(cell.block, builder, sources[-1])
     if not isinstance(cell, NetworkCell):
         raise NotFixedError(f"a layer {type(cell).__name__}")
-    _check_groups(cell.groups)
     read = sources[-len(cell.inputs) :]
     states = [steps_of(inputs, builder, state) for inputs, state in zip(cell.inputs, read, strict=True)]
     operations, made = iter(cell.operations), {}
@@ -237,17 +246,16 @@ def cell_steps(cell: nn.Module, builder: Builder, sources: Sequence[int]) -> int
 
 
 def network_steps(network: Network, builder: Builder, size: Sequence[int]) -> int:
-    """Add the steps from images [channels, height, width] of that size to the logits, and return their value."""
-    images = builder.value(*size)
+    """Add the steps from images [channels, height, width] of that size to the logits, and return their value.
+
+    size: of what all networks side by side read.
+    """
+    channels, *sides = size
+    images = builder.value(channels // builder.networks, *sides)
     before = last = steps_of(network.stem, builder, steps_of(network.normalize, builder, images))
     for cell in network.cells:
         before, last = last, cell_steps(cell, builder, (before, last))
     return steps_of(network.classifier, builder, last)
-
-
-def _check_groups(groups: int) -> None:
-    if groups != 1:
-        raise NotFixedError("networks side by side")
 
 
 _STEPS: Mapping[type[nn.Module], Callable[[nn.Module, Builder, int, Target], int]] = MappingProxyType(

@@ -64,7 +64,7 @@ class SideBySide(nn.Module):
         return values.view(self.count, -1, *values.shape[1:])
 
 
-class _Linears(nn.Module):
+class Linears(nn.Module):
     """Linear layers side by side: [N, S * in_features] -> [N, S * out_features]."""
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
@@ -141,5 +141,5 @@ def _blocks(values: Sequence[Tensor]) -> Tensor:
 
 
 _JOINS: Mapping[type[nn.Module], Callable[[Sequence[Any]], nn.Module]] = MappingProxyType(
-    {nn.Conv2d: _convolutions, nn.BatchNorm2d: _batch_norms, nn.Linear: _Linears, Normalize: _normalizations}
+    {nn.Conv2d: _convolutions, nn.BatchNorm2d: _batch_norms, nn.Linear: Linears, Normalize: _normalizations}
 )

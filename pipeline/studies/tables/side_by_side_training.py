@@ -25,7 +25,7 @@ from pipeline.training.optimizers import make_weight_optimizer, take_step
 from pipeline.training.recipes import Outputs, WeightAverage
 from pipeline.training.steps import attack_of_settings, loss_of_settings
 from pipeline.training.training_images import STAGE, TrainingImages
-from search_space import Genotype, Network
+from search_space import Genotype, Network, fixed_weights
 from search_space.network.side_by_side import SideBySide
 
 TOGETHER = frozenset({"PGD", "FGSM"})
@@ -140,7 +140,8 @@ class SideBySideTraining:
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on a batch; return which of its images were right, bool [N * seeds]."""
-        attacked = images if self._attack is None else self._attack(images, labels)
+        with fixed_weights(self._networks):
+            attacked = images if self._attack is None else self._attack(images, labels)
         loss, outputs = self._loss(self._forward, images, attacked, labels)
         # a mean over the images of all networks: each network's own mean counts 1 / seeds in it
         slopes = torch.autograd.grad(loss * len(self._seeds), self._weights, materialize_grads=True)
@@ -177,16 +178,18 @@ class SideBySideTraining:
     def _right_alone(self, images: ImageSet, network: Network, name: str) -> int:
         attack = self._evaluation_attack(name, network)
         batches = images.batches(self._experiment.evaluate.batch_size)
-        return sum(int(classified_right(network, attack(*batch), batch[1]).sum()) for batch in batches)
+        with fixed_weights(network):
+            return sum(int(classified_right(network, attack(*batch), batch[1]).sum()) for batch in batches)
 
     def right_in(self, images: ImageSet, attack: CheckedAttack | None, purpose: str) -> RightBySeed:
         """Return how many of the images each network has right, under an attack where one is given."""
         networks, right = self.kept.eval(), torch.zeros(len(self._seeds), dtype=torch.int64)
-        for batch, (inputs, labels) in enumerate(images.batches(self._experiment.evaluate.batch_size)):
-            repeated, targets = (each.repeat_interleave(len(self._seeds), dim=0) for each in (inputs, labels))
-            seed_stream(self._experiment.seed, "tabulate", purpose, batch, *self._seeds)
-            changed = repeated if attack is None else attack(repeated, targets)
-            right += self._by_seed(classified_right(networks, changed, targets))
+        with fixed_weights(networks):
+            for batch, (inputs, labels) in enumerate(images.batches(self._experiment.evaluate.batch_size)):
+                repeated, targets = (each.repeat_interleave(len(self._seeds), dim=0) for each in (inputs, labels))
+                seed_stream(self._experiment.seed, "tabulate", purpose, batch, *self._seeds)
+                changed = repeated if attack is None else attack(repeated, targets)
+                right += self._by_seed(classified_right(networks, changed, targets))
         return tuple(right.tolist())
 
     def _by_seed(self, right: Tensor) -> Tensor:

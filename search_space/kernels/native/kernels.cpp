@@ -80,8 +80,10 @@ struct NetworkStep {
 struct FixedNetwork {
     const NetworkValue *values; // the first is the images
     const NetworkStep *steps;
-    const float *weights;
+    const float *weights;              // [networks][of_network]
     int count, logits, batch, threads; // steps, the index of the logits, and images
+    int networks;                      // of one kind, side by side, each with images and logits of its own
+    long of_network;
     long kept, passing, rows, found;   // floats of an image: of the values, and of what the passes lay out on their way
 };
 }
@@ -135,8 +137,8 @@ extern "C" void batch_norm_backward(const float *x, const float *slope, long row
     DISPATCH(run_batch_norm_backward(x, slope, rows, channels, threads, kept, out));
 }
 
-// images [batch, ...] -> logits [batch, classes]. kept: null, or room for what the way back needs, [groups, of.kept,
-// images of a group]. Returns the number of groups.
+// images [batch, networks, ...] -> logits [batch, networks, classes]. kept: null, or room for what the way back needs,
+// [networks, groups, of.kept, images of a group]. Returns the number of groups.
 extern "C" int network_forward(const FixedNetwork *of, const float *images, float *kept, float *logits) {
     DISPATCH(run_network(*of, images, nullptr, kept, logits));
 }

@@ -105,12 +105,13 @@ template <typename Body> static inline void pixels(const NetworkValue &of, Body 
 template <int V> struct ThroughNetwork {
     const FixedNetwork &of;
     float *kept;                          // [of.kept][V]
+    const float *weights;                 // of the network that they go through
     Room slopes;                 // the same, of gradients
     Room passing, passing_slope; // what lies between two convolutions, read once
     Room rows, found;
 
     ThroughNetwork(const FixedNetwork &of, bool back)
-        : of(of), kept(nullptr), slopes(back ? of.kept * V : 1), passing(of.passing * V),
+        : of(of), kept(nullptr), weights(of.weights), slopes(back ? of.kept * V : 1), passing(of.passing * V),
           passing_slope(back ? of.passing * V : 1), rows(of.rows * V), found(back ? of.found * V : 1) {}
 
     const NetworkValue &value(int index) const { return of.values[index]; }
@@ -155,8 +156,8 @@ template <int V> struct ThroughNetwork {
         Sum<V> s = {as_it_is ? values(step.input) : rows.data, in.channels, in.height, in.width, side,
                     values(step.output), out.channels, out.height, out.width,
                     {step.kernel[0], step.kernel[1]}, {step.stride[0], step.stride[1]}, step.padding[0], step.dilation,
-                    of.weights + step.weight, taps * in.channels, taps, 1,
-                    step.bias < 0 ? nullptr : of.weights + step.bias, bool(step.added)};
+                    weights + step.weight, taps * in.channels, taps, 1,
+                    step.bias < 0 ? nullptr : weights + step.bias, bool(step.added)};
         if (direct) one_row(s);
         sum(s, step, by_channel);
     }
@@ -178,9 +179,9 @@ template <int V> struct ThroughNetwork {
         Sum<V> s = {direct ? slopes_of(step.output) : rows.data, out.channels, (out.height - 1) * step.stride[0] + 1,
                     in.width, side[1], fresh ? slopes_of(step.input) : found.data, in.channels, in.height, in.width,
                     {step.kernel[0], step.kernel[1]}, {1, 1}, side[0], step.dilation,
-                    of.weights + step.weight + taps - 1, taps, taps * in.channels, -1, nullptr, false};
+                    weights + step.weight + taps - 1, taps, taps * in.channels, -1, nullptr, false};
         if (direct) one_row(s);
-        if (by_channel) s.weight = of.weights + step.weight + taps - 1;
+        if (by_channel) s.weight = weights + step.weight + taps - 1;
         sum(s, step, by_channel);
         if (fresh) return;
         const float *x = values(step.input);
@@ -271,7 +272,7 @@ template <int V> struct ThroughNetwork {
         pixels(value(step.output), [&](int c, size_t p) {
             Vector<V> next = {};
             if (x) next = at<V>(x + p * V);
-            if (step.kind == SCALE) next = next * all<V>(of.weights[step.weight + c]) + all<V>(of.weights[step.bias + c]);
+            if (step.kind == SCALE) next = next * all<V>(weights[step.weight + c]) + all<V>(weights[step.bias + c]);
             at<V>(result + p * V) = step.added ? at<V>(result + p * V) + next : next;
         });
     }
@@ -288,20 +289,20 @@ template <int V> struct ThroughNetwork {
             });
         pixels(value(step.output), [&](int c, size_t p) {
             const Vector<V> more = at<V>(slope + p * V);
-            at<V>(result + p * V) += step.kind == SCALE ? more * all<V>(of.weights[step.weight + c]) : more;
+            at<V>(result + p * V) += step.kind == SCALE ? more * all<V>(weights[step.weight + c]) : more;
         });
     }
 };
 
-// [images of this group][size] <-> [size][V]
-template <int V> static void into_lanes(const float *images, int count, size_t size, float *lanes) {
+// [images of this group][networks][size], of one network <-> [size][V]
+template <int V> static void into_lanes(const float *images, int count, size_t size, int networks, float *lanes) {
     for (size_t i = 0; i < size; ++i)
-        for (int v = 0; v < V; ++v) lanes[i * V + v] = v < count ? images[v * size + i] : 0.0f;
+        for (int v = 0; v < V; ++v) lanes[i * V + v] = v < count ? images[v * networks * size + i] : 0.0f;
 }
 
-template <int V> static void out_of_lanes(const float *lanes, int count, size_t size, float *images) {
+template <int V> static void out_of_lanes(const float *lanes, int count, size_t size, int networks, float *images) {
     for (int v = 0; v < count; ++v)
-        for (size_t i = 0; i < size; ++i) images[v * size + i] = lanes[i * V + v];
+        for (size_t i = 0; i < size; ++i) images[v * networks * size + i] = lanes[i * V + v];
 }
 
 static size_t size_of(const NetworkValue &value) { return size_t(value.channels) * value.height * value.width; }
@@ -315,18 +316,21 @@ static int run_network(const FixedNetwork &of, const float *images, const float 
         ThroughNetwork<V> lanes(of, slopes);
         Room own(kept ? 1 : of.kept * V);
 #pragma omp for schedule(static)
-        for (int group = 0; group < groups; ++group) {
-            const int first = group * V, count = of.batch - first < V ? of.batch - first : V;
-            lanes.kept = kept ? kept + size_t(group) * of.kept * V : own.data;
+        for (int job = 0; job < of.networks * groups; ++job) {
+            const int network = job / groups, first = job % groups * V;
+            const int count = of.batch - first < V ? of.batch - first : V;
+            const size_t place = size_t(first) * of.networks + network; // of the first image of this network
+            lanes.kept = kept ? kept + size_t(job) * of.kept * V : own.data;
+            lanes.weights = of.weights + network * of.of_network;
             if (slopes) {
                 std::memset(lanes.slopes.data, 0, of.kept * V * sizeof(float));
-                into_lanes<V>(slopes + first * of_logits, count, of_logits, lanes.slopes_of(of.logits));
+                into_lanes<V>(slopes + place * of_logits, count, of_logits, of.networks, lanes.slopes_of(of.logits));
                 for (int i = of.count - 1; i >= 0; --i) lanes.backward(of.steps[i]);
-                out_of_lanes<V>(lanes.slopes_of(0), count, of_image, result + first * of_image);
+                out_of_lanes<V>(lanes.slopes_of(0), count, of_image, of.networks, result + place * of_image);
             } else {
-                into_lanes<V>(images + first * of_image, count, of_image, lanes.values(0));
+                into_lanes<V>(images + place * of_image, count, of_image, of.networks, lanes.values(0));
                 for (int i = 0; i < of.count; ++i) lanes.forward(of.steps[i]);
-                out_of_lanes<V>(lanes.values(of.logits), count, of_logits, result + first * of_logits);
+                out_of_lanes<V>(lanes.values(of.logits), count, of_logits, of.networks, result + place * of_logits);
             }
         }
     }

@@ -87,15 +87,15 @@ class _Step(ctypes.Structure):
 class _Network(ctypes.Structure):
     _fields_ = (
         *fields("values steps weights"),
-        *fields(integers="count logits batch threads"),
-        *((name, ctypes.c_long) for name in ("kept", "passing", "rows", "found")),
+        *fields(integers="count logits batch threads networks"),
+        *((name, ctypes.c_long) for name in ("of_network", "kept", "passing", "rows", "found")),
     )
 
 
 class NetworkPasses:
-    """Passes through a network that is a sequence of steps from values to values; the first value is the images.
+    """Passes through networks that are a sequence of steps from values to values; the first value is the images.
 
-    weights: float32, on the CPU, of all steps.  logits: the index of the value that is returned.
+    weights: float32, on the CPU, of all steps, [S, W] of S networks.  logits: the index of the value that is returned.
     """
 
     def __init__(self, values: Sequence[Value], steps: Sequence[Step], weights: Tensor, logits: int) -> None:
@@ -103,6 +103,7 @@ class NetworkPasses:
         if compiled is None:
             raise ValueError("expected compiled code, found none: install with a C++ compiler")
         self._compiled, self._weights, self._image, self._classes = compiled, weights, values[0], values[logits].size
+        self._count = len(weights)
         self._values = (_Value * len(values))(
             *(_Value(each.place, each.channels, each.height, each.width, each.passing) for each in values)
         )
@@ -115,26 +116,27 @@ class NetworkPasses:
         self._network = _Network(
             ctypes.addressof(self._values), ctypes.addressof(self._steps), weights.data_ptr(), len(steps), logits
         )
+        self._network.networks, self._network.of_network = weights.shape
         self._network.kept, self._network.passing = self._kept, passing
         self._network.rows, self._network.found = max(rows), max(found)
 
     def forward(self, images: Tensor, *, keep: bool) -> tuple[Tensor, Tensor | None]:
-        """Return logits [N, classes] of images [N, C, H, W], and where asked what the way back needs."""
+        """Return logits [N, S * classes] of images [N, S * C, H, W], and where asked what the way back needs."""
         images = images.contiguous()
-        logits = images.new_empty(len(images), self._classes)
+        logits = images.new_empty(len(images), self._count * self._classes)
         kept = None
         if keep:
             lanes = self._compiled.network_lanes()
-            kept = images.new_empty(-(-len(images) // lanes) * lanes * self._kept)
+            kept = images.new_empty(-(-len(images) // lanes) * lanes * self._kept * self._count)
         address = None if kept is None else kept.data_ptr()
         self._compiled.network_forward(self._for(len(images)), images.data_ptr(), address, logits.data_ptr())
         return logits, kept
 
     def backward(self, slopes: Tensor, kept: Tensor) -> Tensor:
-        """Return the gradient [N, C, H, W] in the images, of slopes [N, classes]."""
+        """Return the gradient [N, S * C, H, W] in the images, of slopes [N, S * classes]."""
         slopes = slopes.contiguous()
         image = self._image
-        gradient = slopes.new_empty(len(slopes), image.channels, image.height, image.width)
+        gradient = slopes.new_empty(len(slopes), self._count * image.channels, image.height, image.width)
         self._compiled.network_backward(self._for(len(slopes)), slopes.data_ptr(), kept.data_ptr(), gradient.data_ptr())
         return gradient
 

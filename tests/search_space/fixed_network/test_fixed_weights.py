@@ -14,6 +14,7 @@ from search_space.cells.genotype import OPERATION_NAMES, Cell, Edge
 from search_space.kernels import native
 from search_space.kernels.native.loading import library
 from search_space.network.passes import heard_by
+from search_space.network.side_by_side import SideBySide
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="installed without a C++ compiler")
 
@@ -22,9 +23,9 @@ BLIND = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"  # nodes that 
 EVERYTHING = [name for name in OPERATION_NAMES if name != "noise"]
 
 
-def trained(genotype, channels=5, layers=3, in_channels=3):
+def trained(genotype, channels=5, layers=3, in_channels=3, seed=0):
     """A network in evaluation whose batch norms have statistics, scales and shifts of their own."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = Network(
         genotype, channels=channels, layers=layers, num_classes=7, in_channels=in_channels, std=[0.3] * in_channels
     )
@@ -64,6 +65,25 @@ def test_logits_and_gradients_are_those_of_the_network(cell, size, batch):
     genotype = PUBLISHED[cell].genotype if cell in PUBLISHED else Genotype.from_nasbench201(cell)
     torch.manual_seed(1)
     agree(trained(genotype), torch.rand(batch, 3, size, size))
+
+
+@pytest.mark.parametrize(("cell", "count"), [("NASNet", 2), (NASBENCH201, 3), (BLIND, 2)])
+def test_networks_side_by_side_compute_what_each_does_alone(cell, count):
+    genotype = PUBLISHED[cell].genotype if cell in PUBLISHED else Genotype.from_nasbench201(cell)
+    alone = [trained(genotype, seed=seed) for seed in range(count)]
+    together = SideBySide(alone).eval().requires_grad_(False)
+    images = torch.rand(19 * count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with fixed_weights(together):
+        assert together.network.fixed.takes(images.view(19, -1, 8, 8))
+        logits, slopes = computed(together, images)
+    torch.manual_seed(2)
+    directions = torch.randn(logits.shape).double()
+    for index, network in enumerate(alone):
+        own = images[index::count].double().requires_grad_()
+        expected = copy.deepcopy(network).double()(own)
+        (slope,) = grad(expected, own, directions[index::count])
+        for found, right in ((logits, expected), (slopes, slope)):
+            assert (found[index::count].double() - right).norm() <= 3e-6 * right.norm()
 
 
 @pytest.mark.parametrize(("channels", "size", "seed"), [(2, 9, 1), (3, 8, 2), (9, 8, 4), (7, 11, 6)])
