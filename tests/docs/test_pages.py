@@ -113,6 +113,7 @@ def test_a_notebook_is_the_blocks_that_are_run_in_their_order(page, checkout):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS)
 @pytest.mark.filterwarnings("default")  # of the packages that run notebooks
+@pytest.mark.timeout(1800)  # each command is a process of its own
 def test_a_notebook_runs(page, checkout, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
