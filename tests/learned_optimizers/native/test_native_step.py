@@ -1,7 +1,11 @@
 """The compiled step of a learned optimizer is that of PyTorch, to rounding, for all it is for, and in the same bits."""
 
 import copy
+import os
 import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -318,3 +322,19 @@ def test_logarithm_and_root_are_exact_to_a_few_roundings(instructions):
     squares = torch.cat([state["squares"][:1] for state in states], 1)[0]
     np.testing.assert_allclose(squares, 0.5 * np.float64(gradients) ** 2, rtol=3 * SINGLE)
     np.testing.assert_allclose(sums[:, 18], 1 / np.float64(squares + 1e-8), rtol=6 * SINGLE)  # squared once more
+
+
+@pytest.mark.parametrize("module", ["search_space.kernels.native._kernels", "learned_optimizers.native._kernels"])
+def test_compiled_code_older_than_its_sources_is_left_out(module, tmp_path, monkeypatch):
+    """Structures that have changed since would be read as they were."""
+    built = find_spec(module)
+    if built is None:
+        pytest.skip("installed without a C++ compiler")
+    library, source = tmp_path / Path(built.origin).name, tmp_path / "kernels.cpp"
+    shutil.copy(built.origin, library)
+    source.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert compiled.load_library("_kernels") is not None
+    os.utime(source, (0, library.stat().st_mtime + 3600))
+    with pytest.warns(UserWarning, match="was compiled before its sources changed: install the project again"):
+        assert compiled.load_library("_kernels") is None
