@@ -179,6 +179,7 @@ def test_the_verdict_is_printed_and_stored(run, evaluate):
     assert surrogate["right"] >= next(row for row in stored(run)["check_rows"] if row["attack"] == "pgd-20")["right"]
 
 
+@pytest.mark.slow  # the one above has the surrogate that is trained for it
 @pytest.mark.usefixtures("few_queries")
 def test_another_run_can_be_the_surrogate(run, trained, evaluate):
     evaluate("evaluate.checks=true", f"evaluate.surrogate={trained}")

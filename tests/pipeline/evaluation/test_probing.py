@@ -132,6 +132,7 @@ def test_every_way_to_attack_asks_for_gradients(chosen, tmp_path, call_script):
     assert "WithoutGrad: its logits have no gradient to the images" in err
 
 
+@pytest.mark.slow  # the next but one has Square beside a gradient of zero
 def test_attacks_that_need_no_gradient_go_on_without(tmp_path, call_script, monkeypatch):
     quicken(monkeypatch, "square")
     chosen = ["evaluate.attacks=[square]", "evaluate.images=10"]

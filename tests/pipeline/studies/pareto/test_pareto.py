@@ -259,6 +259,7 @@ def test_a_supernet_that_is_gone_is_missed(searched, tmp_path, call_script):
     assert (status, "holds no supernet to walk from" in err) == (2, True)
 
 
+@pytest.mark.slow  # a comparison retrains and evaluates by the same code in each run of the tests
 def test_retraining_judges_the_same_cells_by_their_own_networks(run, tmp_path, call_script, monkeypatch):
     quicken(monkeypatch, "cw")
     folder = tmp_path / "run"
