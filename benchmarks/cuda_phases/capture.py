@@ -26,7 +26,7 @@ Region = Callable[[Tensor], Tensor]
 def rows(place: Place, earlier: Callable[[str], Sequence[Row]]) -> Iterator[Row]:
     """Give the seconds of each step and region run and replayed, and the distance of what regions give.
 
-    Where there is nothing to record, what the region waits for: anything would forbid to record it.
+    Where there is no CUDA, give what the region waits for: CUDA records nothing that waits.
     """
     yield from _steps(place)
     images, regions = _regions(place)
