@@ -31,7 +31,8 @@ def load_library(module: str) -> ctypes.CDLL | None:
 
 
 def _is_outdated(library: Path) -> bool:
-    sources = [path for path in library.parent.iterdir() if path.suffix in (".cpp", ".inl")]
+    folders = library.parent, Path(__file__).parent  # its own sources, and those that all compiled code includes
+    sources = [path for folder in folders for path in folder.iterdir() if path.suffix in (".cpp", ".h", ".inl")]
     return any(path.stat().st_mtime > library.stat().st_mtime + APART for path in sources)
 
 
