@@ -152,6 +152,7 @@ def test_known_rates_leave_those_and_the_default_to_be_trained(tmp_path):
     assert sum(task == sized[1][0].name for task, name, _ in tried if name == ADAMW) == 7
 
 
+@pytest.mark.slow
 def test_the_script_writes_table_picture_and_figures_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     words = ["--list", "development", "--tasks", "3 x 48*", "rnn of 40*", "--seeds", 2, "--most-steps", 22]
     words += ["--runs", tmp_path / "trainings.jsonl", "--results", tmp_path]

@@ -64,7 +64,11 @@ def alone(shared, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("script", "overrides", "says", "tiny", "spoil"), CASES, ids=[f"{c[0]} {c[1]} {c[2]}"[:90] for c in CASES]
+    ("script", "overrides", "says", "tiny", "spoil"),
+    [  # what is alike stands side by side: each third one speaks for its neighbours, which `make slow` runs
+        pytest.param(*case, marks=() if index % 3 == 0 else pytest.mark.slow) for index, case in enumerate(CASES)
+    ],
+    ids=[f"{c[0]} {c[1]} {c[2]}"[:90] for c in CASES],
 )
 def test_bad_input_is_one_line_that_says_why_and_nothing_is_written(
     shared, alone, tmp_path, call_script, script, overrides, says, tiny, spoil

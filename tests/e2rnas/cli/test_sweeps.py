@@ -51,6 +51,7 @@ def test_a_repeated_sweep_finds_its_jobs_finished(tmp_path, call_script):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"} == written
 
 
+@pytest.mark.slow
 def test_a_glob_of_options_is_a_sweep(tmp_path, call_script):
     status, _, err = call_script(
         "retrain", "-m", *SMALL, SMALL_CELL, "guard=glob(s*)", "seed=0,1", f"run={tmp_path / 'it is'}"
@@ -61,6 +62,7 @@ def test_a_glob_of_options_is_a_sweep(tmp_path, call_script):
     }
 
 
+@pytest.mark.slow
 def test_an_experiment_that_is_varied_gives_no_other_folder(tmp_path, monkeypatch, call_script):
     monkeypatch.chdir(tmp_path)
     small = (*SMALL, "search.selection.candidates=1", "search.warm_up=0", "evaluate.images=null")
@@ -141,6 +143,7 @@ def test_ray_starts_the_jobs_of_a_sweep(alone, tmp_path):
     assert all(results(tmp_path / f"seed={seed}") == found for seed, found in alone.items())
 
 
+@pytest.mark.slow
 @needs("hydra_plugins.hydra_optuna_sweeper")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of optuna 2
 def test_optuna_looks_for_the_highest_accuracy_on_held_back_images(tmp_path, call_script):
@@ -227,6 +230,7 @@ def test_a_sweep_that_cannot_be_done_is_refused_before_its_first_job(tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_figure_of_a_search_is_the_accuracy_that_its_cell_was_chosen_by(tmp_path, capsys):
     choice = ("search.selection.candidates=2", "search.selection.epochs=1", "data.limit=200")
     experiment = compose_experiment([*SMALL, *choice, f"run={tmp_path}"])

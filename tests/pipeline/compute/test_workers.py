@@ -90,6 +90,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_works_of_an_interrupted_process_are_interrupted_with_it_and_hear_no_ctrl_c_of_their_own(tmp_path):
     with two_at_work(tmp_path, INTERRUPTED) as (parent, processes):
         os.killpg(parent.pid, signal.SIGINT)

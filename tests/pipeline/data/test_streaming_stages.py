@@ -43,6 +43,7 @@ def runs_in(stage):
     return "search" if stage is SEARCH else "retrain"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [*slowly(SEARCH), RETRAIN], ids=lambda stage: stage.script)
 def test_a_stage_that_streams_and_is_stopped_in_its_epochs_ends_in_the_bits_of_one_that_does_neither(
     folder, whole, tmp_path, stage

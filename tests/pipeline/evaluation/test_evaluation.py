@@ -214,6 +214,7 @@ def test_a_users_own_module_is_evaluated_with_its_weights(theirs, run, call_scri
     assert status == 0, err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 def test_the_diagonal_of_the_transfer_matrix_is_robust_accuracy_and_the_rest_is_above(
     trained, tmp_path, run, evaluate, call_script

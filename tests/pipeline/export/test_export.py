@@ -72,6 +72,7 @@ def test_torch_export_gives_the_logits_at_any_batch_size(folder, images):
         torch.testing.assert_close(logits(loaded, images[-size:]), logits(network, images[-size:]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chosen", "forms"),
     [

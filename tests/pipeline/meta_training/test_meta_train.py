@@ -35,6 +35,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_figure_by_which_settings_are_chosen_is_the_judged_loss_of_the_theta_that_is_kept(run, capsys):
     figure = main_of("meta_train")(compose_experiment([*TINY_META, f"run={run}"]))
     assert figure == json.loads((run / "theta.json").read_text())["best"]["mean"]
@@ -53,6 +54,7 @@ def test_a_training_leaves_theta_how_it_was_made_and_its_curve(run):
     assert (run / "figures" / "meta-loss.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_one_process_killed_at_every_renaming_ends_in_the_bits_of_two(run, tmp_path):
     folder = tmp_path / "killed"
     assert killed_until_done("meta_train", *TINY_META, f"run={folder}") >= 4

@@ -136,6 +136,7 @@ def test_a_lineage_that_no_population_has_is_refused_by_name(tmp_path, call_scri
     assert "lineage.json is not what meta_train.py writes" in err
 
 
+@pytest.mark.slow
 def test_a_population_killed_at_every_renaming_ends_in_the_same_bits(run, tmp_path):
     folder = tmp_path / "killed"
     assert killed_until_done("meta_train", *TINY_POPULATION, f"run={folder}") >= 5

@@ -64,6 +64,7 @@ def call_all(commands, call_script):
         assert status == 0, err
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_report_change_nothing_there_and_give_the_same_files_in_a_new_folder(
     here, printed, tmp_path, monkeypatch, call_script
 ):

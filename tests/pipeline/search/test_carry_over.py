@@ -234,6 +234,7 @@ def newest(folder):
     return torch.load(path, weights_only=True)["perturbations"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [1, *slowly(2)])
 def test_a_stopped_search_resumes_to_the_same_bits_with_its_perturbations(tmp_path, monkeypatch, stop_after):
     experiment = compose_experiment([*CARRIED, "search.epochs=3", "attack.reset_every=2"])

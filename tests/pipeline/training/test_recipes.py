@@ -118,6 +118,7 @@ def test_a_killed_run_with_all_that_recipes_keep_ends_in_the_same_bits(tmp_path,
     assert read_metrics(killed, "retrain") == read_metrics(whole, "retrain")
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_a_line_a_recipe(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import recipes as benchmark

@@ -36,6 +36,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_few_channels_are_reduced_within_their_memory_on_processors_with_avx2():
     """Fails with PyTorch's strided 1x1 convolution and oneDNN 3.12: wrong gradients or a destroyed heap."""
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}

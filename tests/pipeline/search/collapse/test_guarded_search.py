@@ -134,6 +134,7 @@ def test_a_bounded_search_with_every_relaxation_ends_inside_its_bounds(tmp_path,
     assert not has_mixture or math.isfinite(last["diagnostics"]["eigenvalue"]["value"])
 
 
+@pytest.mark.slow
 def test_a_measured_eigenvalue_is_in_the_last_row_of_each_epoch_and_changes_nothing_else(tmp_path, call_script):
     found = {}
     for iterations in (0, 4):

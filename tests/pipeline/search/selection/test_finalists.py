@@ -63,6 +63,7 @@ def test_a_choice_that_lost_its_end_comes_to_the_same_without_training_again(hal
     assert {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/checkpoint/*")} == checkpoints
 
 
+@pytest.mark.slow
 def test_finalists_that_were_interrupted_go_on_and_end_the_same(halved, tmp_path, call_script, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(halved, folder, ignore=shutil.ignore_patterns("search.json", "genotype.json", "selection"))
@@ -86,6 +87,7 @@ def test_finalists_that_were_interrupted_go_on_and_end_the_same(halved, tmp_path
     assert [path.read_bytes() for path in networks[0]] == [path.read_bytes() for path in networks[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["training_accuracy", *slowly("held_back_accuracy")])
 def test_rounds_of_several_epochs_are_compared_by_their_own_steps(tmp_path, measure):
     """The two rounds of two and four epochs, by the rows that the trainings themselves wrote."""

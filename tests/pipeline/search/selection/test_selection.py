@@ -140,6 +140,7 @@ def test_a_choice_that_was_interrupted_goes_on_and_ends_the_same(selected, tmp_p
     assert (broken / "genotype.json").read_bytes() == (selected / "genotype.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_candidates_may_be_chosen_by_how_fast_they_learn(tmp_path, call_script):
     folder, changed = tmp_path / "run", ("search.selection.measure=training_accuracy", "search.selection.epochs=2")
     status, _, err = call_script("search", *TINY, *SELECTION, *changed, f"run={folder}")

@@ -231,6 +231,7 @@ def test_a_table_that_is_not_there_is_refused_with_those_that_are(tmp_path):
         compose_experiment([*TINY, "tabulate.seeds=1"])
 
 
+@pytest.mark.slow
 def test_the_shipped_table_is_the_beginning_of_the_experiments_and_can_be_gone_on_with(tmp_path, call_script):
     table = load_table("nasbench201_digits")
     assert call_script("tabulate", "tabulate.merge=[nasbench201_digits]", f"run={tmp_path}")[0] == 0
