@@ -1,7 +1,16 @@
 # The README's two commands. Everything is installed into .venv, on the first call and when pyproject.toml
-# or the compiled code changes. All processors compile its modules, where pip would take one.
+# or the compiled code changes. One processor compiles the project's own code, for 50 s, while what it needs is fetched,
+# and all compile the modules of Python, where pip would take one.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EXTRAS := onnx balancing joblib slurm optuna docs dev
+define REQUIREMENTS
+import sys, tomllib
+project = tomllib.load(open('pyproject.toml', 'rb'))['project']
+print(*project['dependencies'], *sum(map(project['optional-dependencies'].get, sys.argv[1:]), []), sep='\n')
+endef
+export REQUIREMENTS
 # one more than there are processors: some tests wait for processes that they started
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 
@@ -44,10 +53,13 @@ clean:
 
 .venv/installed: pyproject.toml $(wildcard */native/*.cpp */native/*.inl */*/native/*.cpp */*/native/*.inl compiled/*.h compiled/*.inl)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[onnx,balancing,joblib,slurm,optuna,docs,dev]'
-	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/(tests?|pip|mypyc?|fontTools)/' .venv/lib || true
+	$(PIP) 'setuptools>=77'
+	$(PIP) --no-deps --no-build-isolation -e . & compiling=$$!; \
+	    $(BIN)/python -c "$$REQUIREMENTS" $(EXTRAS) > .venv/requirements.txt && \
+	    $(PIP) --no-compile -r .venv/requirements.txt && wait $$compiling
+	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/(tests?|testing|pip|mypyc?|fontTools|kornia|networkx|sqlalchemy)/' .venv/lib || true
 	touch $@
 
 .venv/for_slow: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray,notebooks]'
+	$(PIP) -e '.[ray,notebooks]'
 	touch $@
