@@ -57,12 +57,13 @@ def main(experiment: Experiment) -> None:
             retrain(folder, experiment, data, fabric, name="searched", genotype=genotype)
         with clock.of("evaluate"):
             evaluate(folder, experiment, data, fabric, load_network(folder))
+        with clock.of("export"):
+            exported = find(folder, None)
+            export(folder, experiment, exported, forms_of(experiment.export.formats, exported), data.test)
         with clock.of("wait for the others"):
             for output in outputs:
                 output.result()
-    with clock.of("export and report"):
-        exported = find(folder, None)
-        export(folder, experiment, exported, forms_of(experiment.export.formats, exported), data.test)
+    with clock.of("report"):
         page = run_report.write(folder, [_beside(folder, name) for name in rivals])
     show(*run_report.table([folder, *(_beside(folder, name) for name in reversed(rivals))]).split("\n"))
     said = in_a_sentence(folder, {name: _beside(folder, name) for name in rivals})
