@@ -39,6 +39,17 @@ def test_a_configuration_is_the_one_that_hydra_composes(overrides):
         assert OmegaConf.to_container(composed(overrides), resolve=False) == expected
 
 
+@pytest.mark.parametrize("guard", ["robust_darts", "robust_darts_rollback"])
+def test_a_guard_brings_what_it_reads_also_where_the_experiment_measures_nothing(guard):
+    assert composed(["experiment=demo"]).search.diagnostics.iterations == 0
+    for overrides in (["experiment=demo", f"guard={guard}"], [f"guard={guard}", "experiment=demo"]):
+        assert composed(overrides).search.diagnostics.iterations > 0
+    assert (
+        composed(["experiment=demo", f"guard={guard}", "search.diagnostics.iterations=7"]).search.diagnostics.iterations
+        == 7
+    )
+
+
 def test_plain_values_need_no_second_composition(monkeypatch):
     composed(["objectives=robust", "search.epochs=3"])
     monkeypatch.setattr(composition, "compose", None)
