@@ -55,9 +55,11 @@ class HuggingFaceSet:
 def opened(settings: DataSettings) -> HuggingFaceSet:
     """Return the set that the settings name. Raises ValueError where it cannot be had or leads out of itself."""
     import datasets
+    from huggingface_hub.utils import logging as hub_logging
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as errors is said here, in one line
+    hub_logging.set_verbosity_error()  # of a hub that is not reached it would tell each attempt in two lines
     path = str(settings.path)
     is_local = os.path.isdir(path)  # noqa: PTH112 - no name is too long for it, as it would be for Path
     if not is_local and os.path.exists(path):  # noqa: PTH110
@@ -86,7 +88,9 @@ def _refusals(settings: DataSettings, split: str) -> Iterator[None]:
         raise
     except Exception as error:  # datasets raises a dozen kinds; all mean that the set cannot be had as asked for
         reasons = dict.fromkeys((first_line(error), first_line(error.__cause__ or error)))
-        raise ValueError(f"cannot load split {split!r} of data.path={settings.path}: {': '.join(reasons)}") from None
+        where = "" if os.path.isdir(str(settings.path)) else ", which is no folder here"  # noqa: PTH112 - as above
+        whole = f"cannot load split {split!r} of data.path={settings.path}{where}: {': '.join(reasons)}"
+        raise ValueError(whole) from None
 
 
 def _local_files(path: str, builder: Any) -> SetFiles:
@@ -129,6 +133,10 @@ def _check_layout(settings: DataSettings, path: str, files: dict[str, list[str]]
     classes = [{file.parent.name for file in paths.get(split, ())} for split in splits]
     if all(classes) and classes[0].isdisjoint(classes[1]):
         raise UnusableSetError(f"{expected}; found {example}, and no class that is in both splits")
+    if all(classes) and len(classes[0]) == 1:
+        raise UnusableSetError(
+            f"{expected}, of two classes or more; found {', '.join(classes[0])} alone, with {example}"
+        )
 
 
 def _with_images(rows: Any) -> Any:

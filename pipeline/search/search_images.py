@@ -37,7 +37,7 @@ class SearchImages:
         if not self.steps_per_epoch or len(alphas) < settings.batch_size:
             raise ValueError(
                 f"search.batch_size={settings.batch_size} is larger than a part of the training set "
-                f"({len(weights)} images for weights, {len(alphas)} for alphas)"
+                f"({len(weights)} images for weights, {len(alphas)} for alphas): give a smaller one"
             )
 
     def batches(self, epoch: int, *, done: int, traced: bool) -> Iterator[tuple[Batch, Batch]]:

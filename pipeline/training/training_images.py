@@ -34,7 +34,8 @@ class TrainingImages:
         self.steps_per_epoch = len(train) // settings.batch_size
         if not self.steps_per_epoch:
             raise ValueError(
-                f"retrain.batch_size={settings.batch_size} is larger than the {len(train)} training images"
+                f"retrain.batch_size={settings.batch_size} is larger than the {len(train)} training images: "
+                "give a smaller one"
             )
 
     def batches(self, epoch: int, *, done: int, replays: int) -> Iterator[tuple[Tensor, Tensor]]:
