@@ -49,7 +49,7 @@ class Accuracies(TextInNotebook):
 
     def __str__(self) -> str:
         lines = [_line(row, row.attack) for row in self.attacks]
-        lines += [_line(row, f"eps {row.settings['eps']:.3g}") for row in self.sweep]
+        lines += [_line(row, f"{row.attack} eps {row.settings['eps']:.3g}") for row in self.sweep]
         lines += [_line(row, row.attack) for row in self.corruptions]
         lines += remarks((*self.attacks, *self.sweep, *self.corruptions))
         return "\n".join([*lines, *([self.verdict] if self.verdict else [])])
@@ -58,7 +58,7 @@ class Accuracies(TextInNotebook):
 def _line(row: Accuracy, name: str) -> str:
     interval = f"[{row.low:.1%}, {row.high:.1%}]"
     drawn = f", {row.draws} draws ± {row.spread:.1%}" if row.draws > 1 else ""
-    return f"{printable(name):>16}  {row.accuracy:6.1%}  {interval}  {row.images} images{drawn}, {row.seconds:.1f} s"
+    return f"{printable(name):>20}  {row.accuracy:6.1%}  {interval}  {row.images} images{drawn}, {row.seconds:.1f} s"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ def _figures(row: dict[str, Any]) -> str:
     shown = {name: value for name, value in objectives.items() if value > 0}  # a bound that is met is 0
     figures = " ".join(f"{name[:3]} {value:.2f}" for name, value in shown.items())
     derived = row["derived"]
-    return f"{figures} | {derived['parameters'] / 1e6:.3f}M {derived['conv_linear_macs'] / 1e6:.1f}M MACs"
+    sizes = f"{derived['parameters'] / 1e6:.3f}M parameters {derived['conv_linear_macs'] / 1e6:.1f}M MACs"
+    return f"losses {figures} | {sizes}"
 
 
 def _write_alphas(folder: Path, history: Sequence[Tensor]) -> None:

@@ -72,7 +72,7 @@ def test_a_sweep_starts_at_clean_falls_with_the_radius_and_ends_at_nothing(run, 
     assert rows[1].right == at_eps.right  # the same attack: measured once
     assert rows[0].right > rows[1].right > rows[2].right
     assert rows[2].right <= 4
-    assert "eps 0.5" in out
+    assert "pgd-20 eps 0.5" in out
 
 
 def test_in_l2_the_norm_is_in_every_row_and_restarts_of_what_has_them(run, evaluate):
@@ -110,10 +110,13 @@ def test_everything_that_is_known_is_kept_and_nothing_is_measured_twice(run, eva
 
 def test_a_sweep_of_another_attack_stays(run, evaluate):
     out = evaluate("evaluate.sweep=[0.2,0.05]", "evaluate.sweep_attack=fgsm")
-    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.05"], ["eps", "0.2"]]
+    assert [" ".join(line.split()[:3]) for line in out.splitlines() if "eps" in line] == [
+        "fgsm eps 0.05",
+        "fgsm eps 0.2",
+    ]
     before = stored(run)["sweep"]
     out = evaluate("evaluate.sweep=[0.1]")
-    assert [line.split()[:2] for line in out.splitlines() if "eps" in line] == [["eps", "0.1"]]
+    assert [" ".join(line.split()[:3]) for line in out.splitlines() if "eps" in line] == ["pgd-20 eps 0.1"]
     after = stored(run)["sweep"]
     assert after[:2] == before
     assert [(row["attack"], row["settings"]["eps"]) for row in after[2:]] == [("pgd-20", 0.1)]
