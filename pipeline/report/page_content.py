@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pipeline.evaluation.accuracy import CLEAN, Accuracy, interval_in_words, strongest
 from pipeline.evaluation.gradient_masking import remarks
@@ -60,7 +59,7 @@ def title_of(label: str, run: RunContents) -> str:
     stage = "retrain" if run.network else "search"
     if stage not in run.settings or run.genotype is None:
         return label
-    data = run.network.data if run.network else _data_name(settings_of_stage(run.settings[stage]))
+    data = run.network.data if run.network else settings_of_stage(run.settings[stage]).data.set_name
     what = "E2RNAS cell" if run.search else f"{run.name} cell"
     return f"{what} on {data}, seed {run.settings[stage]['seed']}"
 
@@ -90,15 +89,9 @@ def _lead(run: RunContents) -> Iterator[str]:
         yield population_lead(run.lineage, run.theta)
 
 
-def _data_name(asked: StageSettings) -> str:
-    """Return the name of the images, as data.load gives it."""
-    return Path(asked.data.path or asked.data.source).name
-
-
 def _search_sentence(asked: StageSettings) -> str:
-    data = _data_name(asked)
     objectives = ", ".join(named(name) for name in asked.objectives.names)
-    return f"Searched on {data} for {counted(asked.search.epochs, 'epoch')}, balancing {objectives}."
+    return f"Searched on {asked.data.set_name} for {counted(asked.search.epochs, 'epoch')}, balancing {objectives}."
 
 
 def _training_sentence(network: NetworkDescription) -> str:

@@ -53,7 +53,8 @@ def table(folder: Path, paths: Sequence[Path]) -> str:
         for row, group in zip(group_rows(found, attacks), found, strict=True)
     ]
     lines = text_table(("group", "runs", "parameters", "MACs", *attacks), rows)
-    return "\n".join([*lines, "Accuracy in % of the test images; ± is the sample standard deviation over the runs."])
+    lines.append("Accuracy in % of the test images; ± is the sample standard deviation over the runs.")
+    return "\n".join([*lines, *_unlike(members(found))])
 
 
 def labelled(folder: Path, paths: Sequence[Path]) -> Runs:
@@ -104,14 +105,19 @@ def _tiles(found: Sequence[Group]) -> Iterator[tuple[str, str, str]]:
     yield "on the front", f"{sum(marks)} of {len(found)}", "groups"
 
 
+def _unlike(measured: Runs) -> Iterator[str]:
+    """Yield what was not the same in the evaluations of all runs, so that a difference of two may come from it."""
+    unlike = [row["key"] for row in differences(measured) if row["stage"] == "evaluate" and row["key"] != "seed"]
+    if unlike:
+        yield f"The runs were not evaluated alike, which may be why accuracies differ: see {', '.join(unlike)}."
+
+
 def _notes(runs: Runs, measured: Runs) -> Iterator[str]:
     """Yield what a reader must know before believing a figure."""
     missing = [label for label in runs if label not in measured]
     if missing:
         yield f"Without robustness.json, and so in no group: {', '.join(missing)}; run evaluate.py on them."
-    unlike = [row["key"] for row in differences(measured) if row["stage"] == "evaluate" and row["key"] != "seed"]
-    if unlike:
-        yield f"The runs were not evaluated alike, which may be why accuracies differ: see {', '.join(unlike)}."
+    yield from _unlike(measured)
     doubted = [label for label, run in runs.items() if run.measured.verdict and not run.measured.verdict.believed]
     if doubted:
         yield f"The robustness of {', '.join(doubted)} is not to be believed: see the pages of these runs."

@@ -140,6 +140,16 @@ def test_the_table_has_means_and_deviations(sweep):
     assert "±" not in rows["published"]
 
 
+def test_the_table_says_where_runs_were_not_evaluated_alike(tmp_path, sweep):
+    assert "evaluated alike" not in sweep_report.table(sweep, runs_in(sweep))
+    for name, eps in (("a", 0.1), ("b", 0.2)):
+        experiment = Experiment.model_validate({"evaluate": {"eps": eps}})
+        description = write_network(tmp_path / name, experiment=experiment)
+        write_robustness(tmp_path / name, description, [accuracy("clean", 190)], experiment)
+    *_, last = sweep_report.table(tmp_path, runs_in(tmp_path)).splitlines()
+    assert last.endswith("not evaluated alike, which may be why accuracies differ: see evaluate.eps.")
+
+
 def test_a_run_that_was_not_evaluated_is_named_and_in_no_group(tmp_path):
     write_run(tmp_path / "whole")
     write_network(tmp_path / "half<script>")
