@@ -5,7 +5,7 @@ import e2rnas
 run = e2rnas.search(
     "runs/mine",
     preset="demo",
-    data=e2rnas.images(train_x, train_y, test_x, test_y),  # [N, H, W] or [N, H, W, 3], and classes [N]
+    data=e2rnas.images(train_x, train_y, test_x, test_y),  # uint8 [N, H, W(, 3)] and classes [N]
     objectives={"parameters": (8e3, 11e3)},
 )
 print(run.genotype, run.cost, run.history[-1]["objectives"])

@@ -27,7 +27,7 @@ class Accuracies(TextInNotebook):
         >>> found["clean"].accuracy
         0.9
         >>> print(found)
-                   clean   90.0%  [78.6%, 95.7%]  50 images, 0.1 s
+                       clean   90.0%  [78.6%, 95.7%]  50 images, 0.1 s
     """
 
     attacks: tuple[Accuracy, ...]

@@ -1,8 +1,9 @@
 """AutoAttack's parts as torchattacks has them, whose images leave the moment they are fooled.
 
 torchattacks' APGD and FAB go on with every image to the last step, and then count those that were fooled at any step:
-leaving changes which adversarial example is returned, and not which images have one. FAB looks for the nearest error;
-here it is done once one is inside the ball. Square drops fooled images itself.
+leaving changes which adversarial example is returned, and not which images have one. The exception is APGD-T in L2,
+where torchattacks gives all images the step size of the first one, which may have left. FAB looks for the nearest
+error; here it is done once one is inside the ball. Square drops fooled images itself.
 """
 
 from __future__ import annotations

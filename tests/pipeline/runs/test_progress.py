@@ -98,4 +98,4 @@ def test_a_search_without_a_terminal_writes_its_step_epoch_figures_and_time_left
     assert LINE.fullmatch(first), first
     assert LINE.fullmatch(last), last
     assert "search 1/4 " in first
-    assert "search 4/4 | 0:00:00 left | epoch 2/2 | acc " in last
+    assert "search 4/4 | 0:00:00 left | epoch 2/2 | losses acc " in last
