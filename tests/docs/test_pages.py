@@ -25,7 +25,7 @@ PAGES = {
 }
 TUTORIALS = sorted(name for name in PAGES if name.startswith("tutorials/"))
 RUN_HERE = sorted(name for name, blocks in PAGES.items() if blocks and name not in RUN_ELSEWHERE)
-QUICK = {"concepts/balancing.md", *(f"tutorials/{name}.md" for name in ("continuation", "microscope", "own_model"))}
+QUICK = {"concepts/balancing.md", *TUTORIALS}
 
 
 def commands(text):
@@ -71,9 +71,9 @@ def test_what_a_page_shows_runs(page, small, capsys):
             assert status == 0, (program, arguments, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("page", [page for page in TUTORIALS if page not in QUICK])
+@pytest.mark.parametrize("page", TUTORIALS)
 def test_settings_of_a_tutorial_are_understood_as_they_stand(page):
-    """Those that `make slow` runs; of a sweep, those of its first job."""
+    """Without those that make it small; of a sweep, those of its first job."""
     for language, text in PAGES[page]:
         for program, arguments in commands(text) if language == "bash" else ():
             given = [re.sub(r"=([^\[{,]*),.*", r"=\1", argument) for argument in arguments if argument != "-m"]

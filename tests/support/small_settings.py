@@ -63,6 +63,7 @@ SMALLER = {
         "comparison.random_seeds=1",
         "comparison.published=[]",
         "comparison.resnet=null",
+        "comparison.processes=1",
         "evaluate.attacks=[fgsm]",
         "pareto.held_back=0.5",
         "pareto.attack.steps=1",
@@ -70,6 +71,7 @@ SMALLER = {
     "tabulate": (
         *TABLE,
         "tabulate.seeds=2",
+        "tabulate.processes=1",
         "evaluate.attacks=[fgsm]",
     ),
     "study": (
