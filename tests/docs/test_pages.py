@@ -52,6 +52,7 @@ def small(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(overrides, "settings_of", overrides.settings_of)  # and so put back
+    monkeypatch.setattr(sys, "path", [*sys.path])  # where the folder of a page's own modules would stay
     exec(SMALL_IN_PYTHON, {})  # noqa: S102 - our own
     yield monkeypatch
     sys.modules.pop("my_models", None)  # which a page writes
