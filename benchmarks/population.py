@@ -1,169 +1,35 @@
-"""A population that trains itself, beside an outer Adam and beside what it is made of, at equal ES evaluations.
+"""A population that trains itself, beside an outer Adam and beside what it is made of, at equal cost.
 
     python benchmarks/population.py                      # all seeds; goes on where it was stopped
     python benchmarks/population.py --first-seed 100 --task-seed 7 --seeds 1    # to choose settings by
 
 Four ways of training random thetas: the population; as many self-trainers that know nothing of one another, and as many
 that frozen random optimizers train, without selection, all from the same thetas; and Adam at each of five rates, from a
-theta of its own, with as many outer steps as all members together. Each keeps the theta of its lowest score on tasks
-that train nothing, and is judged by its loss on other tasks, over the loss at a training's start. Scores are not
-counted as ES evaluations. Each way and seed is written once it is done, into --runs.
+theta of its own. Each keeps the theta of its lowest score on tasks that train nothing, and is judged by its loss on
+other tasks, over the loss at a training's start. All cost the same trainings: those of ES, and those that choose, which
+are the scores of the thetas that are drawn at first and of every judgement; Adam has few scores and so more steps. Each
+way and seed is written once it is done, into --runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 import record
 import torch
 from matplotlib import rc_context
+from population_trials.setting import Setting
+from population_trials.trials import ADAM, ALONE, ARCHITECTURE, FROZEN, POPULATION, Trial
 from torch import Tensor
 
-from learned_optimizers import Theta, new_theta
 from learned_optimizers.meta_training.choices import Refresh
-from learned_optimizers.meta_training.judging import Scaling, ThetaExam
-from learned_optimizers.meta_training.outer import Lengths, OuterTraining
-from learned_optimizers.meta_training.population import OuterRecipe, Population, SelectionRules, first_members
-from learned_optimizers.meta_training.truncated_unrolls import UnrollRecipe
-from learned_optimizers.tasks import Bucket, buckets
 from pipeline.presentation.style import COLOURS, MARKERS, STYLE, Picture, add_legend, make_axes, make_picture
 from pipeline.runs.files import read_json, write_json
-from pipeline.runs.progress import progress_bar
 
-ARCHITECTURE, CAP, CLIP = "mlp", 2.0, 0.1
-FIRST_JUDGED, FIRST_HELD_OUT = 500, 1000  # indices of tasks that train nothing
-POPULATION, ALONE, FROZEN, ADAM = "population", "independent self-trainers", "frozen random trainers", "adam"
 NOT_OF_THE_RESULT = ("seeds", "first_seed", "rates", "results", "runs")
-Curve = list[list[float]]
-"""Held-out losses of each theta that is kept, [judgements, kept]."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all ways of training have in common."""
-
-    asked: argparse.Namespace
-    seed: int
-
-    @cached_property
-    def recipe(self) -> OuterRecipe:
-        """Return the outer recipe of this seed."""
-        asked = self.asked
-        unroll = UnrollRecipe(
-            seed=self.seed,
-            task_seed=asked.task_seed,
-            estimator="es",
-            pairs=asked.pairs,
-            sigma=asked.sigma,
-            horizon=asked.horizon,
-            full=True,
-            cap=CAP,
-            outer_batches=1,
-        )
-        lengths = Lengths(asked.horizon, asked.horizon, 1)
-        return OuterRecipe(unroll, self._scales(range(asked.tasks)), lengths, asked.streams, CLIP)
-
-    def exam(self, first: int) -> ThetaExam:
-        """Return the tasks from `first` on."""
-        indices = tuple(range(first, first + self.asked.judged))
-        return ThetaExam(self._scales(indices), indices, self.asked.task_seed, self.asked.horizon, CAP)
-
-    def _scales(self, indices: Sequence[int]) -> dict[Bucket, Tensor]:
-        asked = self.asked
-        return {bucket: Scaling(bucket, tuple(indices), asked.task_seed, None)() for bucket in buckets(asked.families)}
-
-
-@dataclass
-class Kept:
-    """The theta of the lowest score so far, and its loss on held-out tasks."""
-
-    exam: ThetaExam
-    score: float = math.inf
-    held_out: float = math.nan
-
-    def offer(self, theta: Theta | None, score: float) -> float:
-        """Keep a theta where its score is lower; return the held-out loss of the one that is kept."""
-        if theta is not None and score < self.score:
-            self.score, self.held_out = score, self.exam.scores([theta])[0]["mean"]
-        return self.held_out
-
-
-@dataclass
-class Trial:
-    """One way of training with one seed. curve: of what it keeps, at each judgement."""
-
-    setting: Setting
-    way: str
-    curve: Curve = field(default_factory=list)
-
-    def run(self) -> Curve:
-        """Train, and judge at equal distances."""
-        if self.way.startswith(ADAM):
-            self._run_adam(float(self.way.split()[1]))
-        else:
-            self._run_population()
-        return self.curve
-
-    def _run_population(self) -> None:
-        asked, recipe = self.setting.asked, self.setting.recipe
-        rules = SelectionRules(best=1, exploited=0, refresh="own" if self.way == ALONE else "none")
-        if self.way == POPULATION:
-            rules = SelectionRules(
-                best=asked.best,
-                exploited=asked.exploited,
-                refresh=asked.refresh,
-                noise=asked.noise,
-                sigma_factor=asked.sigma_factor,
-                new_trainer=asked.new_trainer,
-            )
-        trainers = list(range(asked.members)) if self.way == ALONE else None
-        members = first_members(ARCHITECTURE, asked.members, recipe, scale=asked.init_scale, trainers=trainers)
-        judging = self.setting.exam(FIRST_JUDGED)
-        population = Population(new_theta(ARCHITECTURE, generator=torch.Generator()), members, recipe, rules, judging)
-        kept = [Kept(self.setting.exam(FIRST_HELD_OUT)) for _ in range(1 if self.way == POPULATION else asked.members)]
-        for step in self._steps(asked.steps, asked.every):
-            if step:
-                population.step()
-            if step % asked.every == 0:
-                before = population.members
-                scores = population.judge(is_last=step == asked.steps)
-                thetas = [None if each.is_lost else population.like.with_vector(each.vector) for each in before]
-                if self.way == POPULATION:
-                    thetas, scores = [population.best_theta], [min(row["weighted"] for row in population.judged)]
-                self.curve.append([k.offer(*one) for k, *one in zip(kept, thetas, scores, strict=True)])
-
-    def _run_adam(self, rate: float) -> None:
-        asked, recipe = self.setting.asked, self.setting.recipe
-        theta = new_theta(ARCHITECTURE, generator=torch.Generator().manual_seed(self.setting.seed))
-        outer = OuterTraining(
-            theta,
-            recipe.unroll,
-            recipe.scales,
-            lengths=recipe.lengths,
-            streams=recipe.streams,
-            learning_rate=rate,
-            clip=CLIP,
-        )
-        kept, judging = Kept(self.setting.exam(FIRST_HELD_OUT)), self.setting.exam(FIRST_JUDGED)
-        for step in self._steps(asked.steps * asked.members, asked.every * asked.members):
-            if step:
-                outer.step()
-            if step % (asked.every * asked.members) == 0:
-                self.curve.append([kept.offer(outer.theta, judging.scores([outer.theta])[0]["weighted"])])
-
-    def _steps(self, count: int, every: int) -> Iterator[int]:
-        """Yield 0 to `count`, and show how far that is."""
-        with progress_bar(f"seed {self.setting.seed}, {self.way}", count) as bar:
-            for step in range(count + 1):
-                yield step
-                if step:
-                    bar.advance(f"held-out loss {sorted(self.curve[-1])[len(self.curve[-1]) // 2]:.3f}")
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Tensor]:
@@ -201,7 +67,7 @@ def speeds(curves: Tensor) -> Tensor:
 def report(curves: Mapping[str, Tensor], asked: argparse.Namespace) -> str:
     """The tables, with how they were made."""
     adam, population = best_adam(curves), curves[POPULATION][:, -1]
-    a_step = 2 * asked.pairs * asked.streams * asked.members
+    setting = Setting(asked, asked.first_seed)
     rows = [
         [way, *(f"{loss:.3f}" for loss in found[:, -1]), f"{found[:, -1].mean():.3f}"] for way, found in curves.items()
     ]
@@ -216,9 +82,10 @@ def report(curves: Mapping[str, Tensor], asked: argparse.Namespace) -> str:
         [
             f"{asked.members} members of {ARCHITECTURE} on {', '.join(asked.families)} ({asked.tasks} tasks a bucket), "
             f"trainings of {asked.horizon} steps, {asked.steps} outer steps of {asked.pairs} pairs, a judgement every "
-            f"{asked.every}: {asked.steps * a_step:,} ES evaluations for each way and seed, and for each of Adam's "
-            "rates. Loss on held-out tasks over that at the start, of the theta that was kept (median where a way "
-            "keeps one of each member):",
+            f"{asked.every}; the best {asked.members} of {asked.draws * asked.members} random thetas begin. "
+            f"{setting.trainings[-1]:,} trainings for each way and seed, and for each of Adam's rates, which makes "
+            f"{setting.steps_of_adam[-1]} outer steps. Loss on held-out tasks over that at the start, of the theta "
+            "that was kept (median where a way keeps one of each member):",
             record.table(["trained by", *seeds, "mean"], rows),
             record.table(
                 ["measure", *seeds, "mean", "aim"],
@@ -230,11 +97,12 @@ def report(curves: Mapping[str, Tensor], asked: argparse.Namespace) -> str:
 
 def draw(curves: Mapping[str, Tensor], asked: argparse.Namespace) -> Picture:
     """Losses against ES evaluations: means, over the range of seeds."""
-    figure, axes = make_axes("ES evaluations", "held-out loss over the start's")
-    a_step = 2 * asked.pairs * asked.streams * asked.members
+    figure, axes = make_axes("trainings", "held-out loss over the start's")
+    setting = Setting(asked, asked.first_seed)
+    of_adam = [step * setting.of_step + (n + 1) * setting.of_score for n, step in enumerate(setting.steps_of_adam)]
     for way, colour, marker in zip([POPULATION, ALONE, FROZEN, best_adam(curves)], COLOURS, MARKERS, strict=False):
         found = curves[way]
-        at = [a_step * asked.every * index for index in range(found.shape[1])]
+        at = of_adam if way.startswith(ADAM) else setting.trainings
         axes.plot(at, found.mean(0), marker=marker, color=colour, markersize=4, label=way)
         axes.fill_between(at, found.min(0).values, found.max(0).values, color=colour, alpha=0.15, linewidth=0)
     axes.set_yscale("log")
@@ -265,6 +133,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--streams", type=int, default=1)
     add("--sigma", type=float, default=0.01)
     add("--init-scale", type=float, default=8.0)
+    add("--draws", type=int, default=16, help="random thetas for each member, of which the best begin")
     add("--best", type=int, default=2)
     add("--exploited", type=int, default=3)
     add("--refresh", choices=get_args(Refresh), default="best", help="whose theta trainers' snapshots become")

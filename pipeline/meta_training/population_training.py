@@ -11,7 +11,13 @@ import torch
 from lightning_fabric import Fabric
 
 from learned_optimizers import Theta, load_theta, new_theta
-from learned_optimizers.meta_training.population import OuterRecipe, Population, SelectionRules, first_members
+from learned_optimizers.meta_training.population import (
+    OuterRecipe,
+    Population,
+    SelectionRules,
+    first_members,
+    random_thetas,
+)
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.stop_requests import stop_requests
@@ -78,6 +84,7 @@ class PopulationTraining:
             stop_requests(fabric) as request,
         ):
             if not population.lineage:
+                _screen(population, meta, mapper)
                 population.judge(mapper)
                 checkpoints.save(0, self.state())
             while population.steps < meta.steps:
@@ -136,6 +143,14 @@ def _first(folder: Path, experiment: Experiment, mapper: Mapper) -> Population:
     )
     like = new_theta(meta.architecture, generator=torch.Generator())
     return Population(like, members, recipe, rules, exam_of(meta, scales))
+
+
+def _screen(population: Population, meta: MetaSettings, mapper: Mapper) -> None:
+    """Let the population begin with the best of the thetas that are drawn, where more are drawn than it has members."""
+    asked = meta.population
+    if asked.draws > 1:
+        seed = population.recipe.unroll.seed
+        population.screen(random_thetas(meta.architecture, asked.draws * asked.members, seed, asked.init_scale), mapper)
 
 
 def _row(losses: Sequence[float], population: Population) -> dict[str, Any]:

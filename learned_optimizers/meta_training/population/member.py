@@ -132,12 +132,19 @@ def first_members(
         trainers = torch.randperm(count, generator=seeded_generator(seed, "trainers")).tolist()
     if len(trainers) != count or not all(0 <= trainer < count for trainer in trainers):
         raise ValueError(f"expected {count} trainers out of 0 to {count - 1}, found {list(trainers)}")
-    vectors = []
+    vectors = [theta.vector() for theta in random_thetas(architecture, count, seed, scale)]
+    return [Member(vectors[n], trainer, vectors[trainer], recipe.unroll.sigma) for n, trainer in enumerate(trainers)]
+
+
+def random_thetas(architecture: str, count: int, seed: int, scale: float) -> list[Theta]:
+    """Draw thetas, each times a factor of its own that is log-uniform between 1 and `scale`."""
+    thetas = []
     for number in range(count):
         generator = seeded_generator(seed, "theta", number)
         factor = math.exp(uniform(0, math.log(scale), generator))
-        vectors.append(factor * new_theta(architecture, generator=generator).vector())
-    return [Member(vectors[n], trainer, vectors[trainer], recipe.unroll.sigma) for n, trainer in enumerate(trainers)]
+        theta = new_theta(architecture, generator=generator)
+        thetas.append(theta.with_vector(factor * theta.vector()))
+    return thetas
 
 
 def _tensors(tree: Any) -> list[Tensor]:

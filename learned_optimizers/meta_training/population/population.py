@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -43,6 +43,25 @@ class Population:
 
     def __post_init__(self) -> None:
         self.rules.check(len(self.members))
+
+    def screen(self, candidates: Sequence[Theta], mapper: JudgeMapper = map) -> None:
+        """Begin with the best of random candidates: those of the lowest scores on the exam become the members.
+
+        Who trains whom stays, by number; member 0 becomes the best candidate. Most random thetas train nothing, not
+        even with patience, and where all members are such ones no selection among them helps.
+        Raises ValueError once steps were made, and for fewer candidates than there are members.
+        """
+        if self.steps or len(candidates) < len(self.members):
+            raise ValueError(
+                f"expected at least {len(self.members)} candidates before the first step, found {len(candidates)} "
+                f"after {self.steps}"
+            )
+        scores = [row["weighted"] for row in self.exam.scores(candidates, mapper)]
+        vectors = [candidates[number].vector() for number in ranked(scores)[: len(self.members)]]
+        self.members = [
+            replace(member, vector=vector, snapshot=vectors[member.trainer])
+            for member, vector in zip(self.members, vectors, strict=True)
+        ]
 
     def step(self, mapper: StepMapper = map) -> list[float]:
         """Make one outer step of every member; return their mean normalised losses, the cap of those that are lost."""

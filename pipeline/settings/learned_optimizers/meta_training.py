@@ -25,6 +25,7 @@ from pipeline.settings.base import (
 )
 
 MOST_MEMBERS = 1000  # each is a theta in memory and a training of its own
+MOST_DRAWS = 100  # all are in memory until they are scored
 LEAST_MEMBERS = 2
 LARGEST_FACTOR = 1000.0
 
@@ -49,6 +50,9 @@ class PopulationSettings(Settings):
     )
     init_scale: Annotated[Number, Field(ge=1, le=LARGEST_FACTOR)] = Field(
         3.0, description="each random theta is multiplied by a factor of its own, log-uniform from 1 to this"
+    )
+    draws: Annotated[int, Field(ge=1, le=MOST_DRAWS)] = Field(
+        1, description="random thetas that are drawn for each member and scored on the tasks that judge; the best begin"
     )
     trainers: tuple[CountOrZero, ...] | None = Field(
         None, description="who trains each member at first, by number; null for a random permutation"

@@ -18,6 +18,7 @@ from learned_optimizers.meta_training.population import (
     Population,
     SelectionRules,
     first_members,
+    random_thetas,
     selection,
 )
 from learned_optimizers.meta_training.population.member import MemberStep
@@ -133,6 +134,31 @@ def test_members_start_apart_and_see_tasks_of_their_own(recipe):
     assert len({recipe.of_member(number, 0.01).seed for number in range(5)}) == 5
     with pytest.raises(ValueError, match=r"expected 2 trainers out of 0 to 1, found \[0, 2\]"):
         first_members("mlp", 2, recipe, trainers=[0, 2])
+
+
+def test_a_screened_population_begins_with_the_best_of_the_thetas_that_were_drawn(recipe):
+    each = population(recipe)
+    plain = [member.vector for member in each.members]
+    drawn = random_thetas("mlp", 9, UNROLL.seed, 2.0)
+    assert all(torch.equal(a, b.vector()) for a, b in zip(plain, drawn, strict=False))  # the first of them
+    each.screen(drawn)
+    scores = [row["weighted"] for row in each.exam.scores(drawn)]
+    best = sorted(range(9), key=scores.__getitem__)[:3]
+    assert [score for score in scores if score < scores[best[2]]] != []
+    for member, number in zip(each.members, best, strict=True):
+        assert torch.equal(member.vector, drawn[number].vector())
+        assert torch.equal(member.snapshot, each.members[member.trainer].vector)
+    assert sorted(member.trainer for member in each.members) == [0, 1, 2]
+    assert each.judge() == [scores[number] for number in best]
+
+
+def test_fewer_candidates_than_members_and_a_population_that_has_begun_are_not_screened(recipe):
+    each = population(recipe)
+    with pytest.raises(ValueError, match="at least 3 candidates before the first step, found 2 after 0"):
+        each.screen(random_thetas("mlp", 2, 0, 2.0))
+    each.step()
+    with pytest.raises(ValueError, match="before the first step, found 3 after 1"):
+        each.screen(random_thetas("mlp", 3, 0, 2.0))
 
 
 @pytest.mark.parametrize("worst", [math.nan, math.inf, -math.inf])

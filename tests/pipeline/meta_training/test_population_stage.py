@@ -31,6 +31,7 @@ TINY_POPULATION = (
     "meta.steps=2",
     "meta.judge_every=1",
     "meta.population.members=3",
+    "meta.population.draws=2",
     "meta.population.best=1",
     "meta.population.exploited=1",
 )
@@ -66,6 +67,13 @@ def test_a_population_leaves_its_best_theta_and_who_descends_from_whom(run):
     rows = read_metrics(run, "meta_train")
     assert [row["step"] for row in rows] == [0, 1]
     assert all(len(row["members"]) == 3 for row in rows)
+
+
+def test_the_best_of_the_thetas_that_are_drawn_begin(run, tmp_path):
+    all_drawn = ("meta.population.members=6", "meta.population.draws=1", "meta.steps=1")
+    finish_script("meta_train", *TINY_POPULATION, *all_drawn, f"run={tmp_path / 'all'}")
+    kept, drawn = ([m.score for m in lineage_of(at).judgements[0].members] for at in (run, tmp_path / "all"))
+    assert kept == sorted(drawn)[:3] != drawn[:3]
 
 
 def test_scales_hold_nothing_that_adam_reached(run):
@@ -179,6 +187,7 @@ def test_two_processes_give_the_bits_of_one(run, tmp_path, executor):
         (["members=3", "best=3", "exploited=1"], "expected together at most meta.population.members=3"),
         (["members=5", "trainers=[0,1,2,3,5]"], "trainers=[0, 1, 2, 3, 5]: expected 5 members, out of 0 to 4"),
         (["members=5", "trainers=[0,1]"], "trainers=[0, 1]: expected 5 members, out of 0 to 4"),
+        (["members=5", "draws=0"], "meta.population.draws: Input should be greater than or equal to 1"),
         (["members=5", "init_scale=0.5"], "meta.population.init_scale: Input should be greater than or equal to 1"),
         (["members=5", "refresh=worst"], "'best', 'own' or 'none'"),
     ],

@@ -1,0 +1,1 @@
+"""Ways of training random thetas at equal cost, for benchmarks/population.py."""
