@@ -16,6 +16,7 @@ from learned_optimizers.meta_training.truncated_unrolls import UnrollRecipe
 from learned_optimizers.tasks import Bucket, buckets
 
 CAP, CLIP = 2.0, 0.1
+FIRST_JUDGED, FIRST_HELD_OUT = 500, 1000  # indices of tasks that train nothing
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,16 @@ class Setting:
         steps = (self.trainings[-1] - (count + 1) * self.of_score) // self.of_step
         return [steps * n // count for n in range(count + 1)]
 
-    def exam(self, first: int) -> ThetaExam:
-        """Return the tasks from `first` on."""
-        indices = tuple(range(first, first + self.asked.judged))
+    def judging(self) -> ThetaExam:
+        """Return the tasks that choose."""
+        return self._exam(FIRST_JUDGED, self.asked.judged)
+
+    def measuring(self) -> ThetaExam:
+        """Return the tasks that are held out."""
+        return self._exam(FIRST_HELD_OUT, self.asked.held_out)
+
+    def _exam(self, first: int, count: int) -> ThetaExam:
+        indices = tuple(range(first, first + count))
         return ThetaExam(self._scales(indices), indices, self.asked.task_seed, self.asked.horizon, CAP)
 
     def _scales(self, indices: Sequence[int]) -> dict[Bucket, Tensor]:

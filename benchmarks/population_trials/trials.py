@@ -16,7 +16,6 @@ from pipeline.runs.progress import progress_bar
 from population_trials.setting import CLIP, Setting
 
 ARCHITECTURE = "mlp"
-FIRST_JUDGED, FIRST_HELD_OUT = 500, 1000  # indices of tasks that train nothing
 POPULATION, ALONE, FROZEN, ADAM = "population", "independent self-trainers", "frozen random trainers", "adam"
 Curve = list[list[float]]
 """Held-out losses of each theta that is kept, [judgements, kept]."""
@@ -67,12 +66,12 @@ class Trial:
             )
         trainers = list(range(asked.members)) if self.way == ALONE else None
         members = first_members(ARCHITECTURE, asked.members, recipe, scale=asked.init_scale, trainers=trainers)
-        judging = self.setting.exam(FIRST_JUDGED)
+        judging = self.setting.judging()
         population = Population(new_theta(ARCHITECTURE, generator=torch.Generator()), members, recipe, rules, judging)
         if asked.draws > 1:
             drawn = random_thetas(ARCHITECTURE, asked.draws * asked.members, self.setting.seed, asked.init_scale)
             population.screen(drawn)
-        kept = [Kept(self.setting.exam(FIRST_HELD_OUT)) for _ in range(1 if self.way == POPULATION else asked.members)]
+        kept = [Kept(self.setting.measuring()) for _ in range(1 if self.way == POPULATION else asked.members)]
         for step in self._steps(asked.steps):
             if step:
                 population.step()
@@ -96,7 +95,7 @@ class Trial:
             learning_rate=rate,
             clip=CLIP,
         )
-        kept, judging = Kept(self.setting.exam(FIRST_HELD_OUT)), self.setting.exam(FIRST_JUDGED)
+        kept, judging = Kept(self.setting.measuring()), self.setting.judging()
         judged_at = self.setting.steps_of_adam
         for step in self._steps(judged_at[-1]):
             if step:
