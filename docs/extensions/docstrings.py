@@ -8,7 +8,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-ARGUMENT = re.compile(r"([a-zA-Z_]\w*(?:, [a-zA-Z_]\w*)*): (.*)")
+NAMES = r"[a-zA-Z_]\w*(?:, [a-zA-Z_]\w*)*"
+ARGUMENT = re.compile(rf"({NAMES}): (.*)")
 SPECIAL = re.compile(r"([*|_\\])")
 
 
@@ -59,9 +60,9 @@ def converted(lines: list[str]) -> Iterator[str]:
 
 
 def _separated(paragraph: list[str]) -> Iterator[str]:
-    """Yield the lines, those apart that hold two arguments: "a: one.  b: two."."""
+    """Yield the lines, those apart that hold two arguments: "a: one.  b, c: two."."""
     for line in paragraph:
-        yield from re.split(r"  +(?=[a-zA-Z_]\w*: )", line.strip())
+        yield from re.split(rf"  +(?={NAMES}: )", line.strip())
 
 
 def convert(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:

@@ -47,9 +47,10 @@ def test_the_examples_of_the_extensions_run(name, extension):
 
 def test_arguments_of_a_docstring_become_a_list_and_its_signs_stay_what_they_are(extension):
     pytest.importorskip("sphinx")
-    lines = ["Add |x|.", "", "x: [n].  y: a", "    sum of x_i.", "", "    >>> 1", "    1"]
+    lines = ["Add |x|.", "", "x: [n].  y: a", "    sum of x_i.  p, q: [n].", "", "    >>> 1", "    1"]
     assert list(extension("docstrings").converted(lines)) == [
-        "Add \\|x\\|.", "", "", "- ``x``: [n].", "- ``y``: a", "  sum of x\\_i.", "", ">>> 1", "1", "",
+        "Add \\|x\\|.", "", "", "- ``x``: [n].", "- ``y``: a", "  sum of x\\_i.", "- ``p, q``: [n].", "",
+        ">>> 1", "1", "",
     ]  # fmt: skip
 
 
