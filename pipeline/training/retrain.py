@@ -122,8 +122,8 @@ def _run_epoch(training: Retraining, log: MetricLog, bar: Bar, request: StopRequ
             row |= training.end_step()
         log.write(step, row)
         judged = training.judge.judged
-        found = best(judged).accuracy if judged else 0
-        bar.advance(f"epoch {epoch + 1} | loss {row['training_loss']:.3f} | held back: best {found:.1%}")
+        found = f" | held back: best {best(judged).accuracy:.1%}" if judged else ""
+        bar.advance(f"epoch {epoch + 1} | loss {row['training_loss']:.3f}{found}")
         if request.is_made() and training.can_stop:
             return
 
