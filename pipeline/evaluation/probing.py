@@ -66,7 +66,7 @@ def _follows_gradient(attack: str | EvaluationAttack) -> bool:
 def probe(network: nn.Module, images: ImageSet, *, name: str, settings: EvaluateSettings, fabric: Fabric) -> Probed:
     """Look at the network, in evaluation mode and on the images' device, with the first batch of images.
 
-    Raises RunError when it cannot take such a batch.
+    Raises RunError when it cannot take such a batch, or its logits of one are NaN, which argmax takes for a class.
     """
     inputs, _ = next(images.batches(settings.batch_size))
     with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []), fabric.autocast():
@@ -89,7 +89,9 @@ def _is_random(network: nn.Module, images: Tensor, name: str) -> bool:
             "a graph of a fixed or bounded number of images has to be exported with a dynamic one, or "
             "evaluate.batch_size lowered"
         ) from error
-    return not torch.allclose(first, second, rtol=PASS_ROUNDING, atol=PASS_ROUNDING, equal_nan=True)
+    if first.isnan().any():
+        raise RunError(f"{name}: its logits of test images are NaN: its weights have diverged, or it divides by zero")
+    return not torch.allclose(first, second, rtol=PASS_ROUNDING, atol=PASS_ROUNDING)
 
 
 def _gradient(network: nn.Module, images: Tensor) -> Gradient:

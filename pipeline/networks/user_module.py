@@ -97,8 +97,11 @@ def load_foreign(
 
 def _made(reference: str, arguments: dict[str, Any]) -> nn.Module:
     module_name, _, name = reference.partition(":")
-    if not module_name or not name.isidentifier():
-        raise RunError(f"evaluate.model={reference}: expected package.module:factory, as in models.resnet:build")
+    as_path = module_name.removesuffix(".py").replace("\\", "/")
+    if not module_name or not name.isidentifier() or module_name.endswith(".py") or "/" in as_path:
+        dotted = ".".join(part for part in as_path.split("/") if part not in ("", "."))
+        example = f"{dotted}:{name}" if dotted and name.isidentifier() else "models.resnet:build"
+        raise RunError(f"evaluate.model={reference}: expected package.module:factory, as in {example}")
     try:
         factory = getattr(importlib.import_module(module_name), name, None)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything

@@ -18,6 +18,7 @@ from pipeline.runs.files import LARGEST_WEIGHTS, parse_json, read_bytes
 METADATA = "__metadata__"
 TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # others have no arithmetic in PyTorch
 LENGTH = struct.Struct("<Q")  # of the header, which a file begins with
+OF_TORCH_SAVE = (b"PK\x03\x04", b"\x80\x02")  # a zip file of pickles, and a pickle of old
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ def read_tensors(path: Path) -> StoredTensors:
 
 def _header(content: bytes) -> dict[str, Any]:
     """Return names of tensors and their types. Raises ValueError where there is none."""
+    if content.startswith(OF_TORCH_SAVE):
+        raise ValueError(
+            "torch.save wrote it, and to load such a file may run code; store it anew by "
+            "safetensors.torch.save_file(module.state_dict(), path)"
+        )
     end = LENGTH.size + LENGTH.unpack_from(content)[0] if len(content) >= LENGTH.size else len(content) + 1
     if end > len(content):
         raise ValueError("its header is longer than the file")

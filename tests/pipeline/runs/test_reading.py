@@ -158,6 +158,11 @@ NO_TENSORS = {
     "no header": (b"abc", "its header is longer than the file"),
     "a header beyond the file": (struct.pack("<Q", 2**63) + b"{}", "its header is longer than the file"),
     "a header that is no text": (struct.pack("<Q", 2) + b"\xff\xfe", "codec can't decode"),
+    "a file of torch.save": (b"PK\x03\x04" + bytes(60), "torch.save wrote it"),
+    "an old one": (
+        b"\x80\x02\x8a\n" + bytes(60),
+        "store it anew by safetensors.torch.save_file(module.state_dict(), path)",
+    ),
     "too few bytes": (tensors_of("F32", 16)[:-1], "Error while deserializing"),
 }
 

@@ -11,6 +11,7 @@ MODULES = {
         b"from torch import nn\n"
         b"def linear(classes=10):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
         b"def layer():\n    return nn.Linear(64, 10)\n"
+        b"def nan():\n    return nn.Sequential(linear(), nn.Threshold(1e9, float('nan')))\n"
         b"def pair():\n    module = linear()\n    module.forward = lambda x: (x, x)\n    return module\n"
     ),
 }
@@ -22,6 +23,8 @@ OF_MODULES = [
         "evaluate.model=resnet: expected package.module:factory, as in models.resnet:build",
     ),
     ("evaluate", "evaluate.model=its_models:", "evaluate.model=its_models:: expected package.module:factory"),
+    ("evaluate", "evaluate.model=its_models.py:linear", "expected package.module:factory, as in its_models:linear"),
+    ("evaluate", "evaluate.model=./its/models.py:linear", "expected package.module:factory, as in its.models:linear"),
     ("evaluate", "evaluate.model=:linear", "evaluate.model=:linear: expected package.module:factory"),
     ("evaluate", "'evaluate.model=\"its_models:linear()\"'", "expected package.module:factory"),
     (
@@ -41,6 +44,11 @@ OF_MODULES = [
     ("evaluate", "evaluate.model=math:sqrt", "evaluate.model=math:sqrt: calling it with {} raised TypeError"),
     ("evaluate", "evaluate.model=builtins:dict", "expected a torch.nn.Module, it returned dict"),
     ("evaluate", "evaluate.model=its_models:layer", "an image [1, 1, 8, 8] of digits raised RuntimeError"),
+    (
+        "evaluate",
+        "evaluate.model=its_models:nan",
+        "its logits of test images are NaN: its weights have diverged, or it divides by zero",
+    ),
     (
         "evaluate",
         "evaluate.model=its_models:pair",
