@@ -47,12 +47,18 @@ def predicted(
     """Return the learned spectra on a grid [m] of B Green's functions with the same points, errors, kernel and beta.
 
     norms: integrals of the spectra, [B].  is_known: given, rather than estimated from the same data.
+    Raises ValueError where window, beta and norm are so far apart that the network has no finite answer.
     """
     window = Window.around(omega, greens[0].kernel)
     problem = dimensionless(greens, window, norms, is_known=is_known)
     batch = _problems(problem, norms, greens[0].beta, window)
     found = _solved(model, batch)
     densities, scales = (each.double().numpy() for each in (found.density, found.scale))
+    if not (np.isfinite(densities).all() and np.isfinite(scales).all()):
+        raise ValueError(
+            f"no finite spectrum in a window of {omega[0]:g} .. {omega[-1]:g} at beta = {greens[0].beta:g} and a norm "
+            f"of {norms.max():g}; expected a window as wide as the spectrum, in the unit of 1 / beta"
+        )
     factors = [model.bands.of(float(largest), is_even=window.is_even) for largest in batch.singular[:, 0]]
     # together, as a spline costs the same for one as for two
     values, errors = np.split(window.spectra(np.concatenate([densities, scales]), omega, np.tile(norms, 2)), 2)

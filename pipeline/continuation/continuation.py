@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from analytic_continuation import GreensFunction, Spectrum, continue_spectrum
 from analytic_continuation.whitening import Whitening
@@ -64,7 +65,7 @@ def continue_measured(folder: Path, experiment: Experiment) -> SpectrumFile:
         "seconds": round(seconds, 4),
         "environment": environment(),
     }
-    found = SpectrumFile.model_validate_json(json.dumps(content))
+    found = _checked(content)
     with exclusive(folder, STAGE):
         write_atomically(folder / SPECTRUM_TABLE, as_csv(spectrum))
         write_json(folder / SPECTRUM_FILE, found.model_dump(mode="json"))  # last: it says that the stage is finished
@@ -98,6 +99,18 @@ def _check_same(found: SpectrumFile, settings: dict[str, Any], digest: str, fold
     check_same_settings(before, settings, folder)
     if found.data_sha256 != digest:
         raise RunError(f"{folder} holds the spectrum of other data; choose another run=")
+
+
+def _checked(content: dict[str, Any]) -> SpectrumFile:
+    """Return what is to be written. Raises RunError where numbers of it are beyond what a spectrum has."""
+    try:
+        return SpectrumFile.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RunError(
+            f"{where} of the spectrum is not finite, or above 1e100: expected spectrum.omega_max, spectrum.norm and "
+            "1 / green.beta in units in which they are numbers of ordinary size"
+        ) from None
 
 
 def _stored(measured: Measured, spectrum: Spectrum) -> dict[str, Any]:

@@ -64,9 +64,11 @@ def _verdict(found: SpectrumFile) -> str:
     low, high = GOOD_FIT
     value = found.chi_squared_per_point
     if value > high:
+        other = "learned" if found.method == "maxent" else "maxent"
         return (
             "The spectrum does not fit the data within their error bars: these may be too small, the window too "
-            "narrow, or the method too far from what it was made for. Compare with spectrum.method=maxent."
+            f"narrow, too wide or in another unit, or the method too far from what it was made for. Compare with "
+            f"spectrum.method={other}."
         )
     if value < low:
         return "The spectrum fits the data better than their error bars allow: these may be too large, or correlated."

@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from analytic_continuation.names import ALIASES, DEFAULT_MODEL
 from pipeline.settings.base import Number, Positive, Settings
 
+Measure = Annotated[Number, Field(ge=-1e30, le=1e30)]
+"""A frequency or an integral, in whichever unit: what is larger overflows as it is multiplied."""
 MOST_FREQUENCIES = 20_001  # of a grid: the back-transform of more holds gigabytes
 
 
@@ -63,14 +65,14 @@ class SpectrumSettings(Settings):
         DEFAULT_MODEL, min_length=1, description="learned: name of a shipped network, or the file of a trained one"
     )
     positive: bool = Field(True, description="false of off-diagonal elements, whose spectra have both signs")
-    norm: Number | None = Field(
+    norm: Measure | None = Field(
         None, description="integral of the spectrum where it is known, 1 of one orbital; null for what the data say"
     )
     grid: Literal["linear", "centred"] = Field("linear", description="centred: frequencies lie closer at 0")
-    omega_min: Number | None = Field(
+    omega_min: Measure | None = Field(
         None, description="lower end of the window; null for -omega_max, and for 0 of bosons, whose spectra are even"
     )
-    omega_max: Number | None = Field(None, description="upper end of the window")
+    omega_max: Measure | None = Field(None, description="upper end of the window")
     n_points: Annotated[int, Field(ge=8, le=MOST_FREQUENCIES)] = Field(801, description="frequencies of the grid")
 
     @model_validator(mode="after")

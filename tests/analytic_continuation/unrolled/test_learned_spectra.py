@@ -117,6 +117,11 @@ def test_a_model_that_is_none_is_refused(tmp_path):
         continue_spectrum(measured(), GRID, model=path)
 
 
+def test_a_window_that_is_far_from_the_temperature_is_refused_in_a_line():
+    with pytest.raises(ValueError, match=r"no finite spectrum in a window of -1e[+]100 .. 1e[+]100 at beta = 20"):
+        continue_spectrum(measured(), linear_grid(-1e100, 1e100, 801), norm=1.0)
+
+
 @pytest.mark.parametrize("kernel", list(Kernel))
 def test_peaks_lie_in_their_bands_in_order_and_their_weights_are_the_norm(kernel):
     grid = linear_grid(0, 8, 201) if kernel.is_bosonic else GRID
