@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ NAMES_CODE = (
     "hydra.launcher.python",
     "hydra.launcher.srun_args",
 )
+MOST_VALUES = 1000  # of a key: each is tried before the first job, and Hydra holds all jobs
 NO_CODE = "a configuration may not name code that Hydra would run"
 
 
@@ -104,13 +106,21 @@ def names_folders(overrides: Sequence[Override]) -> bool:
 
 
 def some_jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:
-    """Overrides of jobs that this sweep has, so many that each value (of an interval both ends) is in one of them."""
+    """Overrides of jobs that this sweep has, so many that each value (of an interval both ends) is in one of them.
+
+    Raises ValueError where a key has more than MOST_VALUES.
+    """
     fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
     varied = {
         str(override.get_key_element()): list(_values(override))
         for override in overrides
         if override.is_sweep_override()
     }
+    for key, values in varied.items():
+        if len(values) > MOST_VALUES:
+            raise ValueError(
+                f"{key} is varied over more than {MOST_VALUES:,} values; expected fewer, in several sweeps"
+            )
     first = {key: values[0] for key, values in varied.items()}
     others = ({**first, key: value} for key, values in varied.items() for value in values[1:])
     for chosen in (first, *others):
@@ -122,7 +132,7 @@ def _values(override: Override) -> Iterator[str]:
     if isinstance(value, IntervalSweep):
         yield from (str(value.start), str(value.end))
     else:
-        yield from override.sweep_string_iterator()
+        yield from islice(override.sweep_string_iterator(), MOST_VALUES + 1)
 
 
 def hydra_settings(overrides: Sequence[Override], run: str, direction: Direction | None) -> list[str]:

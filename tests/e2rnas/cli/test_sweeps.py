@@ -216,6 +216,10 @@ REFUSED = {
         "an override does not fit what it is put into",
     ),
     "no sweep that can be read": (("search", "seed=choice(1,"), "seed=choice(1,: this value has to be quoted"),
+    "values without end": (
+        ("search", "seed=range(0,100000000)"),
+        "seed is varied over more than 1,000 values; expected fewer, in several sweeps",
+    ),
     "a value of the sweep": (("search", "seed=0,1", "balance=mgda,luck"), "balance=luck: expected one of "),
 }
 
