@@ -14,6 +14,7 @@ from attacks import undisturbed
 from e2rnas.arrays import GivenImages
 from e2rnas.cli.app import settings_of
 from e2rnas.cli.composing.config_errors import described
+from e2rnas.overrides import names_of
 from e2rnas.results import Accuracies
 from pipeline.compute.fabric import make_fabric
 from pipeline.data import Images, ImageSet, load
@@ -61,7 +62,9 @@ def evaluate(
         >>> [row.attack for row in found], found["clean"].accuracy
         (['clean', 'pgd-20'], 1.0)
     """
-    asked = {"attacks": list(attacks), "eps": eps, "norm": norm, "restarts": restarts}
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"module: expected a torch.nn.Module, found {type(module).__name__}")
+    asked = {"attacks": names_of(attacks), "eps": eps, "norm": norm, "restarts": restarts}
     experiment = _experiment(seed, asked | {"batch_size": batch_size, "draws": draws})
     device = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
     tested = _tested(images, labels).to(device)

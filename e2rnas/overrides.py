@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,11 @@ def request(
     """Compose the settings of a program, and check them. Raises ValueError with the line that a refusal prints."""
     for name in ELSEWHERE.keys() & settings.keys():
         raise ValueError(f"{name}: expected none among the settings; {ELSEWHERE[name]}")
+    if not isinstance(data, GivenImages | str | Mapping | None):
+        raise ValueError(
+            f"data: expected e2rnas.images(...), a name such as 'cifar10', or keys such as {{'path': 'pets'}}, found a "
+            f"{type(data).__name__}"
+        )
     images = data.settings(Path(folder)) if isinstance(data, GivenImages) else data
     asked = {
         "run": folder,
@@ -40,6 +45,13 @@ def request(
     }
     overrides = [f"{key}={written(value)}" for key, value in _dotted(asked)]
     return Request(settings_of(program, overrides), overrides)
+
+
+def names_of(attacks: Sequence[str]) -> list[str]:
+    """Return the names of attacks as a list. Raises ValueError for one name alone, whose letters are no attacks."""
+    if isinstance(attacks, str):
+        raise ValueError(f"attacks: expected a list of names, as in attacks=[{attacks!r}], found one name")
+    return list(attacks)
 
 
 def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2rnas.overrides import ImageSource, kept, request
+from e2rnas.overrides import ImageSource, kept, names_of, request
 from e2rnas.results import Accuracies, ExportedFiles
 from e2rnas.stages import (
     export_run,
@@ -62,7 +62,7 @@ class Run:
 
     def evaluate(self, attacks: Sequence[str], **settings: Any) -> Accuracies:
         """Measure the trained network, clean and under attacks.  settings: of evaluate, such as eps=8 / 255."""
-        experiment = self._experiment("evaluate", {"attacks": list(attacks), **settings})
+        experiment = self._experiment("evaluate", {"attacks": names_of(attacks), **settings})
         trained = load_network(self.folder)
         context = prepared(experiment)
         return measured_accuracies(context, evaluate(*context, trained))
@@ -71,9 +71,9 @@ class Run:
         """Write the cell and its network in forms that other programs read; without any, in all that fit."""
         return export_run(self._experiment("export", {"formats": list(forms)} if forms else {}))
 
-    def report(self, *others: Run) -> Path:
-        """Write report.html, beside the results of other runs, and return its path."""
-        return report_runs(self.folder, [run.folder for run in others])[0]
+    def report(self, *others: Run | str | Path) -> Path:
+        """Write report.html, beside the results of other runs or run folders, and return its path."""
+        return report_runs(self.folder, [run.folder if isinstance(run, Run) else Path(run) for run in others])[0]
 
     def _experiment(self, stage: str, settings: dict[str, Any]) -> Experiment:
         return request(stage, self.folder, None, None, {stage: settings}).experiment

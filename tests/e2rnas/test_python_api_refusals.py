@@ -79,6 +79,8 @@ TENSOR = torch.zeros(4, 1, 8, 8)
         ({"labels": None}, "labels: expected 4 whole numbers from 0"),
         ({"labels": [0, 1, 2, 10]}, "labels: expected classes up to 9, as the module has 10 logits, found 10"),
         ({"attacks": ["pgd"]}, "evaluate.attacks.0: expected one of fgsm, .* found 'pgd'"),
+        ({"attacks": "fgsm"}, r"attacks: expected a list of names, as in attacks=\['fgsm'\], found one name"),
+        ({"module": "resnet18"}, "module: expected a torch.nn.Module, found str"),
         ({"eps": 8}, "evaluate.eps and sweep are radii in Linf, at most 1, found 8"),
         (
             {"module": nn.Flatten(0)},
@@ -103,6 +105,12 @@ def test_a_module_is_left_in_its_mode_and_random_numbers_where_they_were():
     assert torch.equal(torch.rand(2), expected)
     assert all(part.training for part in module.modules())
     assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_images_that_are_no_data_set_are_refused_without_their_numbers(tmp_path):
+    with pytest.raises(ValueError, match=r"^data: expected e2rnas\.images\(\.\.\.\), .* found a tuple$"):
+        e2rnas.search(tmp_path / "run", preset="demo", data=(IMAGES, [0, 1, 2]))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_there_is_refused_in_one_line(tmp_path):
