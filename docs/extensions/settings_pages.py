@@ -10,6 +10,8 @@ from e2rnas.cli.composing.config_errors import keys
 from e2rnas.cli.programs import PROGRAMS
 from pipeline.settings import Experiment
 
+LONGEST_LINE = 40  # characters of a default that are kept together: more leave no room for the meaning
+
 
 def cell(text: str) -> str:
     """Return text as a cell of a table of Markdown: with the signs that it has itself."""
@@ -29,10 +31,11 @@ def settings() -> Iterator[str]:
 
 
 def table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
-    """Yield the table of keys with their values and meanings."""
+    """Yield the table of keys with their values and meanings; a long list may be broken between two of its values."""
     yield from ("| key | default | meaning |", "|---|---|---|")
     for key, value, meaning in rows:
-        yield f"| `{key}` | `{value}` | {cell(meaning)} |"
+        shown = value if len(value) <= LONGEST_LINE else value.replace(",", ", ")
+        yield f"| `{key}` | `{shown}` | {cell(meaning)} |"
 
 
 def programs() -> Iterator[str]:

@@ -27,6 +27,7 @@ def extension(monkeypatch):
 def test_the_page_of_settings_has_every_key(extension):
     text = "\n".join(extension("settings_pages").settings())
     assert [key for key, _, _ in keys(Experiment()) if f"| `{key}` |" not in text] == []
+    assert "| `[none, max_pool_3x3, avg_pool_3x3" in text  # so that a long default may be broken
 
 
 def test_the_page_of_files_has_those_that_stages_write_and_their_keys(extension):

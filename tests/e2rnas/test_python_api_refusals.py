@@ -1,5 +1,7 @@
 """What the Python API refuses, in one line and with nothing left behind."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -111,6 +113,14 @@ def test_images_that_are_no_data_set_are_refused_without_their_numbers(tmp_path)
     with pytest.raises(ValueError, match=r"^data: expected e2rnas\.images\(\.\.\.\), .* found a tuple$"):
         e2rnas.search(tmp_path / "run", preset="demo", data=(IMAGES, [0, 1, 2]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_takes_runs_and_run_folders_by_their_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("e2rnas.run.report_runs", lambda folder, others: ((folder, others), []))
+    assert e2rnas.Run(tmp_path).report(e2rnas.Run(tmp_path / "a"), "runs/b") == (
+        tmp_path,
+        [tmp_path / "a", Path("runs/b")],
+    )
 
 
 def test_what_is_not_there_is_refused_in_one_line(tmp_path):
