@@ -221,6 +221,7 @@ def test_a_population_has_a_report(run, call_script):
     assert "normalised loss" in out
     page = (run / "report.html").read_text()
     assert "A population of 3 learned optimizers of mlp trained itself" in page
+    assert '<p class="kicker">Learned optimizers' in page
     assert page.count("Who trains whom") == 1
     assert "meta.population.members=3" in page
 
