@@ -34,6 +34,7 @@ SUBJECTS: Mapping[str, tuple[str, int]] = {
     "gru_moons": ("moons", 100),
     "gru_rosenbrock": ("rosenbrock", 100),
     "mlp": ("mlp_digits", 200),
+    "hierarchical": ("mlp_digits", 200),
     "general": ("mlp_digits", 200),
 }
 """Optimizers, each with the family of its tasks and the steps that it was trained for."""
@@ -41,7 +42,7 @@ SUBJECTS: Mapping[str, tuple[str, int]] = {
 ALL_SHOWN = ("losses", "eigenvalues", "modes", "clipping", "schedule", "adaptation", "updates", "states")
 SHOWN: Mapping[str, Sequence[str]] = {
     "gru_quadratics": ALL_SHOWN,
-    **dict.fromkeys(("mlp", "general"), ("clipping", "schedule", "adaptation", "updates")),
+    **dict.fromkeys(("mlp", "hierarchical", "general"), ("clipping", "schedule", "adaptation", "updates")),
 }
 SHOWN_OF_OTHERS = ("schedule", "updates")
 DECAY, STEP_SIZE, SATURATION, LOSS = 0.05, 0.2, 0.05, 1 / 3  # what is accepted of the GRU on quadratics
