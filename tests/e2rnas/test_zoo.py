@@ -17,7 +17,7 @@ from search_space import PUBLISHED, Network, network_cost
 from tests.support.scripts import ROOT
 from tests.support.slowly import slowly
 
-RESULTS = json.loads((ROOT / "benchmarks/results/comparison_digits.json").read_text())
+RESULTS = json.loads((ROOT / "benchmarks/results/supernet_choice/comparison_digits.json").read_text())
 TRAINED = ("robust-digits-searched-1", "robust-digits-resnet-8")
 SEARCHED = {f"digits-{cell['name']}": cell for cell in RESULTS["cells"] if cell["kind"] == "searched"}
 
