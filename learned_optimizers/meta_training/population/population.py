@@ -47,8 +47,8 @@ class Population:
     def screen(self, candidates: Sequence[Theta], mapper: JudgeMapper = map) -> None:
         """Begin with the best of random candidates: those of the lowest scores on the exam become the members.
 
-        Who trains whom stays, by number; member 0 becomes the best candidate. Most random thetas train nothing, not
-        even with patience, and where all members are such ones no selection among them helps.
+        Who trains whom stays, by number; member 0 becomes the best candidate. Most random thetas train nothing, and
+        where all members are such ones no selection among them helps.
         Raises ValueError once steps were made, and for fewer candidates than there are members.
         """
         if self.steps or len(candidates) < len(self.members):
