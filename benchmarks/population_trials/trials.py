@@ -11,7 +11,7 @@ import torch
 from learned_optimizers import Theta, new_theta
 from learned_optimizers.meta_training.judging import ThetaExam
 from learned_optimizers.meta_training.outer import OuterTraining
-from learned_optimizers.meta_training.population import Population, SelectionRules, first_members, random_thetas
+from learned_optimizers.meta_training.population import Population, SelectionRules, first_members
 from pipeline.runs.progress import progress_bar
 from population_trials.setting import CLIP, Setting
 
@@ -56,21 +56,12 @@ class Trial:
         asked, recipe = self.setting.asked, self.setting.recipe
         rules = SelectionRules(best=1, exploited=0, refresh="own" if self.way == ALONE else "none")
         if self.way == POPULATION:
-            rules = SelectionRules(
-                best=asked.best,
-                exploited=asked.exploited,
-                refresh=asked.refresh,
-                noise=asked.noise,
-                sigma_factor=asked.sigma_factor,
-                new_trainer=asked.new_trainer,
-            )
+            rules = SelectionRules.of(asked)
         trainers = list(range(asked.members)) if self.way == ALONE else None
         members = first_members(ARCHITECTURE, asked.members, recipe, scale=asked.init_scale, trainers=trainers)
         judging = self.setting.judging()
         population = Population(new_theta(ARCHITECTURE, generator=torch.Generator()), members, recipe, rules, judging)
-        if asked.draws > 1:
-            drawn = random_thetas(ARCHITECTURE, asked.draws * asked.members, self.setting.seed, asked.init_scale)
-            population.screen(drawn)
+        population.screen_random(asked.draws, asked.init_scale)
         kept = [Kept(self.setting.measuring()) for _ in range(1 if self.way == POPULATION else asked.members)]
         for step in self._steps(asked.steps):
             if step:

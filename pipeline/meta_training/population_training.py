@@ -11,13 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from learned_optimizers import Theta, load_theta, new_theta
-from learned_optimizers.meta_training.population import (
-    OuterRecipe,
-    Population,
-    SelectionRules,
-    first_members,
-    random_thetas,
-)
+from learned_optimizers.meta_training.population import OuterRecipe, Population, SelectionRules, first_members
 from pipeline.compute.fabric import make_fabric
 from pipeline.compute.seeds import stream_seed
 from pipeline.compute.stop_requests import stop_requests
@@ -84,7 +78,7 @@ class PopulationTraining:
             stop_requests(fabric) as request,
         ):
             if not population.lineage:
-                _screen(population, meta, mapper)
+                population.screen_random(meta.population.draws, meta.population.init_scale, mapper)
                 population.judge(mapper)
                 checkpoints.save(0, self.state())
             while population.steps < meta.steps:
@@ -133,24 +127,8 @@ def _first(folder: Path, experiment: Experiment, mapper: Mapper) -> Population:
     )
     asked = meta.population
     members = first_members(meta.architecture, asked.members, recipe, scale=asked.init_scale, trainers=asked.trainers)
-    rules = SelectionRules(
-        best=asked.best,
-        exploited=asked.exploited,
-        refresh=asked.refresh,
-        noise=asked.noise,
-        sigma_factor=asked.sigma_factor,
-        new_trainer=asked.new_trainer,
-    )
     like = new_theta(meta.architecture, generator=torch.Generator())
-    return Population(like, members, recipe, rules, exam_of(meta, scales))
-
-
-def _screen(population: Population, meta: MetaSettings, mapper: Mapper) -> None:
-    """Let the population begin with the best of the thetas that are drawn, where more are drawn than it has members."""
-    asked = meta.population
-    if asked.draws > 1:
-        seed = population.recipe.unroll.seed
-        population.screen(random_thetas(meta.architecture, asked.draws * asked.members, seed, asked.init_scale), mapper)
+    return Population(like, members, recipe, SelectionRules.of(asked), exam_of(meta, scales))
 
 
 def _row(losses: Sequence[float], population: Population) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from learned_optimizers.meta_training.judging import JudgeMapper, Score, ThetaExam
-from learned_optimizers.meta_training.population.member import Member, MemberStep, OuterRecipe
+from learned_optimizers.meta_training.population.member import Member, MemberStep, OuterRecipe, random_thetas
 from learned_optimizers.meta_training.population.selection import Mutation, SelectionRules, exploit, ranked
 from learned_optimizers.tasks import seeded_generator
 from learned_optimizers.theta import Theta
@@ -62,6 +62,15 @@ class Population:
             replace(member, vector=vector, snapshot=vectors[member.trainer])
             for member, vector in zip(self.members, vectors, strict=True)
         ]
+
+    def screen_random(self, draws: int, scale: float, mapper: JudgeMapper = map) -> None:
+        """Begin with the best of `draws` random thetas for each member; those of `first_members` are among them.
+
+        scale: as in `first_members`.  With one draw for each, the members stay as they are and nothing is scored.
+        """
+        if draws > 1:
+            count, seed = draws * len(self.members), self.recipe.unroll.seed
+            self.screen(random_thetas(self.like.architecture, count, seed, scale), mapper)
 
     def step(self, mapper: StepMapper = map) -> list[float]:
         """Make one outer step of every member; return their mean normalised losses, the cap of those that are lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,11 @@ class SelectionRules:
     noise: float = 0.0
     sigma_factor: float = 1.0
     new_trainer: float = 0.0
+
+    @classmethod
+    def of(cls, asked: Any) -> SelectionRules:
+        """Return the rules that stand among settings, each under its own name."""
+        return cls(**{each.name: getattr(asked, each.name) for each in fields(cls)})
 
     def check(self, members: int) -> None:
         """Raise ValueError where a population of so many members cannot be selected from by these rules."""
